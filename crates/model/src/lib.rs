@@ -1,0 +1,32 @@
+//! Every rule of the domain that needs no clock, network or database: resources, selectors, times, names.
+//!
+//! Facts come from `reference/kubernetes.md` and `reference/protocol.md`; each module names its section.
+
+pub mod condition;
+pub mod duration;
+pub mod identity;
+pub mod labels;
+pub mod lease_time;
+pub mod limits;
+pub mod name;
+pub mod resource;
+pub mod selector;
+
+pub use condition::{Condition, set_condition};
+pub use duration::GoDuration;
+pub use resource::{
+    Client, ClientSpec, ClientStatus, Device, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec,
+    ExporterAccessPolicyStatus, ExporterPhase, ExporterSpec, ExporterStatus, From, Lease, LeaseSpec, LeaseStatus,
+    LocalObjectReference, Policy,
+};
+pub use selector::Selector;
+
+/// API group of the four kinds.
+pub const GROUP: &str = "jumpstarter.dev";
+/// The one version of the four kinds, served and stored.
+pub const VERSION: &str = "v1alpha1";
+/// `apiVersion` as written in manifests.
+pub const API_VERSION: &str = "jumpstarter.dev/v1alpha1";
+
+/// An instant in UTC. Stored with whole seconds, kept with nanoseconds in memory.
+pub type Timestamp = jiff::Timestamp;

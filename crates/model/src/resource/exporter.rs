@@ -1,0 +1,106 @@
+//! Exporter: a device on a lab host, as announced by the process that serves it (kubernetes.md §1.3).
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::LocalObjectReference;
+
+/// What an administrator says of an exporter.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "jumpstarter.dev",
+    version = "v1alpha1",
+    kind = "Exporter",
+    plural = "exporters",
+    singular = "exporter",
+    namespaced,
+    status = "ExporterStatus",
+    derive = "Default",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ExporterSpec {
+    /// External user name accepted for this exporter, compared verbatim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// `false` takes the exporter out of service; absent means enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+/// What the controller says of an exporter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExporterStatus {
+    /// Conditions `Online` and `Registered`, in the order in which they first appeared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Secret that holds the exporter's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<LocalObjectReference>,
+    /// Driver tree reported at registration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// Lease that holds this exporter: the claim that exclusivity rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ref: Option<LocalObjectReference>,
+    /// Last sign of life; written on transitions and then coarsely.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Time>,
+    /// Controller endpoint for this exporter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// What the exporter last reported of itself; absent for peers that never report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exporter_status: Option<ExporterPhase>,
+    /// Free text that came with the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_message: Option<String>,
+}
+
+/// One driver instance of the tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Device {
+    /// Identity of the instance; always written, since the admin CLI reads it without a default.
+    #[serde(default)]
+    pub uuid: Option<String>,
+    /// Absent on the root. Snake case on the wire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_uuid: Option<String>,
+    /// Driver labels; always written, like `uuid`.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The exporter's own account of what it is doing (`status.exporterStatus`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ExporterPhase {
+    /// Reported as unknown.
+    #[default]
+    Unspecified,
+    /// Not serving.
+    Offline,
+    /// Idle.
+    Available,
+    /// Leased, set-up hook running.
+    BeforeLeaseHook,
+    /// Leased, drivers may be called.
+    LeaseReady,
+    /// Tear-down hook running.
+    AfterLeaseHook,
+    /// Set-up hook failed.
+    BeforeLeaseHookFailed,
+    /// Tear-down hook failed.
+    AfterLeaseHookFailed,
+}
+
+impl Exporter {
+    /// Whether administrators let this exporter be leased; absent means yes.
+    pub fn is_enabled(&self) -> bool {
+        self.spec.enabled.unwrap_or(true)
+    }
+}
