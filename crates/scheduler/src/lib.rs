@@ -1,1 +1,18 @@
-//! placeholder
+//! Decides who gets which device (kubernetes.md §4).
+//!
+//! Pure: observations and `now` go in, a value saying what to write comes out. There is no clock, no randomness, no
+//! network and no database here; the runtime reads the world, calls [`Lab::observe`] and [`Lab::decide`], carries the
+//! [`Action`]s out with the help of [`transition`], and calls again at [`Decisions::wake_at`].
+
+mod action;
+mod change;
+mod config;
+mod explain;
+mod lab;
+pub mod transition;
+
+pub use action::{Action, Decisions, EndCause, RefusedAs};
+pub use change::Change;
+pub use config::LabConfig;
+pub use explain::{AccessError, Candidate, CandidateReason, Explanation, Grant, LeaseStanding};
+pub use lab::Lab;

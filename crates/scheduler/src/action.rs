@@ -1,0 +1,168 @@
+//! What the lab asks the runtime to write.
+
+use jumpstarter_model::Timestamp;
+
+/// The outcome of one [`Lab::decide`](crate::Lab::decide).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decisions {
+    /// Writes to make, in this order.
+    pub actions: Vec<Action>,
+    /// Next instant at which time alone changes something; `None` when only observations can.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// One write, or one pair of writes that belong together. [`transition::apply`](crate::transition::apply) says what
+/// becomes of the objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Claim `exporter` for `lease`: first `exporter.status.leaseRef`, by compare-and-swap, then the lease's status.
+    Assign {
+        /// Name of the waiting lease.
+        lease: String,
+        /// Name of the free exporter.
+        exporter: String,
+        /// Priority of the granting rule.
+        priority: i64,
+        /// Spot flag of the granting rule.
+        spot_access: bool,
+        /// Whether the lease is ready with the assignment; otherwise it is `Preparing` until [`Action::MakeReady`].
+        ready: bool,
+    },
+    /// Tell the client of an assigned lease that it may dial.
+    MakeReady {
+        /// Name of the lease.
+        lease: String,
+    },
+    /// Say why a lease waits. Emitted only when the reason differs from what the object says.
+    Wait {
+        /// Name of the lease.
+        lease: String,
+        /// Reason of `Pending=True`.
+        reason: String,
+        /// Message of `Pending=True`.
+        message: String,
+    },
+    /// End a lease that cannot be granted.
+    Refuse {
+        /// Name of the lease.
+        lease: String,
+        /// The condition that says so.
+        condition: RefusedAs,
+        /// Reason of that condition.
+        reason: String,
+        /// Message of that condition.
+        message: String,
+    },
+    /// End a lease that was released or has run its time.
+    End {
+        /// Name of the lease.
+        lease: String,
+        /// Reason of `Ready=False`.
+        cause: EndCause,
+        /// Message of `Ready=False`.
+        message: String,
+    },
+    /// Repair: the lease says that it holds the exporter, the exporter does not say so yet.
+    Adopt {
+        /// Name of the lease.
+        lease: String,
+        /// Name of the exporter.
+        exporter: String,
+    },
+    /// Repair: the exporter is claimed for a lease that ended, is gone or holds another exporter.
+    Unclaim {
+        /// Name of the exporter.
+        exporter: String,
+        /// Name of the lease in its `leaseRef`.
+        lease: String,
+    },
+    /// Repair: the exporter is claimed for a waiting lease that does not say so yet; finish as [`Action::Assign`].
+    CompleteClaim {
+        /// Name of the exporter.
+        exporter: String,
+        /// Name of the lease in its `leaseRef`.
+        lease: String,
+        /// Priority of the granting rule.
+        priority: i64,
+        /// Spot flag of the granting rule.
+        spot_access: bool,
+        /// As in [`Action::Assign`].
+        ready: bool,
+    },
+    /// Repair: the lease ended, its `jumpstarter.dev/lease-ended` label is missing.
+    Label {
+        /// Name of the lease.
+        lease: String,
+    },
+}
+
+impl Action {
+    /// Name of the lease that the action is about.
+    pub fn lease(&self) -> &str {
+        match self {
+            Self::Assign { lease, .. }
+            | Self::MakeReady { lease }
+            | Self::Wait { lease, .. }
+            | Self::Refuse { lease, .. }
+            | Self::End { lease, .. }
+            | Self::Adopt { lease, .. }
+            | Self::Unclaim { lease, .. }
+            | Self::CompleteClaim { lease, .. }
+            | Self::Label { lease } => lease,
+        }
+    }
+
+    /// Name of the exporter that the action itself names. [`Action::End`] and [`Action::Refuse`] name none: theirs is
+    /// the one that the lease holds, if any.
+    pub fn exporter(&self) -> Option<&str> {
+        match self {
+            Self::Assign { exporter, .. }
+            | Self::Adopt { exporter, .. }
+            | Self::Unclaim { exporter, .. }
+            | Self::CompleteClaim { exporter, .. } => Some(exporter),
+            Self::MakeReady { .. }
+            | Self::Wait { .. }
+            | Self::Refuse { .. }
+            | Self::End { .. }
+            | Self::Label { .. } => None,
+        }
+    }
+}
+
+/// The condition under which a lease is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RefusedAs {
+    /// Nothing in this lab can satisfy the request.
+    Unsatisfiable,
+    /// The request itself makes no sense.
+    Invalid,
+}
+
+impl RefusedAs {
+    /// The condition's type.
+    pub const fn condition(self) -> &'static str {
+        match self {
+            Self::Unsatisfiable => "Unsatisfiable",
+            Self::Invalid => "Invalid",
+        }
+    }
+}
+
+/// Why a lease that was not refused is over: the reason of `Ready=False`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndCause {
+    /// Somebody asked for its end, or its exporter is gone.
+    Released,
+    /// Its time is over.
+    Expired,
+}
+
+impl EndCause {
+    /// The condition's reason.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Released => "Released",
+            Self::Expired => "Expired",
+        }
+    }
+}
