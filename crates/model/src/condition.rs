@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::Timestamp;
 
+mod lease_message;
+
 /// Sets the condition of one type in place: `lastTransitionTime` moves only when `status` changes, a new type goes
 /// to the end, and the order of the list never changes. Returns whether anything changed.
 pub fn set_condition(
@@ -46,4 +48,91 @@ pub fn set_condition(
 /// Whether the condition of this type is present and `True`.
 pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
+/// The condition of one type.
+pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Conditions of a client (kubernetes.md §3.1).
+pub mod client {
+    /// Whether the token runs out soon.
+    pub const TOKEN_EXPIRING: &str = "TokenExpiring";
+    /// Reason: the token's time is over.
+    pub const EXPIRED: &str = "Expired";
+    /// Reason: at most seven days are left.
+    pub const EXPIRES_WITHIN_7_DAYS: &str = "ExpiresWithin7Days";
+    /// Reason: at most thirty days are left.
+    pub const EXPIRES_WITHIN_30_DAYS: &str = "ExpiresWithin30Days";
+    /// Reason: more than thirty days are left.
+    pub const VALID: &str = "Valid";
+}
+
+/// Conditions of an exporter (kubernetes.md §3.2).
+pub mod exporter {
+    /// Whether the exporter is connected.
+    pub const ONLINE: &str = "Online";
+    /// Whether the exporter has reported its drivers.
+    pub const REGISTERED: &str = "Registered";
+    /// Reason of `Online`, true or false: judged by the last sign of life.
+    pub const SEEN: &str = "Seen";
+    /// Reason of `Online` false: the exporter said good-bye.
+    pub const OFFLINE: &str = "Offline";
+    /// Reason of `Online` true: the exporter reported a status.
+    pub const STATUS_REPORTED: &str = "StatusReported";
+    /// Reason of `Registered` true.
+    pub const REGISTER: &str = "Register";
+    /// Reason of `Registered` false.
+    pub const UNREGISTER: &str = "Unregister";
+}
+
+/// Conditions of a lease (kubernetes.md §3.3). Messages never say "expired": clients take that for a token.
+pub mod lease {
+    pub use super::lease_message::*;
+
+    /// The lease waits.
+    pub const PENDING: &str = "Pending";
+    /// The lease holds its exporter; false once it is over.
+    pub const READY: &str = "Ready";
+    /// The lease can never be served.
+    pub const UNSATISFIABLE: &str = "Unsatisfiable";
+    /// The lease asks for nothing that could be served.
+    pub const INVALID: &str = "Invalid";
+
+    /// Pending: approved exporters exist, none is online.
+    pub const OFFLINE: &str = "Offline";
+    /// Pending: all online exporters are leased.
+    pub const NOT_AVAILABLE: &str = "NotAvailable";
+    /// Pending: free exporters exist, none is ready.
+    pub const NOT_READY: &str = "NotReady";
+    /// Pending, ours: the requested begin is still ahead.
+    pub const SCHEDULED: &str = "Scheduled";
+    /// Pending, ours: another lease is ahead in the queue.
+    pub const QUEUED: &str = "Queued";
+    /// Pending, ours: an exporter is assigned and gets ready.
+    pub const PREPARING: &str = "Preparing";
+    /// Pending, ours: no exporter matches at present.
+    pub const NOT_FOUND: &str = "NotFound";
+    /// Unsatisfiable, and Pending in ours: all matching exporters are disabled.
+    pub const ALL_DISABLED: &str = "AllDisabled";
+    /// Unsatisfiable, and Pending in ours: no policy lets the client use a matching exporter.
+    pub const NO_ACCESS: &str = "NoAccess";
+
+    /// Unsatisfiable: the pinned exporter does not exist.
+    pub const EXPORTER_NOT_FOUND: &str = "ExporterNotFound";
+    /// Unsatisfiable: the pinned exporter does not match the selector.
+    pub const SELECTOR_MISMATCH: &str = "SelectorMismatch";
+    /// Unsatisfiable: the pinned exporter is disabled.
+    pub const EXPORTER_DISABLED: &str = "ExporterDisabled";
+    /// Unsatisfiable: only spot access is allowed.
+    pub const SPOT_ACCESS: &str = "SpotAccess";
+
+    /// Invalid: neither selector nor exporter.
+    pub const INVALID_SELECTOR: &str = "InvalidSelector";
+
+    /// Ready false: released by its owner or its exporter.
+    pub const RELEASED: &str = "Released";
+    /// Ready false: its time is over.
+    pub const EXPIRED: &str = "Expired";
 }

@@ -104,3 +104,47 @@ impl Exporter {
         self.spec.enabled.unwrap_or(true)
     }
 }
+
+impl ExporterPhase {
+    /// Every phase, in wire order.
+    pub const ALL: [Self; 8] = [
+        Self::Unspecified,
+        Self::Offline,
+        Self::Available,
+        Self::BeforeLeaseHook,
+        Self::LeaseReady,
+        Self::AfterLeaseHook,
+        Self::BeforeLeaseHookFailed,
+        Self::AfterLeaseHookFailed,
+    ];
+
+    /// The phase of an `ExporterStatus` number; unknown numbers are `Unspecified`.
+    pub fn from_wire(number: i32) -> Self {
+        usize::try_from(number).ok().and_then(|index| Self::ALL.get(index)).copied().unwrap_or_default()
+    }
+
+    /// The `ExporterStatus` number.
+    pub const fn to_wire(self) -> i32 {
+        self as i32
+    }
+
+    /// The text in `status.exporterStatus`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unspecified => "Unspecified",
+            Self::Offline => "Offline",
+            Self::Available => "Available",
+            Self::BeforeLeaseHook => "BeforeLeaseHook",
+            Self::LeaseReady => "LeaseReady",
+            Self::AfterLeaseHook => "AfterLeaseHook",
+            Self::BeforeLeaseHookFailed => "BeforeLeaseHookFailed",
+            Self::AfterLeaseHookFailed => "AfterLeaseHookFailed",
+        }
+    }
+}
+
+impl std::fmt::Display for ExporterPhase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,118 @@
+//! Messages of lease conditions. Clients and tests search them for the phrases named beside each builder.
+
+use crate::Timestamp;
+
+/// Most bytes of joined policy descriptions.
+const MAX_DESCRIPTIONS: usize = 4096;
+
+/// `Ready` true.
+pub const ACQUIRED: &str = "The lease holds its exporter";
+/// `Ready` false, `Released`.
+pub const MARKED_FOR_RELEASE: &str = "The lease was marked for release";
+/// `Ready` false, reason `Expired`: the word itself is left to tokens.
+pub const TIME_OVER: &str = "The lease has ended: its time is over";
+/// `Invalid`, `InvalidSelector`.
+pub const SELECTOR_REQUIRED: &str = "The lease names neither labels nor an exporter: a selector or exporterRef is required";
+
+/// `Pending`, `Offline`: `none of them are online`.
+pub fn none_online(approved: usize, example: &str) -> String {
+    format!("{} for the lease{}, but none of them are online", exporters_approved(approved), such_as(example))
+}
+
+/// `Pending`, `NotAvailable`: `but all of them are already leased`.
+pub fn all_leased(online: usize, example: &str) -> String {
+    format!("{} online for the lease{}, but all of them are already leased", exporters_are(online), such_as(example))
+}
+
+/// `Pending`, `NotReady`: `none are ready`.
+pub fn none_ready(free: usize, example: &str) -> String {
+    format!("{} free for the lease{}, but none are ready", exporters_are(free), such_as(example))
+}
+
+/// `Unsatisfiable`, `ExporterNotFound`.
+pub fn exporter_not_found(name: &str) -> String {
+    format!("The exporter {name} that the lease names does not exist")
+}
+
+/// `Unsatisfiable`, `SelectorMismatch`.
+pub fn selector_mismatch(name: &str, selector: &str) -> String {
+    format!("The exporter {name} that the lease names does not match its selector {selector}")
+}
+
+/// `Unsatisfiable`, `ExporterDisabled`: `is disabled`, `spec.allowDisabled: true`, `--allow-disabled`.
+pub fn exporter_disabled(name: &str) -> String {
+    format!(
+        "The exporter {name} that the lease names is disabled; to lease it anyway set spec.allowDisabled: true or use \
+         --allow-disabled"
+    )
+}
+
+/// `Unsatisfiable` or `Pending`, `AllDisabled`.
+pub fn all_disabled(matching: usize) -> String {
+    let verb = if matching == 1 { "it is" } else { "all of them are" };
+    format!("{} the selector, but {verb} disabled", exporters_match(matching))
+}
+
+/// `Unsatisfiable` or `Pending`, `NoAccess`: `none of them are approved by any policy`, and after
+/// `Matching policies:` the descriptions of the rules that did not admit the client.
+pub fn no_access<'a>(matching: usize, descriptions: impl IntoIterator<Item = &'a str>) -> String {
+    let mut message = format!("{} the lease, but none of them are approved by any policy", exporters_match(matching));
+    let joined = descriptions.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+    if !joined.is_empty() {
+        message.push_str(". Matching policies: ");
+        message.push_str(cut(&joined, MAX_DESCRIPTIONS));
+        if joined.len() > MAX_DESCRIPTIONS {
+            message.push_str("...");
+        }
+    }
+    message
+}
+
+/// `Unsatisfiable`, `SpotAccess`.
+pub fn spot_access(name: &str) -> String {
+    format!("The exporter {name} is open to this client for spot access only, which is not offered yet")
+}
+
+/// `Pending`, `NotFound`.
+pub fn not_found(selector: &str) -> String {
+    format!("No exporter matches the selector {selector} at present; waiting for one")
+}
+
+/// `Pending`, `Scheduled`.
+pub fn scheduled(begin: Timestamp) -> String {
+    format!("The lease is scheduled to begin at {begin}")
+}
+
+/// `Pending`, `Queued`. `ahead` counts the leases that are served first.
+pub fn queued(ahead: usize) -> String {
+    match ahead {
+        1 => "1 lease is ahead in the queue for an exporter that both could use".to_owned(),
+        _ => format!("{ahead} leases are ahead in the queue for exporters that both could use"),
+    }
+}
+
+/// `Pending`, `Preparing`.
+pub fn preparing(name: &str) -> String {
+    format!("The exporter {name} is assigned and getting ready")
+}
+
+fn exporters_approved(count: usize) -> String {
+    if count == 1 { "1 exporter is approved".to_owned() } else { format!("{count} exporters are approved") }
+}
+
+fn exporters_are(count: usize) -> String {
+    if count == 1 { "1 exporter is".to_owned() } else { format!("{count} exporters are") }
+}
+
+fn exporters_match(count: usize) -> String {
+    if count == 1 { "1 exporter matches".to_owned() } else { format!("{count} exporters match") }
+}
+
+fn such_as(example: &str) -> String {
+    if example.is_empty() { String::new() } else { format!(" (such as {example})") }
+}
+
+/// At most `limit` bytes of the text, cut between characters.
+fn cut(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
+}
