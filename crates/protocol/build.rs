@@ -1,8 +1,6 @@
 //! Compiles the `.proto` files without `protoc` and keeps the descriptor set for reflection.
 use std::{env, fs, path::PathBuf};
 
-use prost::Message as _;
-
 const FILES: [&str; 6] = [
     "jumpstarter/v1/common.proto",
     "jumpstarter/v1/kubernetes.proto",
@@ -14,13 +12,21 @@ const FILES: [&str; 6] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(FILES, ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(FILES)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    // Encoded by the compiler: `prost-types` would drop the options that are extensions, such as HTTP routes.
+    fs::write(
+        out.join("descriptors.bin"),
+        compiler.encode_file_descriptor_set(),
+    )?;
     tonic_prost_build::configure()
         .bytes(".")
         .compile_well_known_types(false)
         .build_transport(true)
-        .compile_fds(descriptors)?;
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
