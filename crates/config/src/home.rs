@@ -41,7 +41,10 @@ impl ConfigHome {
 
     /// The given directory, with the usual system directory for exporters as fallback.
     pub fn at(home: impl Into<PathBuf>) -> Self {
-        Self { home: home.into(), system_exporters: PathBuf::from("/etc/jumpstarter/exporters") }
+        Self {
+            home: home.into(),
+            system_exporters: PathBuf::from("/etc/jumpstarter/exporters"),
+        }
     }
 
     /// The same with another system directory for exporters.
@@ -59,19 +62,29 @@ impl ConfigHome {
 
     /// File of the client `alias`.
     pub fn client_path(&self, alias: &str) -> Result<PathBuf, ConfigError> {
-        Ok(self.home.join("clients").join(format!("{}.yaml", plain(alias)?)))
+        Ok(self
+            .home
+            .join("clients")
+            .join(format!("{}.yaml", plain(alias)?)))
     }
 
     /// File of the exporter `alias` in the user's directory, where new ones are written.
     pub fn exporter_path(&self, alias: &str) -> Result<PathBuf, ConfigError> {
-        Ok(self.home.join("exporters").join(format!("{}.yaml", plain(alias)?)))
+        Ok(self
+            .home
+            .join("exporters")
+            .join(format!("{}.yaml", plain(alias)?)))
     }
 
     /// File of the exporter `alias`: the user's if there, else the system's if there, else the user's.
     pub fn find_exporter(&self, alias: &str) -> Result<PathBuf, ConfigError> {
         let user = self.exporter_path(alias)?;
         let system = self.system_exporters.join(format!("{alias}.yaml"));
-        Ok(if !user.exists() && system.exists() { system } else { user })
+        Ok(if !user.exists() && system.exists() {
+            system
+        } else {
+            user
+        })
     }
 
     /// Reads the client `alias`.
@@ -131,7 +144,9 @@ impl ConfigHome {
         let path = self.home.join("config.yaml");
         match file::read(&path) {
             Ok(map) => file::typed(map, &file::origin(&path)),
-            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(UserConfig::default()),
+            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(UserConfig::default())
+            }
             Err(err) => Err(err),
         }
     }
@@ -142,10 +157,16 @@ impl ConfigHome {
     }
 
     /// The client that a command means: as chosen, else from the environment alone, else the current one.
-    pub fn select_client(&self, choice: &ClientChoice, env: &Env) -> Result<ClientConfig, ConfigError> {
+    pub fn select_client(
+        &self,
+        choice: &ClientChoice,
+        env: &Env,
+    ) -> Result<ClientConfig, ConfigError> {
         match choice {
             ClientChoice::Alias(alias) => self.load_client(alias, env),
-            ClientChoice::Path(path) => ClientConfig::from_file(path, env).map_err(|err| missing(err, "client")),
+            ClientChoice::Path(path) => {
+                ClientConfig::from_file(path, env).map_err(|err| missing(err, "client"))
+            }
             ClientChoice::Default => {
                 if let Some(config) = ClientConfig::from_env(env)? {
                     return Ok(config);
@@ -163,13 +184,20 @@ impl ConfigHome {
 
 /// An alias that is a plain file name.
 fn plain(alias: &str) -> Result<&str, ConfigError> {
-    let bad = alias.is_empty() || alias == "." || alias == ".." || alias.contains(['/', '\\', '\0']);
-    if bad { Err(ConfigError::Alias(alias.to_owned())) } else { Ok(alias) }
+    let bad =
+        alias.is_empty() || alias == "." || alias == ".." || alias.contains(['/', '\\', '\0']);
+    if bad {
+        Err(ConfigError::Alias(alias.to_owned()))
+    } else {
+        Ok(alias)
+    }
 }
 
 fn missing(err: ConfigError, kind: &'static str) -> ConfigError {
     match err {
-        ConfigError::Read { path, source } if source.kind() == io::ErrorKind::NotFound => ConfigError::Missing { kind, path },
+        ConfigError::Read { path, source } if source.kind() == io::ErrorKind::NotFound => {
+            ConfigError::Missing { kind, path }
+        }
         other => other,
     }
 }
@@ -178,7 +206,10 @@ fn remove(path: &Path) -> Result<bool, ConfigError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(ConfigError::Write { path: path.to_owned(), source }),
+        Err(source) => Err(ConfigError::Write {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -186,7 +217,12 @@ fn aliases(dir: &Path) -> Result<Vec<String>, ConfigError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(ConfigError::Read { path: dir.to_owned(), source }),
+        Err(source) => {
+            return Err(ConfigError::Read {
+                path: dir.to_owned(),
+                source,
+            });
+        }
     };
     let mut found: Vec<String> = entries
         .filter_map(|entry| {
