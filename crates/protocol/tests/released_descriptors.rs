@@ -41,10 +41,13 @@ fn every_fact_of_the_released_package_holds() {
     assert!(missing.is_empty(), "ours lacks:\n{}", missing.join("\n"));
 }
 
+/// Damage done to a descriptor set.
+type Change = fn(&mut FileDescriptorSet);
+
 #[test]
 fn each_kind_of_difference_is_noticed() {
     let ours = facts(FILE_DESCRIPTOR_SET);
-    let cases: [(&str, fn(&mut FileDescriptorSet)); 9] = [
+    let cases: [(&str, Change); 9] = [
         ("field jumpstarter.v1.DialRequest.1", |set| {
             message(set, "DialRequest").field[0].number = Some(9);
         }),
