@@ -10,6 +10,7 @@ mod error;
 mod key;
 mod kind;
 mod object;
+mod semantics;
 
 pub mod embedded;
 
