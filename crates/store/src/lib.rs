@@ -12,6 +12,8 @@ mod kind;
 mod object;
 mod semantics;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod embedded;
 
 pub use api::{Event, EventStream, List, ListOptions, Precondition, Store, Write};
