@@ -12,7 +12,7 @@ use crate::{QUEUE, Tunnel};
 ///
 /// Returns as soon as the request is on its way: routers answer only once the other half is there, and what is
 /// written meanwhile is kept for it.
-pub async fn open(
+pub fn open(
     channel: Channel,
     ticket: &str,
 ) -> Result<

@@ -1,0 +1,151 @@
+//! One session: fresh drivers, served to any number of connections until it is closed.
+mod calls;
+mod log;
+mod serve;
+mod stream;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jumpstarter_config::ExporterConfig;
+use jumpstarter_drivers::{DriverTree, LogSink, NodeReport, Registry, TreeError};
+use jumpstarter_protocol::v1::{DriverInstanceReport, ExporterStatus, GetStatusResponse};
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+pub use log::LogRing;
+
+/// Time that open calls get to end when a session closes.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What a session says about itself.
+#[derive(Debug, Clone, Default)]
+pub struct SessionInfo {
+    /// Identity of the exporter process.
+    pub uuid: Uuid,
+    /// Labels of the exporter.
+    pub labels: HashMap<String, String>,
+    /// Greeting for interactive shells.
+    pub motd: String,
+    /// A lease stands behind the session, so that clients can end it.
+    pub leased: bool,
+}
+
+/// The drivers of one lease (or of one local use), and who talks to them. Cheap to clone.
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    info: SessionInfo,
+    tree: DriverTree,
+    logs: Arc<LogRing>,
+    status: Mutex<GetStatusResponse>,
+    ended: CancellationToken,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Session {
+    /// Builds fresh drivers from `config`.
+    pub fn new(
+        config: &ExporterConfig,
+        registry: &Registry,
+        info: SessionInfo,
+    ) -> Result<Self, TreeError> {
+        let logs = Arc::new(LogRing::new());
+        let sink: Arc<dyn LogSink> = Arc::<LogRing>::clone(&logs);
+        let tree = DriverTree::build(config, registry, &sink)?;
+        let status = GetStatusResponse {
+            status: ExporterStatus::Available.into(),
+            message: Some(String::new()),
+            status_version: 0,
+            previous_status: None,
+        };
+        let inner = Inner {
+            info,
+            tree,
+            logs,
+            status: Mutex::new(status),
+            ended: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The driver reports in wire form.
+    #[must_use]
+    pub fn reports(&self) -> Vec<DriverInstanceReport> {
+        self.inner
+            .tree
+            .reports()
+            .iter()
+            .map(report_to_proto)
+            .collect()
+    }
+
+    /// The session's log.
+    #[must_use]
+    pub fn logs(&self) -> &Arc<LogRing> {
+        &self.inner.logs
+    }
+
+    /// Brings the devices to their default state; call it before clients get in.
+    pub async fn reset(&self) {
+        self.inner.tree.reset().await;
+    }
+
+    /// Sets what clients see as the exporter's status; the same status again changes nothing.
+    pub fn set_status(&self, status: ExporterStatus, message: &str) {
+        let mut now = self
+            .inner
+            .status
+            .lock()
+            .expect("no code panics while it holds the status");
+        if now.status == i32::from(status) && now.message.as_deref() == Some(message) {
+            return;
+        }
+        *now = GetStatusResponse {
+            status: status.into(),
+            message: Some(message.to_owned()),
+            status_version: now.status_version + 1,
+            previous_status: Some(now.status),
+        };
+    }
+
+    /// Resolves once a client has asked to end the session.
+    pub async fn ended(&self) {
+        self.inner.ended.cancelled().await;
+    }
+
+    /// Ends connections (after a short grace) and closes the drivers. Returns when both are done.
+    pub async fn close(&self) {
+        self.inner.closing.cancel();
+        self.inner.tasks.close();
+        if timeout(GRACE * 2, self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                open = self.inner.tasks.len(),
+                "calls still running while their session closes"
+            );
+        }
+        self.inner.tree.close().await;
+    }
+}
+
+fn report_to_proto(report: &NodeReport) -> DriverInstanceReport {
+    DriverInstanceReport {
+        uuid: report.uuid.to_string(),
+        parent_uuid: report.parent.map(|uuid| uuid.to_string()),
+        labels: report.labels.clone().into_iter().collect(),
+        description: report.description.clone(),
+        methods_description: report.methods_description.clone().into_iter().collect(),
+    }
+}

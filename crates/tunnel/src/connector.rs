@@ -1,0 +1,62 @@
+//! How an endpoint is reached.
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, future::BoxFuture};
+use tonic::transport::{Channel, Endpoint};
+
+/// Why an endpoint could not be reached.
+pub type ConnectError = Box<dyn Error + Send + Sync>;
+
+type Connect = dyn Fn(String) -> BoxFuture<'static, Result<Channel, ConnectError>> + Send + Sync;
+
+/// A connection attempt that takes longer has failed: peers give up on a whole dial after 20 s.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens a channel to the `host:port` of a controller or router.
+#[derive(Clone)]
+pub struct Connector(Arc<Connect>);
+
+impl Connector {
+    /// A connector that calls `connect`.
+    pub fn new<F, Fut>(connect: F) -> Self
+    where
+        F: Fn(String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Channel, ConnectError>> + Send + 'static,
+    {
+        Self(Arc::new(move |endpoint| connect(endpoint).boxed()))
+    }
+
+    /// HTTP/2 without TLS, for a router or controller on the same machine.
+    #[must_use]
+    pub fn plaintext() -> Self {
+        Self::new(|endpoint| async move {
+            let endpoint = Endpoint::from_shared(format!("http://{endpoint}"))?
+                .connect_timeout(CONNECT_TIMEOUT);
+            Ok(endpoint.connect().await?)
+        })
+    }
+
+    /// The same channel for every endpoint.
+    #[must_use]
+    pub fn shared(channel: Channel) -> Self {
+        Self::new(move |_| futures::future::ready(Ok(channel.clone())))
+    }
+
+    /// Opens a channel to `endpoint`.
+    pub async fn connect(&self, endpoint: &str) -> Result<Channel, ConnectError> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, (self.0)(endpoint.to_owned())).await {
+            Ok(channel) => channel,
+            Err(_) => Err(format!(
+                "no connection to {endpoint} within {} s",
+                CONNECT_TIMEOUT.as_secs()
+            )
+            .into()),
+        }
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
