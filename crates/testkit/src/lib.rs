@@ -1,1 +1,25 @@
-//! placeholder
+//! A real lab in a temporary directory: our service, real exporters and real clients, each a process of its own.
+//!
+//! A harness fails by panicking: the log of every process that took part is then printed with the test, and
+//! every process is ended, also those that left their parent's process group.
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "every function of a harness may fail its test"
+)]
+
+pub mod exporter;
+pub mod grpc;
+pub mod jmp;
+pub mod lab;
+pub mod process;
+pub mod sandbox;
+pub mod service;
+mod wait;
+
+pub use exporter::{Exporter, ExporterSetup};
+pub use jmp::{Done, Jmp};
+pub use lab::Lab;
+pub use process::Process;
+pub use sandbox::Sandbox;
+pub use service::Service;
+pub use wait::{MINUTE, eventually};

@@ -1,0 +1,198 @@
+//! A whole lab: the service, and exporters and clients made with the operator's tool.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{
+    Done, Exporter, ExporterSetup, Jmp, Sandbox, Service, eventually, grpc::Grpc, jmp::Release,
+    wait::MINUTE,
+};
+use jumpstarter_protocol::v1::ExporterStatus;
+
+/// A lab with its service running.
+#[derive(Debug)]
+pub struct Lab {
+    /// Where all of it lives.
+    pub sandbox: Arc<Sandbox>,
+    /// The service.
+    pub service: Service,
+    operator: Jmp,
+    observer: Grpc,
+}
+
+impl Lab {
+    /// A lab with a service and nothing else.
+    #[track_caller]
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with_flags(&[])
+    }
+
+    /// A lab whose service gets more flags.
+    #[track_caller]
+    #[must_use]
+    pub fn with_flags(flags: &[&str]) -> Self {
+        let sandbox = Arc::new(Sandbox::new());
+        let service = Service::start(&sandbox, flags);
+        Self::around(sandbox, service)
+    }
+
+    /// A lab whose service listens on a socket that outlives it.
+    #[track_caller]
+    #[must_use]
+    pub fn activated() -> Self {
+        let sandbox = Arc::new(Sandbox::new());
+        let service = Service::start_activated(&sandbox, &[]);
+        Self::around(sandbox, service)
+    }
+
+    #[track_caller]
+    fn around(sandbox: Arc<Sandbox>, service: Service) -> Self {
+        let blank = sandbox.path().join("operator.yaml");
+        std::fs::write(&blank, "").expect("write a file");
+        let operator = Jmp::new(&sandbox, Release::Rust, "operator", &blank);
+        let config = sandbox.path().join("observer.yaml");
+        admin(
+            &operator,
+            &service,
+            &[
+                "create",
+                "client",
+                "observer",
+                "--unsafe",
+                "--nointeractive",
+                "--out",
+                text(&config),
+            ],
+        )
+        .ok();
+        let observer = Grpc::from_config(&config);
+        Self {
+            sandbox,
+            service,
+            operator,
+            observer,
+        }
+    }
+
+    /// `jmp admin` with `args`, on this service's data directory.
+    #[track_caller]
+    #[must_use]
+    pub fn admin(&self, args: &[&str]) -> Done {
+        admin(&self.operator, &self.service, args)
+    }
+
+    /// A new client with the newest Python `jmp`.
+    #[track_caller]
+    #[must_use]
+    pub fn client(&self, name: &str) -> Jmp {
+        let config = self.client_config(name);
+        Jmp::new(&self.sandbox, Release::newest(), name, &config)
+    }
+
+    /// A new client's configuration file.
+    #[track_caller]
+    #[must_use]
+    pub fn client_config(&self, name: &str) -> PathBuf {
+        let config = self.sandbox.path().join(format!("{name}-client.yaml"));
+        let _ = self
+            .admin(&[
+                "create",
+                "client",
+                name,
+                "--unsafe",
+                "--nointeractive",
+                "--out",
+                text(&config),
+            ])
+            .ok();
+        config
+    }
+
+    /// A new client as the wire sees it.
+    #[track_caller]
+    #[must_use]
+    pub fn grpc_client(&self, name: &str) -> Grpc {
+        Grpc::from_config(&self.client_config(name))
+    }
+
+    /// A new exporter's configuration file, without drivers.
+    #[track_caller]
+    #[must_use]
+    pub fn exporter_config(&self, name: &str, labels: &[(String, String)]) -> PathBuf {
+        let config = self.sandbox.path().join(format!("{name}-exporter.yaml"));
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let mut args = vec![
+            "create",
+            "exporter",
+            name,
+            "--nointeractive",
+            "--out",
+            text(&config),
+        ];
+        args.extend(labels.iter().flat_map(|label| ["--label", label]));
+        self.admin(&args).ok();
+        config
+    }
+
+    /// A new exporter, running and available.
+    #[track_caller]
+    #[must_use]
+    pub fn exporter(&self, setup: ExporterSetup) -> Exporter {
+        let config = self.exporter_config(&setup.name, &setup.labels);
+        setup.complete(&config);
+        let mut exporter = Exporter::start(&self.sandbox, setup, config);
+        self.await_available(&mut exporter);
+        exporter
+    }
+
+    /// Waits until the service has this exporter online and available.
+    #[track_caller]
+    pub fn await_available(&self, exporter: &mut Exporter) {
+        eventually(&format!("{} available", exporter.name()), MINUTE, || {
+            let ended = exporter.process().try_wait();
+            assert!(ended.is_none(), "the exporter ended: {ended:?}");
+            let seen = self
+                .observer
+                .exporter(exporter.name())
+                .expect("look at an exporter");
+            (seen.status() == ExporterStatus::Available).then_some(())
+        });
+    }
+
+    /// Waits until the service has this exporter online, whatever its phase: the oldest release reports none.
+    #[track_caller]
+    pub fn await_online(&self, name: &str, online: bool) {
+        eventually(&format!("{name} online: {online}"), MINUTE, || {
+            let seen = self.observer.exporter(name).expect("look at an exporter");
+            #[expect(
+                deprecated,
+                reason = "the only field that says it for a peer that reports no phase"
+            )]
+            let found = seen.online;
+            (found == online).then_some(())
+        });
+    }
+
+    /// A client that only looks.
+    #[must_use]
+    pub fn observer(&self) -> &Grpc {
+        &self.observer
+    }
+}
+
+#[track_caller]
+fn admin(operator: &Jmp, service: &Service, args: &[&str]) -> Done {
+    let mut command = operator.command(&["admin"]);
+    command
+        .args(args)
+        .env("JUMPSTARTER_DATA_DIR", service.data());
+    operator.run_command(command)
+}
+
+/// A path of the sandbox as an argument.
+fn text(path: &std::path::Path) -> &str {
+    path.to_str().expect("paths of a sandbox are plain")
+}

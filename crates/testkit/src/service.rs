@@ -1,0 +1,171 @@
+//! `jumpstarter serve` on a data directory of the sandbox.
+
+use std::{
+    env,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+};
+
+use rustix::process::Signal;
+
+use crate::{Process, Sandbox, wait::MINUTE};
+
+/// The service and what is needed to start it again.
+#[derive(Debug)]
+pub struct Service {
+    sandbox: Arc<Sandbox>,
+    data: PathBuf,
+    address: String,
+    flags: Vec<String>,
+    /// The listening socket, when we hold it as systemd would.
+    socket: Option<TcpListener>,
+    process: Option<Process>,
+}
+
+impl Service {
+    /// Starts it on a free port, and waits until it says that it is ready.
+    #[track_caller]
+    #[must_use]
+    pub fn start(sandbox: &Arc<Sandbox>, flags: &[&str]) -> Self {
+        Self::new(sandbox, flags, None)
+    }
+
+    /// Starts it on a socket that outlives it, handed over in the way of systemd.
+    #[track_caller]
+    #[must_use]
+    pub fn start_activated(sandbox: &Arc<Sandbox>, flags: &[&str]) -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("bind a port");
+        Self::new(sandbox, flags, Some(socket))
+    }
+
+    #[track_caller]
+    fn new(sandbox: &Arc<Sandbox>, flags: &[&str], socket: Option<TcpListener>) -> Self {
+        let port = socket.as_ref().map_or_else(free_port, |socket| {
+            socket.local_addr().expect("a bound socket").port()
+        });
+        let mut service = Self {
+            sandbox: Arc::clone(sandbox),
+            data: sandbox.dir("data"),
+            address: format!("127.0.0.1:{port}"),
+            flags: flags.iter().map(ToString::to_string).collect(),
+            socket,
+            process: None,
+        };
+        service.up();
+        service
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The running process.
+    #[track_caller]
+    pub fn process(&mut self) -> &mut Process {
+        self.process
+            .as_mut()
+            .expect("the service was stopped by the test")
+    }
+
+    /// The command that would start it.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let program = binary("jumpstarter");
+        let mut command = match &self.socket {
+            None => self.sandbox.command(&program, "service"),
+            Some(socket) => {
+                let mut shell = self.sandbox.command(Path::new("/bin/sh"), "service");
+                // The descriptors of systemd begin at 3, and carry the number of the process that may take them.
+                shell
+                    .args([
+                        "-c",
+                        r#"LISTEN_FDS=1 LISTEN_PID=$$ exec "$@" 3<&0 </dev/null"#,
+                        "sh",
+                    ])
+                    .arg(program);
+                let copy = socket.try_clone().expect("share the socket");
+                shell.stdin(Stdio::from(OwnedFd::from(copy)));
+                shell
+            }
+        };
+        command
+            .arg("serve")
+            .arg("--data-dir")
+            .arg(&self.data)
+            .args(["--listen", &self.address])
+            .args(&self.flags);
+        command
+    }
+
+    /// Starts it again on the same data and port.
+    #[track_caller]
+    pub fn up(&mut self) {
+        assert!(self.process.is_none(), "the service is running");
+        let mut process = Process::start_with_stdin(&self.sandbox, "service", self.command());
+        process.wait_line("ready");
+        self.process = Some(process);
+    }
+
+    /// Asks it to stop, and waits for its end.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        let mut process = self.process.take().expect("the service is running");
+        process.signal(Signal::TERM);
+        let status = process.wait(MINUTE);
+        assert!(
+            status.success(),
+            "the service ended with {status}:\n{}",
+            process.output()
+        );
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill_tree();
+        }
+    }
+}
+
+/// A program of this workspace, from the profile that the test was built with.
+#[track_caller]
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("the path of the test");
+    // Tests live in `target/PROFILE/deps`, programs one level up.
+    let path = test
+        .ancestors()
+        .nth(2)
+        .expect("a test lives in target/PROFILE/deps")
+        .join(name);
+    assert!(
+        path.exists(),
+        "{name} is not built: run `cargo build --workspace --bins --tests`"
+    );
+    path
+}
+
+/// A port that nobody listens on, below those that the system gives to outgoing connections. A port that the
+/// system chose could be given to somebody else between two runs of the service.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 100).expect("below 100") * 100;
+    (0..100)
+        .map(|_| 20_000 + own + NEXT.fetch_add(1, Ordering::Relaxed) % 100)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port among a hundred")
+}
