@@ -1,21 +1,30 @@
 //! What an action makes of the objects.
+//!
+//! Every function here checks that the action still fits the objects, since they may have moved on between the decision
+//! and the write. The store's compare-and-swap covers what happens after that.
 
-use jumpstarter_model::{Exporter, Lease, Timestamp};
+use jumpstarter_model::{
+    Exporter, Lease, LocalObjectReference, Timestamp,
+    condition::{self, lease as reason, set_condition},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 
-use crate::Action;
+use crate::{Action, EndCause, RefusedAs};
 
 /// Label of ended leases; list filters of existing clients depend on it.
 pub const LEASE_ENDED: &str = "jumpstarter.dev/lease-ended";
 
-/// The objects to write, each complete.
+/// The objects to write, each complete. Where they cannot be written in one transaction, a lease that ends is written
+/// before its exporter and everything else after its exporter, so that a crash in between leaves a state that
+/// [`Lab`](crate::Lab) repairs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Transition {
-    /// First: the exporter with its new status (`leaseRef`). For claims this is the compare-and-swap.
+    /// The exporter with its new status (`leaseRef`). For claims this is the compare-and-swap.
     pub exporter_status: Option<Exporter>,
-    /// Second: the lease with its new status and its old metadata.
+    /// The lease with its new status and its old metadata.
     pub lease_status: Option<Lease>,
-    /// Third: the lease with its new status *and* its new metadata (label, owner reference). A store that writes both
-    /// in one transaction writes this one alone.
+    /// The lease with its new status *and* its new metadata (label, owner reference), to be written after
+    /// `lease_status`. A store that writes status and metadata in one transaction writes this one alone.
     pub lease_metadata: Option<Lease>,
 }
 
@@ -23,8 +32,230 @@ pub struct Transition {
 ///
 /// `lease` is the object that [`Action::lease`] names and `exporter` the one that [`Action::exporter`] names or, for
 /// [`Action::End`] and [`Action::Refuse`], the one that the lease holds. `None` when the objects moved on and the action
-/// no longer fits: observe them again.
+/// no longer fits, or is already done: observe them again.
 pub fn apply(action: &Action, lease: Option<&Lease>, exporter: Option<&Exporter>, now: Timestamp) -> Option<Transition> {
-    let _ = (action, lease, exporter, now);
-    None
+    match action {
+        Action::Assign { priority, spot_access, ready, .. }
+        | Action::CompleteClaim { priority, spot_access, ready, .. } => {
+            let claimed = matches!(action, Action::CompleteClaim { .. });
+            assign(lease?, exporter?, &Terms { priority: *priority, spot: *spot_access, ready: *ready, claimed }, now)
+        }
+        Action::MakeReady { .. } => edit(lease?, |lease| make_ready(lease, now)),
+        Action::Wait { reason, message, .. } => edit(lease?, |lease| wait(lease, reason, message, now)),
+        Action::Refuse { condition, reason, message, .. } => {
+            end(lease?, exporter, now, |lease| refuse(lease, *condition, reason, message, now))
+        }
+        Action::End { cause, message, .. } => end(lease?, exporter, now, |lease| close(lease, *cause, message, now)),
+        Action::Adopt { .. } => adopt(lease?, exporter?, now),
+        Action::Unclaim { lease: name, .. } => unclaim(name, lease, exporter?),
+        Action::Label { .. } => label(lease?),
+    }
+}
+
+struct Terms {
+    priority: i64,
+    spot: bool,
+    ready: bool,
+    /// Whether the exporter must already name the lease.
+    claimed: bool,
+}
+
+fn assign(lease: &Lease, exporter: &Exporter, terms: &Terms, now: Timestamp) -> Option<Transition> {
+    if lease.is_ended() || lease.assigned_exporter().is_some() || lease.spec.release == Some(true) {
+        return None;
+    }
+    let lease_name = lease.metadata.name.as_deref()?;
+    let name = exporter.metadata.name.as_deref()?;
+    match (claim(exporter), terms.claimed) {
+        (None, false) => {}
+        (Some(holder), true) if holder == lease_name => {}
+        _ => return None,
+    }
+    let mut assigned = lease.clone();
+    let status = assigned.status.get_or_insert_default();
+    status.exporter_ref = Some(LocalObjectReference::new(name));
+    status.begin_time = Some(Time(now));
+    status.priority = Some(terms.priority);
+    status.spot_access = Some(terms.spot);
+    if terms.ready {
+        make_ready(&mut assigned, now);
+    } else {
+        wait(&mut assigned, reason::PREPARING, &reason::preparing(name), now);
+    }
+    Some(Transition {
+        exporter_status: (!terms.claimed).then(|| with_claim(exporter, lease_name)),
+        lease_metadata: owned(&assigned, exporter),
+        lease_status: Some(assigned),
+    })
+}
+
+fn adopt(lease: &Lease, exporter: &Exporter, now: Timestamp) -> Option<Transition> {
+    let lease_name = lease.metadata.name.as_deref()?;
+    let name = exporter.metadata.name.as_deref()?;
+    if lease.is_ended() || lease.assigned_exporter() != Some(name) {
+        return None;
+    }
+    let exporter_status = match claim(exporter) {
+        None => Some(with_claim(exporter, lease_name)),
+        Some(holder) if holder == lease_name => None,
+        Some(_) => return None,
+    };
+    let mut begun = lease.clone();
+    let status = begun.status.get_or_insert_default();
+    let begins = status.begin_time.is_none();
+    status.begin_time.get_or_insert(Time(now));
+    let lease_status = begins.then(|| begun.clone());
+    let lease_metadata = owned(&begun, exporter);
+    let changes = exporter_status.is_some() || lease_status.is_some() || lease_metadata.is_some();
+    changes.then_some(Transition { exporter_status, lease_status, lease_metadata })
+}
+
+fn unclaim(name: &str, lease: Option<&Lease>, exporter: &Exporter) -> Option<Transition> {
+    if claim(exporter) != Some(name) {
+        return None;
+    }
+    let holds = lease.is_some_and(|lease| {
+        !lease.is_ended() && lease.assigned_exporter().is_some() && lease.assigned_exporter() == exporter.metadata.name.as_deref()
+    });
+    (!holds).then(|| Transition { exporter_status: Some(without_claim(exporter)), ..Transition::default() })
+}
+
+fn label(lease: &Lease) -> Option<Transition> {
+    let labelled = with_label(lease);
+    (lease.is_ended() && labelled != *lease)
+        .then_some(Transition { lease_metadata: Some(labelled), ..Transition::default() })
+}
+
+/// Changes the status of a live lease.
+fn edit(lease: &Lease, change: impl FnOnce(&mut Lease) -> bool) -> Option<Transition> {
+    if lease.is_ended() {
+        return None;
+    }
+    let mut edited = lease.clone();
+    change(&mut edited).then_some(Transition { lease_status: Some(edited), ..Transition::default() })
+}
+
+/// Ends a live lease and frees the exporter that names it.
+fn end(
+    lease: &Lease,
+    exporter: Option<&Exporter>,
+    now: Timestamp,
+    change: impl FnOnce(&mut Lease) -> bool,
+) -> Option<Transition> {
+    if lease.is_ended() {
+        return None;
+    }
+    let mut ended = lease.clone();
+    if !change(&mut ended) {
+        return None;
+    }
+    let status = ended.status.get_or_insert_default();
+    status.ended = true;
+    status.end_time = Some(Time(now));
+    let held = exporter.filter(|exporter| claim(exporter).is_some() && claim(exporter) == lease.metadata.name.as_deref());
+    Some(Transition {
+        exporter_status: held.map(without_claim),
+        lease_metadata: Some(with_label(&ended)),
+        lease_status: Some(ended),
+    })
+}
+
+fn close(lease: &mut Lease, cause: EndCause, message: &str, now: Timestamp) -> bool {
+    if cause == EndCause::Released || still_due(lease, now) {
+        set_last(lease, reason::READY, false, cause.reason(), message, now);
+        return true;
+    }
+    false
+}
+
+/// Whether a lease that was found to have run its time was not extended since.
+fn still_due(lease: &Lease, now: Timestamp) -> bool {
+    let begin = lease.status.as_ref().and_then(|status| status.begin_time.as_ref()).map_or(now, |begin| begin.0);
+    jumpstarter_model::lease_time::planned_end(&lease.spec, begin) <= now
+}
+
+fn refuse(lease: &mut Lease, as_: RefusedAs, reason: &str, message: &str, now: Timestamp) -> bool {
+    if lease.assigned_exporter().is_some() {
+        return false;
+    }
+    set_last(lease, as_.condition(), true, reason, message, now);
+    true
+}
+
+/// Returns whether anything changed.
+fn make_ready(lease: &mut Lease, now: Timestamp) -> bool {
+    if lease.assigned_exporter().is_none() {
+        return false;
+    }
+    set_last(lease, reason::READY, true, reason::READY, reason::ACQUIRED, now)
+}
+
+/// Returns whether anything changed.
+fn wait(lease: &mut Lease, reason: &str, message: &str, now: Timestamp) -> bool {
+    if lease.assigned_exporter().is_some() && reason != self::reason::PREPARING {
+        return false;
+    }
+    let generation = lease.metadata.generation;
+    let conditions = &mut lease.status.get_or_insert_default().conditions;
+    set_condition(conditions, self::reason::PENDING, true, reason, message, generation, now)
+}
+
+/// Sets a condition that clients must see as the state of the lease: the last of the list.
+fn set_last(lease: &mut Lease, type_: &str, status: bool, reason: &str, message: &str, now: Timestamp) -> bool {
+    let generation = lease.metadata.generation;
+    let conditions = &mut lease.status.get_or_insert_default().conditions;
+    let changed = set_condition(conditions, type_, status, reason, message, generation, now);
+    // Only a foreign writer can have put something behind it.
+    let moved = match conditions.iter().position(|found| found.type_ == type_) {
+        Some(at) if at + 1 < conditions.len() => {
+            conditions[at..].rotate_left(1);
+            true
+        }
+        _ => false,
+    };
+    debug_assert!(condition::find(conditions, type_).is_some());
+    changed || moved
+}
+
+fn claim(exporter: &Exporter) -> Option<&str> {
+    let name = &exporter.status.as_ref()?.lease_ref.as_ref()?.name;
+    (!name.is_empty()).then_some(name)
+}
+
+fn with_claim(exporter: &Exporter, lease: &str) -> Exporter {
+    let mut claimed = exporter.clone();
+    claimed.status.get_or_insert_default().lease_ref = Some(LocalObjectReference::new(lease));
+    claimed
+}
+
+fn without_claim(exporter: &Exporter) -> Exporter {
+    let mut free = exporter.clone();
+    free.status.get_or_insert_default().lease_ref = None;
+    free
+}
+
+fn with_label(lease: &Lease) -> Lease {
+    let mut labelled = lease.clone();
+    labelled.metadata.labels.get_or_insert_default().insert(LEASE_ENDED.to_owned(), "true".to_owned());
+    labelled
+}
+
+/// The lease with the exporter as its owner (kubernetes.md §2.3); `None` when nothing changes, when the exporter has no
+/// identity yet, or when the lease has another controller: that must not fail the assignment.
+fn owned(lease: &Lease, exporter: &Exporter) -> Option<Lease> {
+    let (name, uid) = (exporter.metadata.name.as_deref()?, exporter.metadata.uid.as_deref()?);
+    let owners = lease.metadata.owner_references.as_deref().unwrap_or_default();
+    if owners.iter().any(|owner| owner.uid == uid || owner.controller == Some(true)) {
+        return None;
+    }
+    let mut owned = lease.clone();
+    owned.metadata.owner_references.get_or_insert_default().push(OwnerReference {
+        api_version: jumpstarter_model::API_VERSION.to_owned(),
+        kind: "Exporter".to_owned(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    });
+    Some(owned)
 }

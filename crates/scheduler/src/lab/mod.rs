@@ -1,48 +1,174 @@
 //! The state machine.
 
-use jumpstarter_model::{GoDuration, Timestamp};
+mod access;
+mod claims;
+mod explain;
+mod exporter;
+mod lease;
+mod lifecycle;
+mod names;
+mod observe;
+mod queue;
+mod serve;
+mod times;
+mod waiting;
+mod want;
 
-use crate::{AccessError, Change, Decisions, Explanation, Grant, LabConfig};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use jumpstarter_model::Timestamp;
+
+use crate::{Action, Change, Decisions, LabConfig};
+use access::AccessBook;
+use exporter::Bench;
+use lease::Entry;
+use names::Name;
+use want::{LabelIndex, Want, WantId, WantIndex};
 
 /// Indexed state of exporters, leases, policies and clients.
+///
+/// Observations mark what they touch; [`Lab::decide`] looks at what is marked and at nothing else, so that the cost of
+/// an event depends on the leases and exporters that it concerns, not on the size of the lab.
 #[derive(Debug)]
 pub struct Lab {
     config: LabConfig,
+
+    exporters: BTreeMap<Name, Bench>,
+    labels: LabelIndex,
+    /// Exporters that owe a tear-down, known or not.
+    tear_downs: HashSet<Name>,
+    /// Live leases by the exporter in their `exporterRef`, existing or not.
+    holders: HashMap<Name, BTreeSet<Name>>,
+    /// Exporters by the lease in their `leaseRef`, existing or not.
+    claims: HashMap<Name, BTreeSet<Name>>,
+
+    leases: HashMap<Name, Entry>,
+    /// Waiting leases by client.
+    clients: HashMap<Name, BTreeSet<Name>>,
+    timers: BTreeSet<(Timestamp, Name)>,
+
+    book: AccessBook,
+
+    wants: HashMap<WantId, Want>,
+    want_ids: HashMap<String, WantId>,
+    want_index: WantIndex,
+    idle_wants: BTreeSet<(u64, WantId)>,
+    /// Source of want ids and idle stamps.
+    counter: u64,
+
+    marked: Marked,
+}
+
+/// What the next decision must look at.
+#[derive(Debug, Default)]
+struct Marked {
+    /// Policies changed: everything.
+    policies: bool,
+    /// Exporters whose claim must be checked and which may be served if free.
+    exporters: BTreeSet<Name>,
+    /// Leases whose life must be checked.
+    leases: BTreeSet<Name>,
+    /// Ended leases without their label.
+    unlabelled: BTreeSet<Name>,
+    /// Exporters that may have become free.
+    freed: BTreeSet<Name>,
+    /// Waiting leases that may have come within reach of a free exporter.
+    seeking: BTreeSet<Name>,
+    /// Waiting leases whose reason must be checked.
+    reasons: BTreeSet<Name>,
+    /// Wants whose leases may have another reason.
+    wants: BTreeSet<WantId>,
 }
 
 impl Lab {
     /// An empty lab.
     pub fn new(config: LabConfig) -> Self {
-        Self { config }
+        Self {
+            config,
+            exporters: BTreeMap::new(),
+            labels: LabelIndex::default(),
+            tear_downs: HashSet::new(),
+            holders: HashMap::new(),
+            claims: HashMap::new(),
+            leases: HashMap::new(),
+            clients: HashMap::new(),
+            timers: BTreeSet::new(),
+            book: AccessBook::default(),
+            wants: HashMap::new(),
+            want_ids: HashMap::new(),
+            want_index: WantIndex::default(),
+            idle_wants: BTreeSet::new(),
+            counter: 0,
+            marked: Marked::default(),
+        }
     }
 
     /// Takes note of one fact. Idempotent; replaces whatever was assumed of that object.
     pub fn observe(&mut self, change: Change<'_>) {
-        let _ = (change, &self.config);
+        match change {
+            Change::Exporter(exporter) => self.observe_exporter(exporter),
+            Change::ExporterDeleted(name) => self.forget_exporter(name),
+            Change::Lease(lease) => self.observe_lease(lease),
+            Change::LeaseDeleted(name) => self.forget_lease(name),
+            Change::Policy(policy) => self.observe_policy(policy),
+            Change::PolicyDeleted(name) => self.forget_policy(name),
+            Change::Client(client) => self.observe_client(client),
+            Change::ClientDeleted(name) => self.forget_client(name),
+            Change::TearDown { exporter, pending } => self.observe_tear_down(exporter, pending),
+        }
     }
 
     /// Says what to write now. Its own actions are assumed to succeed, so that a second call neither repeats them nor
     /// gives a device out twice; after a failed write, observe the true objects again.
     pub fn decide(&mut self, now: Timestamp) -> Decisions {
-        let _ = now;
-        Decisions::default()
+        let mut actions = Vec::new();
+        if std::mem::take(&mut self.marked.policies) {
+            self.apply_policies();
+        }
+        self.fire_timers(now);
+        let unlabelled = std::mem::take(&mut self.marked.unlabelled);
+        actions.extend(unlabelled.into_iter().map(|name| Action::Label { lease: name.to_string() }));
+
+        // Claims come first: a half-written one decides whether its lease waits at all. Ending a lease marks its
+        // exporter, so this goes on until nothing is marked.
+        loop {
+            if let Some(name) = self.marked.exporters.pop_first() {
+                self.check_claim(&name, now, &mut actions);
+            } else if let Some(name) = self.marked.leases.pop_first() {
+                self.check_lease(&name, now, &mut actions);
+            } else {
+                break;
+            }
+        }
+        self.serve(now, &mut actions);
+        self.check_reasons(now, &mut actions);
+        Decisions { actions, wake_at: self.timers.first().map(|(at, _)| *at) }
     }
 
-    /// Says where a live lease stands, as of the last [`Lab::decide`]; `None` for ended and unknown leases.
-    pub fn explain(&self, lease: &str, now: Timestamp) -> Option<Explanation> {
-        let _ = (lease, now);
-        None
+    fn fire_timers(&mut self, now: Timestamp) {
+        while let Some((at, name)) = self.timers.pop_first() {
+            if at > now {
+                self.timers.insert((at, name));
+                return;
+            }
+            if let Some(entry) = self.leases.get_mut(&name) {
+                entry.wake = None;
+            }
+            self.marked.leases.insert(name);
+        }
     }
 
-    /// Says whether policies let `client` use `exporter` for `requested`, as for extensions and transfers.
-    pub fn check_access(
-        &self,
-        client: &str,
-        exporter: &str,
-        requested: GoDuration,
-        now: Timestamp,
-    ) -> Result<Grant, AccessError> {
-        let _ = (client, exporter, requested, now);
-        Ok(Grant { priority: 0, spot: false })
+    /// Sets or clears the one timer of a lease.
+    fn set_timer(&mut self, name: &Name, at: Option<Timestamp>) {
+        let Some(entry) = self.leases.get_mut(name) else { return };
+        if entry.wake == at {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut entry.wake, at) {
+            self.timers.remove(&(old, name.clone()));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, name.clone()));
+        }
     }
 }

@@ -1,0 +1,220 @@
+//! Access policies (kubernetes.md §4.3), prepared so that one question costs a few look-ups.
+//!
+//! Exporters that the same policies are about share a [`Scope`]; each client knows the rules that admit it. What a
+//! client may do with an exporter then depends on the scope alone, however many exporters there are.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jumpstarter_model::{Client, ExporterAccessPolicy, GoDuration, Selector};
+
+use super::names::Name;
+
+type Labels = BTreeMap<String, String>;
+
+/// A set of policies that are about the same exporters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Scope(u32);
+
+/// What the policies say to one client about one exporter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Yes, with this priority.
+    Granted(i64),
+    /// Only as spot access, with this priority.
+    Spot(i64),
+    /// Not for so long; the longest that a rule admits.
+    TooLong(GoDuration),
+    /// No.
+    Denied,
+    /// Policies exist, and the client does not.
+    NoClient,
+}
+
+#[derive(Debug)]
+struct Rule {
+    description: Option<String>,
+    from: Vec<Selector>,
+    terms: Terms,
+}
+
+/// What a rule gives.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    priority: i64,
+    maximum: Option<GoDuration>,
+    spot: bool,
+}
+
+#[derive(Debug)]
+struct PolicyRules {
+    /// `None` when the selector makes no sense: it then matches nothing.
+    exporters: Option<Selector>,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Default)]
+struct Person {
+    labels: Labels,
+    /// Terms of the rules that admit this client, by policy.
+    admitted: HashMap<Name, Vec<Terms>>,
+}
+
+#[derive(Debug)]
+struct ScopeData {
+    policies: Vec<Name>,
+    best: i64,
+}
+
+/// Policies and clients.
+#[derive(Debug, Default)]
+pub(crate) struct AccessBook {
+    policies: BTreeMap<Name, PolicyRules>,
+    clients: HashMap<Name, Person>,
+    scopes: Vec<ScopeData>,
+    scope_ids: HashMap<Vec<Name>, Scope>,
+}
+
+impl AccessBook {
+    /// Notes a policy. Scopes handed out before are void: ask for all of them again.
+    pub(crate) fn put_policy(&mut self, name: Name, policy: &ExporterAccessPolicy) {
+        let exporters = match &policy.spec.exporter_selector {
+            Some(selector) => Selector::from_label_selector(selector).ok(),
+            None => Some(Selector::default()),
+        };
+        let rules = policy.spec.policies.iter().flatten().map(Rule::of).collect();
+        self.policies.insert(name, PolicyRules { exporters, rules });
+        self.forget_scopes();
+    }
+
+    /// Forgets a policy, with the same consequence. Returns whether there was one.
+    pub(crate) fn remove_policy(&mut self, name: &str) -> bool {
+        let removed = self.policies.remove(name).is_some();
+        if removed {
+            self.forget_scopes();
+        }
+        removed
+    }
+
+    /// Notes a client. Returns whether anything changed that policies look at.
+    pub(crate) fn put_client(&mut self, name: Name, client: &Client) -> bool {
+        let labels = client.metadata.labels.clone().unwrap_or_default();
+        if self.clients.get(&name).is_some_and(|known| known.labels == labels) {
+            return false;
+        }
+        let admitted = admitted(&self.policies, &labels);
+        self.clients.insert(name, Person { labels, admitted });
+        true
+    }
+
+    /// Forgets a client. Returns whether there was one.
+    pub(crate) fn remove_client(&mut self, name: &str) -> bool {
+        self.clients.remove(name).is_some()
+    }
+
+    fn forget_scopes(&mut self) {
+        self.scopes.clear();
+        self.scope_ids.clear();
+        for person in self.clients.values_mut() {
+            person.admitted = admitted(&self.policies, &person.labels);
+        }
+    }
+
+    /// The scope of an exporter with these labels.
+    pub(crate) fn scope(&mut self, labels: &Labels) -> Scope {
+        let policies = self.policies_for(labels);
+        if let Some(scope) = self.scope_ids.get(&policies) {
+            return *scope;
+        }
+        let rules = policies.iter().flat_map(|name| &self.policies[name].rules);
+        let best = rules.filter(|rule| !rule.terms.spot).map(|rule| rule.terms.priority).max().unwrap_or(0);
+        let scope = Scope(u32::try_from(self.scopes.len()).unwrap_or(u32::MAX));
+        self.scopes.push(ScopeData { policies: policies.clone(), best });
+        self.scope_ids.insert(policies, scope);
+        scope
+    }
+
+    fn policies_for(&self, labels: &Labels) -> Vec<Name> {
+        let about = |policy: &PolicyRules| policy.exporters.as_ref().is_some_and(|selector| selector.matches(labels));
+        self.policies.iter().filter(|(_, policy)| about(policy)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Highest priority that any client can have there.
+    pub(crate) fn best_priority(&self, scope: Scope) -> i64 {
+        self.scopes.get(scope.0 as usize).map_or(0, |data| data.best)
+    }
+
+    /// What `client` may do with exporters of `scope`.
+    pub(crate) fn access(&self, scope: Scope, client: &str, requested: GoDuration) -> Access {
+        let policies = self.scopes.get(scope.0 as usize).map_or(&[][..], |data| &data.policies);
+        self.judge(policies, client, requested)
+    }
+
+    /// What `client` may do with an exporter of these labels.
+    pub(crate) fn access_by_labels(&self, labels: &Labels, client: &str, requested: GoDuration) -> Access {
+        self.judge(&self.policies_for(labels), client, requested)
+    }
+
+    fn judge(&self, policies: &[Name], client: &str, requested: GoDuration) -> Access {
+        if self.policies.is_empty() {
+            return Access::Granted(0);
+        }
+        let Some(person) = self.clients.get(client) else { return Access::NoClient };
+        let (mut granted, mut spot, mut too_long) = (None, None, None);
+        for terms in policies.iter().filter_map(|name| person.admitted.get(name)).flatten() {
+            match terms.maximum {
+                Some(maximum) if requested > maximum => too_long = too_long.max(Some(maximum)),
+                _ if terms.spot => spot = spot.max(Some(terms.priority)),
+                _ => granted = granted.max(Some(terms.priority)),
+            }
+        }
+        granted
+            .map(Access::Granted)
+            .or(spot.map(Access::Spot))
+            .or(too_long.map(Access::TooLong))
+            .unwrap_or(Access::Denied)
+    }
+
+    /// Descriptions of the rules of these scopes that do not admit `client`, each once.
+    pub(crate) fn refusals(&self, scopes: impl Iterator<Item = Scope>, client: &str) -> Vec<&str> {
+        let Some(person) = self.clients.get(client) else { return Vec::new() };
+        let mut found = Vec::new();
+        for name in scopes.filter_map(|scope| self.scopes.get(scope.0 as usize)).flat_map(|data| &data.policies) {
+            for rule in self.policies[name].rules.iter().filter(|rule| !rule.admits(&person.labels)) {
+                if let Some(text) = rule.description.as_deref().filter(|text| !text.is_empty())
+                    && !found.contains(&text)
+                {
+                    found.push(text);
+                }
+            }
+        }
+        found
+    }
+}
+
+fn admitted(policies: &BTreeMap<Name, PolicyRules>, labels: &Labels) -> HashMap<Name, Vec<Terms>> {
+    let terms = |policy: &PolicyRules| {
+        policy.rules.iter().filter(|rule| rule.admits(labels)).map(|rule| rule.terms).collect::<Vec<_>>()
+    };
+    let found = policies.iter().map(|(name, policy)| (name.clone(), terms(policy)));
+    found.filter(|(_, terms)| !terms.is_empty()).collect()
+}
+
+impl Rule {
+    fn of(policy: &jumpstarter_model::Policy) -> Self {
+        let from = policy.from.iter().flatten();
+        Self {
+            description: policy.description.clone(),
+            // A selector that makes no sense admits nobody.
+            from: from.filter_map(|from| Selector::from_label_selector(&from.client_selector).ok()).collect(),
+            terms: Terms {
+                priority: policy.priority.unwrap_or(0),
+                maximum: policy.maximum_duration,
+                spot: policy.spot_access.unwrap_or(false),
+            },
+        }
+    }
+
+    fn admits(&self, labels: &Labels) -> bool {
+        self.from.iter().any(|selector| selector.matches(labels))
+    }
+}

@@ -1,0 +1,149 @@
+//! Answers on demand. They may cost more than decisions do: they look at every candidate.
+
+use std::collections::BTreeSet;
+
+use jumpstarter_model::{GoDuration, Timestamp, condition::lease as condition};
+
+use super::{
+    Lab,
+    access::Access,
+    exporter::{Bench, Usable},
+    lease::Entry,
+    names::Name,
+    want::{Slot, Want},
+};
+use crate::{AccessError, Candidate, CandidateReason, Explanation, Grant, LeaseStanding};
+
+impl Lab {
+    /// Says where a live lease stands, as of the last [`Lab::decide`]; `None` for ended and unknown leases.
+    pub fn explain(&self, lease: &str, now: Timestamp) -> Option<Explanation> {
+        let entry = self.leases.get(lease)?;
+        if let Some((entry, want)) = self.waiting(lease) {
+            let (reason, message) = self.current_reason(entry, want, now);
+            return Some(Explanation {
+                standing: LeaseStanding::Waiting,
+                position: Some(1 + self.ahead(entry, want, now).len()),
+                reason: reason.to_owned(),
+                message,
+                candidates: self.candidates(entry, want, now),
+            });
+        }
+        let (standing, reason, message) = match &entry.exporter {
+            Some(_) if entry.ready => (LeaseStanding::Ready, "", condition::ACQUIRED.to_owned()),
+            Some(exporter) => (LeaseStanding::Preparing, condition::PREPARING, condition::preparing(exporter)),
+            None => {
+                let begin = entry.times.begin().unwrap_or(now);
+                (LeaseStanding::Scheduled, condition::SCHEDULED, condition::scheduled(begin))
+            }
+        };
+        Some(Explanation { standing, position: None, reason: reason.to_owned(), message, candidates: Vec::new() })
+    }
+
+    /// Says whether policies let `client` use `exporter` for `requested`, as for extensions and transfers. A grant may
+    /// be for spot access only.
+    pub fn check_access(
+        &self,
+        client: &str,
+        exporter: &str,
+        requested: GoDuration,
+    ) -> Result<Grant, AccessError> {
+        let Some(bench) = self.exporters.get(exporter) else {
+            return Err(AccessError::ExporterNotFound(exporter.to_owned()));
+        };
+        let (client, exporter) = (client.to_owned(), exporter.to_owned());
+        match self.book.access_by_labels(&bench.seen.labels, &client, requested) {
+            Access::Granted(priority) => Ok(Grant { priority, spot: false }),
+            Access::Spot(priority) => Ok(Grant { priority, spot: true }),
+            Access::TooLong(limit) => Err(AccessError::DurationTooLong { client, exporter, limit, requested }),
+            Access::Denied => Err(AccessError::NoAccess { client, exporter }),
+            Access::NoClient => Err(AccessError::ClientNotFound(client)),
+        }
+    }
+
+    /// Leases that come before this one at any exporter that it may have.
+    fn ahead(&self, entry: &Entry, want: &Want, now: Timestamp) -> BTreeSet<&Name> {
+        let mut ahead = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let requested = entry.times.requested(now);
+        for ((scope, slot), names) in &want.tally {
+            if matches!(slot, Slot::Mismatch | Slot::Disabled) {
+                continue;
+            }
+            let Access::Granted(mine) = self.book.access(*scope, &entry.client, requested) else { continue };
+            for bench in names.iter().filter_map(|name| self.exporters.get(name)) {
+                for id in &bench.wants {
+                    let Some(other) = self.wants.get(id) else { continue };
+                    let usable = !matches!(other.request.slot(bench), Slot::Mismatch | Slot::Disabled);
+                    if !usable || !seen.insert((*scope, *id)) {
+                        continue;
+                    }
+                    for (age, client, requested) in self.queue(other, now) {
+                        let Access::Granted(theirs) = self.book.access(*scope, client, requested) else { continue };
+                        if theirs > mine || (theirs == mine && *age < entry.age) {
+                            ahead.insert(&age.name);
+                        }
+                    }
+                }
+            }
+        }
+        ahead.remove(&entry.age.name);
+        ahead
+    }
+
+    fn candidates(&self, entry: &Entry, want: &Want, now: Timestamp) -> Vec<Candidate> {
+        let names = want.tally.values().flatten().collect::<BTreeSet<_>>();
+        let candidate = |name: &Name| {
+            let bench = self.exporters.get(name)?;
+            let reason = self.candidate_reason(name, bench, entry, want, now);
+            let message = reason.describe(name, &entry.client);
+            Some(Candidate { exporter: name.to_string(), reason, message })
+        };
+        names.into_iter().filter_map(candidate).collect()
+    }
+
+    fn candidate_reason(
+        &self,
+        name: &Name,
+        bench: &Bench,
+        entry: &Entry,
+        want: &Want,
+        now: Timestamp,
+    ) -> CandidateReason {
+        match want.request.slot(bench) {
+            Slot::Mismatch => return CandidateReason::SelectorMismatch,
+            Slot::Disabled => return CandidateReason::Disabled,
+            Slot::Offline | Slot::Leased | Slot::NotReady | Slot::Free => {}
+        }
+        match self.book.access(bench.scope, &entry.client, entry.times.requested(now)) {
+            Access::Denied | Access::NoClient => return CandidateReason::NoAccess,
+            Access::TooLong(limit) => return CandidateReason::DurationTooLong(limit),
+            Access::Spot(_) => return CandidateReason::SpotOnly,
+            Access::Granted(_) => {}
+        }
+        match bench.usable {
+            Usable::Offline => CandidateReason::Offline,
+            Usable::Leased => {
+                let holder = bench.claim.as_ref().or_else(|| self.holders.get(name)?.first());
+                CandidateReason::Leased(holder.map(Name::to_string).unwrap_or_default())
+            }
+            Usable::NotReady => CandidateReason::NotReady,
+            Usable::Free => CandidateReason::Free,
+        }
+    }
+}
+
+impl CandidateReason {
+    fn describe(&self, exporter: &str, client: &str) -> String {
+        match self {
+            Self::SelectorMismatch => format!("{exporter} does not match the lease's selector"),
+            Self::Disabled => format!("{exporter} is disabled"),
+            Self::NoAccess => format!("no policy lets {client} use {exporter}"),
+            Self::DurationTooLong(limit) => format!("policies let {client} use {exporter} for at most {limit}"),
+            Self::SpotOnly => format!("policies let {client} use {exporter} for spot access only"),
+            Self::Offline => format!("{exporter} is not online"),
+            Self::Leased(lease) => format!("{exporter} is held by lease {lease}"),
+            Self::NotReady => format!("{exporter} is not held but not ready either"),
+            Self::Free => format!("{exporter} is free"),
+        }
+    }
+}

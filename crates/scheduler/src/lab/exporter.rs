@@ -1,0 +1,73 @@
+//! What the lab keeps of an exporter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jumpstarter_model::{Exporter, ExporterPhase, condition::is_true};
+
+use super::{access::Scope, names::Name, want::WantId};
+
+/// One exporter.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) seen: Seen,
+    /// The lease in `status.leaseRef`, as observed or assumed.
+    pub(crate) claim: Option<Name>,
+    pub(crate) scope: Scope,
+    /// Whether it can be used, leaving aside by whom.
+    pub(crate) usable: Usable,
+    /// Wants that it matches.
+    pub(crate) wants: BTreeSet<WantId>,
+}
+
+/// The observed part that decisions look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) enabled: bool,
+    /// Registered and connected.
+    pub(crate) online: bool,
+    pub(crate) phase: ExporterPhase,
+    pub(crate) message: Option<String>,
+}
+
+/// Whether an exporter can be used now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Usable {
+    Offline,
+    Leased,
+    NotReady,
+    Free,
+}
+
+impl Seen {
+    /// What is seen in the object, and the lease that it is claimed for.
+    pub(crate) fn of(exporter: &Exporter) -> (Self, Option<Name>) {
+        let status = exporter.status.as_ref();
+        let conditions = status.map_or(&[][..], |status| &status.conditions);
+        let claim = status.and_then(|status| status.lease_ref.as_ref()).map(|claim| claim.name.as_str());
+        let seen = Self {
+            labels: exporter.metadata.labels.clone().unwrap_or_default(),
+            enabled: exporter.is_enabled(),
+            online: is_true(conditions, "Registered") && is_true(conditions, "Online"),
+            phase: status.and_then(|status| status.exporter_status).unwrap_or_default(),
+            message: status.and_then(|status| status.status_message.clone()),
+        };
+        (seen, claim.filter(|name| !name.is_empty()).map(Name::from))
+    }
+
+    /// Whether it can be used: rows 9, 11 and 12 of kubernetes.md §4.2.
+    pub(crate) fn usable(&self, held: bool, tear_down: bool) -> Usable {
+        match self.phase {
+            _ if !self.online => Usable::Offline,
+            _ if held => Usable::Leased,
+            _ if tear_down => Usable::NotReady,
+            ExporterPhase::Unspecified | ExporterPhase::Available => Usable::Free,
+            ExporterPhase::Offline
+            | ExporterPhase::BeforeLeaseHook
+            | ExporterPhase::LeaseReady
+            | ExporterPhase::AfterLeaseHook
+            | ExporterPhase::BeforeLeaseHookFailed
+            | ExporterPhase::AfterLeaseHookFailed => Usable::NotReady,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The life of one lease: begin, readiness, end.
+
+use jumpstarter_model::{ExporterPhase, Timestamp, condition::lease as condition};
+
+use super::{Lab, lease::Entry, names::Name, times::later};
+use crate::{Action, EndCause, RefusedAs};
+
+impl Lab {
+    /// Does what is due for one lease, and sets its timer for what will be.
+    pub(super) fn check_lease(&mut self, name: &Name, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(entry) = self.leases.get(name) else { return };
+        if entry.release {
+            let message = self.release_message(entry);
+            self.end(name, EndCause::Released, message, actions);
+        } else if let Some(exporter) = entry.exporter.clone() {
+            self.check_holder(name, &exporter, now, actions);
+        } else {
+            self.check_waiting(name, now, actions);
+        }
+    }
+
+    fn check_holder(&mut self, name: &Name, exporter: &Name, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(entry) = self.leases.get_mut(name) else { return };
+        if !self.exporters.contains_key(exporter) {
+            let message = format!("The lease has ended: its exporter {exporter} was deleted");
+            return self.end(name, EndCause::Released, message, actions);
+        }
+        let end = entry.times.end(*entry.begin.get_or_insert(now));
+        if end <= now {
+            return self.end(name, EndCause::Expired, condition::TIME_OVER.to_owned(), actions);
+        }
+        let mut wake = end;
+        if !entry.ready {
+            let ready_at = self.ready_at(name);
+            if ready_at <= now {
+                self.assume_ready(name);
+                actions.push(Action::MakeReady { lease: name.to_string() });
+            } else {
+                wake = wake.min(ready_at);
+            }
+        }
+        self.set_timer(name, Some(wake));
+    }
+
+    fn check_waiting(&mut self, name: &Name, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(entry) = self.leases.get_mut(name) else { return };
+        let (begin, fixed_end) = (entry.times.begin().filter(|begin| *begin > now), entry.times.fixed_end());
+        // A lease of no length would end as it begins: it never begins.
+        if fixed_end.is_some_and(|end| end <= now) || (begin.is_none() && entry.times.end(now) <= now) {
+            return self.end(name, EndCause::Expired, condition::TIME_OVER.to_owned(), actions);
+        }
+        if let Some(begin) = begin {
+            if entry.pending.as_deref() != Some(condition::SCHEDULED) {
+                entry.pending = Some(condition::SCHEDULED.to_owned());
+                actions.push(Action::Wait {
+                    lease: name.to_string(),
+                    reason: condition::SCHEDULED.to_owned(),
+                    message: condition::scheduled(begin),
+                });
+            }
+            self.dequeue(name);
+            return self.set_timer(name, Some(fixed_end.map_or(begin, |end| end.min(begin))));
+        }
+        if let Err(message) = &entry.request {
+            let message = message.clone();
+            return self.refuse(name, RefusedAs::Invalid, condition::INVALID_SELECTOR, message, actions);
+        }
+        self.set_timer(name, fixed_end);
+        self.enqueue(name);
+        self.marked.seeking.insert(name.clone());
+        self.marked.reasons.insert(name.clone());
+    }
+
+    /// When the client of an assigned lease may be told to dial (protocol.md §5.2, the 20 s rule).
+    pub(super) fn ready_at(&self, name: &Name) -> Timestamp {
+        let Some((entry, begin)) = self.leases.get(name).and_then(|entry| Some((entry, entry.begin?))) else {
+            return Timestamp::MAX;
+        };
+        let bench = entry.exporter.as_ref().and_then(|exporter| self.exporters.get(exporter));
+        let Some(seen) = bench.map(|bench| &bench.seen) else { return begin };
+        match seen.phase {
+            // Dialling will tell the client more than waiting.
+            _ if !seen.online => later(begin, self.config.ready_grace),
+            // Has not yet reacted.
+            ExporterPhase::Available | ExporterPhase::Offline => later(begin, self.config.ready_grace),
+            ExporterPhase::BeforeLeaseHook => later(begin, self.config.hook_limit),
+            // Never reports.
+            ExporterPhase::Unspecified => begin,
+            ExporterPhase::LeaseReady
+            | ExporterPhase::AfterLeaseHook
+            | ExporterPhase::BeforeLeaseHookFailed
+            | ExporterPhase::AfterLeaseHookFailed => begin,
+        }
+    }
+
+    /// Notes that a lease got an exporter. Returns whether it is ready at once.
+    pub(super) fn assume_assigned(&mut self, name: &Name, exporter: &Name, now: Timestamp) -> bool {
+        self.dequeue(name);
+        if let Some(entry) = self.leases.get_mut(name) {
+            entry.exporter = Some(exporter.clone());
+            entry.begin = Some(now);
+        }
+        self.add_holder(exporter, name);
+        self.set_claim(exporter, Some(name.clone()));
+        let ready_at = self.ready_at(name);
+        let ready = ready_at <= now;
+        if ready {
+            self.assume_ready(name);
+        }
+        if let Some(entry) = self.leases.get_mut(name) {
+            let end = entry.times.end(now);
+            if !ready {
+                entry.pending = Some(condition::PREPARING.to_owned());
+            }
+            self.set_timer(name, Some(if ready { end } else { end.min(ready_at) }));
+        }
+        ready
+    }
+
+    fn assume_ready(&mut self, name: &Name) {
+        if let Some(entry) = self.leases.get_mut(name) {
+            entry.ready = true;
+        }
+    }
+
+    /// Ends a lease and takes back its exporter, which then owes a tear-down.
+    pub(super) fn end(&mut self, name: &Name, cause: EndCause, message: String, actions: &mut Vec<Action>) {
+        let claimed = self.claims.get(name).into_iter().flatten().cloned().collect::<Vec<_>>();
+        let exporter = self.leases.get(name).and_then(|entry| entry.exporter.clone());
+        if let Some(exporter) = exporter.filter(|exporter| claimed.contains(exporter)) {
+            self.tear_downs.insert(exporter.clone());
+            self.set_claim(&exporter, None);
+        }
+        self.remove_lease(name);
+        actions.push(Action::End { lease: name.to_string(), cause, message });
+    }
+
+    /// Ends a lease that waits and will not be served.
+    pub(super) fn refuse(
+        &mut self,
+        name: &Name,
+        condition: RefusedAs,
+        reason: &str,
+        message: String,
+        actions: &mut Vec<Action>,
+    ) {
+        self.remove_lease(name);
+        actions.push(Action::Refuse { lease: name.to_string(), condition, reason: reason.to_owned(), message });
+    }
+
+    fn release_message(&self, entry: &Entry) -> String {
+        let bench = entry.exporter.as_ref().and_then(|exporter| self.exporters.get(exporter));
+        let hook = bench.map(|bench| &bench.seen).filter(|seen| seen.phase == ExporterPhase::BeforeLeaseHookFailed);
+        match hook.and_then(|seen| seen.message.as_deref()).filter(|text| !text.is_empty()) {
+            // A hook may print what it likes; clients take the word for a token's.
+            Some(text) => format!("{}: {}", condition::MARKED_FOR_RELEASE, without_expired(text)),
+            None => condition::MARKED_FOR_RELEASE.to_owned(),
+        }
+    }
+}
+
+/// The text with another word for `expired`, in any case (protocol.md §10.1).
+fn without_expired(text: &str) -> String {
+    const WORD: &str = "expired";
+    let lower = text.to_ascii_lowercase();
+    let mut clean = String::with_capacity(text.len());
+    let mut from = 0;
+    for (at, _) in lower.match_indices(WORD) {
+        clean.push_str(&text[from..at]);
+        clean.push_str("timed out");
+        from = at + WORD.len();
+    }
+    clean.push_str(&text[from..]);
+    clean
+}

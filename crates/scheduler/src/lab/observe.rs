@@ -1,0 +1,237 @@
+//! Takes observations into the indexes and marks what they touch.
+
+use std::collections::HashMap;
+
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease};
+
+use super::{
+    Lab,
+    exporter::{Bench, Seen, Usable},
+    lease::Entry,
+    names::Name,
+    want::{Want, WantId},
+};
+use crate::transition::LEASE_ENDED;
+
+impl Lab {
+    pub(super) fn observe_exporter(&mut self, exporter: &Exporter) {
+        let Some(name) = exporter.metadata.name.as_deref().map(Name::from) else { return };
+        let (seen, claim) = Seen::of(exporter);
+        let known = self.exporters.get(&name);
+        if known.is_none_or(|bench| bench.seen.labels != seen.labels) {
+            self.remove_bench(&name);
+            self.add_bench(&name, seen);
+        } else if known.is_some_and(|bench| bench.seen != seen) {
+            self.change_bench(&name, |bench| bench.seen = seen);
+        }
+        self.set_claim(&name, claim);
+        self.mark_exporter(&name);
+    }
+
+    pub(super) fn forget_exporter(&mut self, name: &str) {
+        let name = Name::from(name);
+        self.set_claim(&name, None);
+        self.remove_bench(&name);
+        self.tear_downs.remove(&name);
+        self.mark_exporter(&name);
+    }
+
+    /// Marks an exporter and the leases that its state means something to.
+    pub(super) fn mark_exporter(&mut self, name: &Name) {
+        self.marked.leases.extend(self.holders.get(name).into_iter().flatten().cloned());
+        self.marked.exporters.insert(name.clone());
+    }
+
+    pub(super) fn observe_tear_down(&mut self, exporter: &str, pending: bool) {
+        let name = Name::from(exporter);
+        let changed = if pending { self.tear_downs.insert(name.clone()) } else { self.tear_downs.remove(&name) };
+        if changed {
+            self.refresh(&name);
+            self.marked.exporters.insert(name);
+        }
+    }
+
+    pub(super) fn observe_lease(&mut self, lease: &Lease) {
+        let Some(name) = lease.metadata.name.as_deref().map(Name::from) else { return };
+        self.remove_lease(&name);
+        self.marked.unlabelled.remove(&name);
+        if lease.is_ended() {
+            let labelled = lease.metadata.labels.iter().flatten().any(|(key, _)| key == LEASE_ENDED);
+            if !labelled {
+                self.marked.unlabelled.insert(name.clone());
+            }
+        } else {
+            let entry = Entry::of(&name, lease);
+            let exporter = entry.exporter.clone();
+            self.leases.insert(name.clone(), entry);
+            if let Some(exporter) = exporter {
+                self.add_holder(&exporter, &name);
+                self.marked.exporters.insert(exporter);
+            }
+            self.marked.leases.insert(name.clone());
+        }
+        self.marked.exporters.extend(self.claims.get(&name).into_iter().flatten().cloned());
+    }
+
+    pub(super) fn forget_lease(&mut self, name: &str) {
+        let name = Name::from(name);
+        self.remove_lease(&name);
+        self.marked.unlabelled.remove(&name);
+        self.marked.exporters.extend(self.claims.get(&name).into_iter().flatten().cloned());
+    }
+
+    /// Takes a lease out of every index and marks the exporter that it held.
+    pub(super) fn remove_lease(&mut self, name: &Name) {
+        self.dequeue(name);
+        self.set_timer(name, None);
+        if let Some(exporter) = self.leases.remove(name).and_then(|entry| entry.exporter) {
+            self.remove_holder(&exporter, name);
+            self.marked.exporters.insert(exporter);
+        }
+    }
+
+    pub(super) fn observe_policy(&mut self, policy: &ExporterAccessPolicy) {
+        let Some(name) = policy.metadata.name.as_deref() else { return };
+        self.book.put_policy(name.into(), policy);
+        self.marked.policies = true;
+    }
+
+    pub(super) fn forget_policy(&mut self, name: &str) {
+        self.marked.policies |= self.book.remove_policy(name);
+    }
+
+    /// Counts every exporter anew and looks at every waiting lease. Policies change rarely.
+    pub(super) fn apply_policies(&mut self) {
+        for want in self.wants.values_mut() {
+            want.tally.clear();
+        }
+        for (name, bench) in &mut self.exporters {
+            bench.scope = self.book.scope(&bench.seen.labels);
+            for id in &bench.wants {
+                if let Some(want) = self.wants.get_mut(id) {
+                    want.insert(name, want.place_of(bench));
+                }
+            }
+        }
+        self.marked.wants.extend(self.wants.keys());
+        self.marked.exporters.extend(self.exporters.keys().cloned());
+        let waiting = self.wants.values().flat_map(|want| &want.waiting).map(|age| age.name.clone());
+        self.marked.seeking.extend(waiting);
+    }
+
+    pub(super) fn observe_client(&mut self, client: &Client) {
+        let Some(name) = client.metadata.name.as_deref() else { return };
+        if self.book.put_client(name.into(), client) {
+            self.mark_client(name);
+        }
+    }
+
+    pub(super) fn forget_client(&mut self, name: &str) {
+        if self.book.remove_client(name) {
+            self.mark_client(name);
+        }
+    }
+
+    fn mark_client(&mut self, name: &str) {
+        for lease in self.clients.get(name).into_iter().flatten() {
+            self.marked.seeking.insert(lease.clone());
+            self.marked.reasons.insert(lease.clone());
+        }
+    }
+
+    fn add_bench(&mut self, name: &Name, seen: Seen) {
+        let scope = self.book.scope(&seen.labels);
+        let about = self.want_index.about(name, &seen.labels);
+        let wants = about.into_iter().filter(|id| {
+            self.wants.get(id).is_some_and(|want| want.request.is_about(name, &seen.labels))
+        });
+        let wants = wants.collect();
+        self.labels.insert(name, &seen.labels);
+        let mut bench = Bench { seen, claim: None, scope, usable: Usable::Offline, wants };
+        bench.usable = self.judge(name, &bench);
+        for id in &bench.wants {
+            if self.wants.get_mut(id).is_some_and(|want| want.insert(name, want.place_of(&bench))) {
+                self.marked.wants.insert(*id);
+            }
+        }
+        self.exporters.insert(name.clone(), bench);
+    }
+
+    fn remove_bench(&mut self, name: &Name) {
+        self.set_claim(name, None);
+        let Some(bench) = self.exporters.remove(name) else { return };
+        self.labels.remove(name, &bench.seen.labels);
+        for id in &bench.wants {
+            if self.wants.get_mut(id).is_some_and(|want| want.remove(name, want.place_of(&bench))) {
+                self.marked.wants.insert(*id);
+            }
+        }
+    }
+
+    /// Changes an exporter, except for its labels, and counts it where it belongs afterwards.
+    fn change_bench(&mut self, name: &Name, change: impl FnOnce(&mut Bench)) {
+        let Some(mut bench) = self.exporters.remove(name) else { return };
+        let place_of = |wants: &HashMap<WantId, Want>, id: &WantId, bench: &Bench| {
+            wants.get(id).map(|want| want.place_of(bench))
+        };
+        let before = bench.wants.iter().map(|id| (*id, place_of(&self.wants, id, &bench))).collect::<Vec<_>>();
+        change(&mut bench);
+        bench.usable = self.judge(name, &bench);
+        for (id, old) in before {
+            let Some(want) = self.wants.get_mut(&id) else { continue };
+            let (Some(old), new) = (old, want.place_of(&bench)) else { continue };
+            if old != new && (want.remove(name, old) | want.insert(name, new)) {
+                self.marked.wants.insert(id);
+            }
+        }
+        self.exporters.insert(name.clone(), bench);
+    }
+
+    fn judge(&self, name: &Name, bench: &Bench) -> Usable {
+        let held = bench.claim.is_some() || self.holders.contains_key(name);
+        bench.seen.usable(held, self.tear_downs.contains(name))
+    }
+
+    /// Judges an exporter again after its claim, holders or tear-down changed.
+    pub(super) fn refresh(&mut self, name: &Name) {
+        let stale = self.exporters.get(name).is_some_and(|bench| bench.usable != self.judge(name, bench));
+        if stale {
+            self.change_bench(name, |_| ());
+        }
+    }
+
+    /// Notes the lease in an exporter's `leaseRef`.
+    pub(super) fn set_claim(&mut self, name: &Name, claim: Option<Name>) {
+        let Some(bench) = self.exporters.get_mut(name) else { return };
+        if bench.claim == claim {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut bench.claim, claim.clone())
+            && let Some(exporters) = self.claims.get_mut(&old)
+        {
+            exporters.remove(name);
+            if exporters.is_empty() {
+                self.claims.remove(&old);
+            }
+        }
+        if let Some(claim) = claim {
+            self.claims.entry(claim).or_default().insert(name.clone());
+        }
+        self.refresh(name);
+    }
+
+    pub(super) fn add_holder(&mut self, exporter: &Name, lease: &Name) {
+        self.holders.entry(exporter.clone()).or_default().insert(lease.clone());
+        self.refresh(exporter);
+    }
+
+    pub(super) fn remove_holder(&mut self, exporter: &Name, lease: &Name) {
+        if let Some(leases) = self.holders.get_mut(exporter) {
+            leases.remove(lease);
+            if leases.is_empty() {
+                self.holders.remove(exporter);
+            }
+        }
+        self.refresh(exporter);
+    }
+}

@@ -1,0 +1,107 @@
+//! Queues: who waits for what.
+
+use super::{
+    Lab,
+    names::Name,
+    want::{Request, Want, WantId},
+};
+
+/// Wants kept although nobody waits, so that the next equal request need not count its exporters again. A lab has few
+/// kinds of request; 64 cover them without making exporter events expensive.
+const IDLE_WANTS: usize = 64;
+
+impl Lab {
+    /// Puts a waiting lease into the queue of its want; nothing to do if it stands there.
+    pub(super) fn enqueue(&mut self, name: &Name) {
+        let Some(entry) = self.leases.get(name) else { return };
+        let (None, Ok(request)) = (entry.want, &entry.request) else { return };
+        let (age, client, request) = (entry.age.clone(), entry.client.clone(), request.clone());
+        let id = self.want(request);
+        if let Some(want) = self.wants.get_mut(&id) {
+            want.waiting.insert(age);
+            if let Some(stamp) = want.idle.take() {
+                self.idle_wants.remove(&(stamp, id));
+            }
+        }
+        if let Some(entry) = self.leases.get_mut(name) {
+            entry.want = Some(id);
+        }
+        self.clients.entry(client).or_default().insert(name.clone());
+        self.marked.seeking.insert(name.clone());
+        self.marked.reasons.insert(name.clone());
+    }
+
+    /// Takes a lease out of its queue, if it stands in one.
+    pub(super) fn dequeue(&mut self, name: &Name) {
+        let Some(entry) = self.leases.get_mut(name) else { return };
+        let Some(id) = entry.want.take() else { return };
+        if let Some(leases) = self.clients.get_mut(&entry.client) {
+            leases.remove(name);
+            if leases.is_empty() {
+                self.clients.remove(&entry.client);
+            }
+        }
+        self.marked.seeking.remove(name);
+        self.marked.reasons.remove(name);
+        let Some(want) = self.wants.get_mut(&id) else { return };
+        want.waiting.remove(&entry.age);
+        if want.waiting.is_empty() {
+            self.counter += 1;
+            want.idle = Some(self.counter);
+            self.idle_wants.insert((self.counter, id));
+            self.drop_idle_wants();
+        }
+    }
+
+    fn want(&mut self, request: Request) -> WantId {
+        if let Some(id) = self.want_ids.get(&request.key) {
+            return *id;
+        }
+        self.counter += 1;
+        let id = WantId(self.counter);
+        let mut want = Want::new(request);
+        for name in self.matching(&want.request) {
+            if let Some(bench) = self.exporters.get_mut(&name) {
+                bench.wants.insert(id);
+                want.insert(&name, want.place_of(bench));
+            }
+        }
+        self.want_ids.insert(want.request.key.clone(), id);
+        self.want_index.insert(id, &want.request);
+        self.wants.insert(id, want);
+        id
+    }
+
+    /// Every exporter that a request is about, by name.
+    pub(super) fn matching(&self, request: &Request) -> Vec<Name> {
+        let about = |name: &Name| {
+            self.exporters.get(name).is_some_and(|bench| request.is_about(name, &bench.seen.labels))
+        };
+        if let Some(pinned) = &request.pinned {
+            return Some(pinned).filter(|name| about(name)).cloned().into_iter().collect();
+        }
+        let mut found = match self.labels.narrow(&request.selector) {
+            Some(names) => names,
+            None => self.exporters.keys().cloned().collect(),
+        };
+        found.retain(about);
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    fn drop_idle_wants(&mut self) {
+        while self.idle_wants.len() > IDLE_WANTS {
+            let Some((_, id)) = self.idle_wants.pop_first() else { return };
+            let Some(want) = self.wants.remove(&id) else { continue };
+            self.want_ids.remove(&want.request.key);
+            self.want_index.remove(id, &want.request);
+            self.marked.wants.remove(&id);
+            for name in want.tally.values().flatten() {
+                if let Some(bench) = self.exporters.get_mut(name) {
+                    bench.wants.remove(&id);
+                }
+            }
+        }
+    }
+}

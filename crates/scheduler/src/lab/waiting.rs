@@ -1,0 +1,195 @@
+//! Why a lease waits, and when it is refused instead (kubernetes.md §3.3, §4.2).
+
+use jumpstarter_model::{GoDuration, Timestamp, condition::lease as condition};
+
+use super::{
+    Lab,
+    access::Access,
+    lease::Entry,
+    names::Name,
+    want::{Slot, Want},
+};
+use crate::{Action, RefusedAs};
+
+/// Exporters of one kind, seen by one lease.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group<'a> {
+    count: usize,
+    example: Option<&'a Name>,
+}
+
+impl<'a> Group<'a> {
+    fn add(&mut self, count: usize, first: Option<&'a Name>) {
+        self.count += count;
+        self.example = [self.example, first].into_iter().flatten().min();
+    }
+
+    fn example(&self) -> &str {
+        self.example.map_or("", |name| name)
+    }
+}
+
+/// All exporters that match, seen by one lease.
+#[derive(Debug, Default)]
+struct Census<'a> {
+    mismatch: Group<'a>,
+    disabled: Group<'a>,
+    no_client: Group<'a>,
+    denied: Group<'a>,
+    too_long: Group<'a>,
+    /// Longest duration that any rule admits.
+    limit: Option<GoDuration>,
+    spot: Group<'a>,
+    offline: Group<'a>,
+    leased: Group<'a>,
+    not_ready: Group<'a>,
+    free: Group<'a>,
+}
+
+impl Lab {
+    /// Tells waiting leases why they wait, where that changed, and refuses new ones that have nothing to wait for.
+    pub(super) fn check_reasons(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let mut names = std::mem::take(&mut self.marked.reasons);
+        for want in std::mem::take(&mut self.marked.wants).iter().filter_map(|id| self.wants.get(id)) {
+            names.extend(want.waiting.iter().map(|age| age.name.clone()));
+        }
+        for name in names {
+            let Some((entry, want)) = self.waiting(&name) else { continue };
+            let census = self.census(entry, want, now);
+            let fresh = entry.is_fresh();
+            let (reason, fatal) = census.verdict(want, fresh);
+            // Between two leases a device passes through phases that are neither leased nor free. To those who wait
+            // it stays leased: else every turn would rewrite every waiting lease, twice.
+            let told = entry.pending.as_deref() == Some(reason)
+                || (reason == condition::NOT_READY && entry.pending.as_deref() == Some(condition::NOT_AVAILABLE));
+            let message = if told { String::new() } else { self.message(reason, &census, entry, want, now) };
+            if let Some(limit) = census.limit {
+                let fits_from = entry.times.fits_from(limit).filter(|at| *at > now);
+                let wake = entry.times.fixed_end().into_iter().chain(fits_from).min();
+                self.set_timer(&name, wake);
+            }
+            if fresh && fatal {
+                self.refuse(&name, RefusedAs::Unsatisfiable, reason, message, actions);
+            } else if !told {
+                if let Some(entry) = self.leases.get_mut(&name) {
+                    entry.pending = Some(reason.to_owned());
+                }
+                actions.push(Action::Wait { lease: name.to_string(), reason: reason.to_owned(), message });
+            }
+        }
+    }
+
+    /// A waiting lease and its want.
+    pub(super) fn waiting(&self, name: &str) -> Option<(&Entry, &Want)> {
+        let entry = self.leases.get(name)?;
+        Some((entry, self.wants.get(&entry.want?)?))
+    }
+
+    /// Reason and message of this moment for a waiting lease.
+    pub(super) fn current_reason(&self, entry: &Entry, want: &Want, now: Timestamp) -> (&'static str, String) {
+        let census = self.census(entry, want, now);
+        let (reason, _) = census.verdict(want, entry.is_fresh());
+        (reason, self.message(reason, &census, entry, want, now))
+    }
+
+    fn census<'a>(&self, entry: &Entry, want: &'a Want, now: Timestamp) -> Census<'a> {
+        let requested = entry.times.requested(now);
+        let mut census = Census::default();
+        for ((scope, slot), names) in &want.tally {
+            let group = match slot {
+                Slot::Mismatch => &mut census.mismatch,
+                Slot::Disabled => &mut census.disabled,
+                Slot::Offline | Slot::Leased | Slot::NotReady | Slot::Free => {
+                    match (self.book.access(*scope, &entry.client, requested), slot) {
+                        (Access::NoClient, _) => &mut census.no_client,
+                        (Access::Denied, _) => &mut census.denied,
+                        (Access::TooLong(limit), _) => {
+                            census.limit = census.limit.max(Some(limit));
+                            &mut census.too_long
+                        }
+                        (Access::Spot(_), _) => &mut census.spot,
+                        (Access::Granted(_), Slot::Leased) => &mut census.leased,
+                        (Access::Granted(_), Slot::NotReady) => &mut census.not_ready,
+                        (Access::Granted(_), Slot::Free) => &mut census.free,
+                        (Access::Granted(_), _) => &mut census.offline,
+                    }
+                }
+            };
+            group.add(names.len(), names.first());
+        }
+        census
+    }
+
+    fn message(&self, reason: &str, census: &Census<'_>, entry: &Entry, want: &Want, now: Timestamp) -> String {
+        let pinned = want.request.pinned.as_deref().unwrap_or_default();
+        match reason {
+            condition::EXPORTER_NOT_FOUND => condition::exporter_not_found(pinned),
+            condition::SELECTOR_MISMATCH => condition::selector_mismatch(pinned, &want.request.selector.to_string()),
+            condition::EXPORTER_DISABLED => condition::exporter_disabled(pinned),
+            condition::NOT_FOUND => condition::not_found(&want.request.selector.to_string()),
+            condition::ALL_DISABLED => condition::all_disabled(census.disabled.count),
+            condition::SPOT_ACCESS => condition::spot_access(census.spot.example()),
+            condition::OFFLINE => condition::none_online(census.granted(), census.offline.example()),
+            condition::NOT_READY => condition::none_ready(census.not_ready.count, census.not_ready.example()),
+            condition::NOT_AVAILABLE => condition::all_leased(census.leased.count, census.leased.example()),
+            condition::QUEUED => condition::queued(census.free.count),
+            _ => self.no_access(census, entry, want, now),
+        }
+    }
+
+    fn no_access(&self, census: &Census<'_>, entry: &Entry, want: &Want, now: Timestamp) -> String {
+        let scopes = want.tally.keys().filter(|(_, slot)| *slot != Slot::Disabled).map(|(scope, _)| *scope);
+        let refusals = self.book.refusals(scopes, &entry.client);
+        let mut message = condition::no_access(census.enabled(), refusals);
+        if census.no_client.count > 0 {
+            message = format!("{message}. The client {} does not exist", entry.client);
+        }
+        if let Some(limit) = census.limit {
+            let requested = entry.times.requested(now);
+            message = format!("{message}. The longest lease that policies allow is {limit}, this one asks for {requested}");
+        }
+        message
+    }
+}
+
+impl Census<'_> {
+    fn granted(&self) -> usize {
+        self.offline.count + self.leased.count + self.not_ready.count + self.free.count
+    }
+
+    fn enabled(&self) -> usize {
+        self.granted() + self.no_client.count + self.denied.count + self.too_long.count + self.spot.count
+    }
+
+    /// The reason to wait, and whether a new lease is refused for it.
+    fn verdict(&self, want: &Want, fresh: bool) -> (&'static str, bool) {
+        let pinned = want.request.pinned.is_some();
+        if self.mismatch.count > 0 {
+            (condition::SELECTOR_MISMATCH, true)
+        } else if self.disabled.count + self.enabled() == 0 {
+            match (pinned, fresh) {
+                (true, _) => (condition::EXPORTER_NOT_FOUND, true),
+                (false, true) => (condition::NO_ACCESS, true),
+                (false, false) => (condition::NOT_FOUND, false),
+            }
+        } else if self.enabled() == 0 {
+            if pinned { (condition::EXPORTER_DISABLED, true) } else { (condition::ALL_DISABLED, false) }
+        } else if self.granted() == 0 {
+            match (self.spot.count, self.no_client.count) {
+                // The client may be on its way.
+                (0, 1..) => (condition::NO_ACCESS, false),
+                (0, 0) => (condition::NO_ACCESS, true),
+                (1.., _) => (condition::SPOT_ACCESS, true),
+            }
+        } else if self.free.count > 0 {
+            // Only seen before the decision that gives it out.
+            (condition::QUEUED, false)
+        } else if self.not_ready.count > 0 {
+            (condition::NOT_READY, false)
+        } else if self.leased.count > 0 {
+            (condition::NOT_AVAILABLE, false)
+        } else {
+            (condition::OFFLINE, false)
+        }
+    }
+}

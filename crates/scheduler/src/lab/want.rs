@@ -1,0 +1,266 @@
+//! What leases ask for: equal requests share one queue and one count of the exporters that match.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jumpstarter_model::{Selector, selector::Operator};
+
+use super::{
+    access::Scope,
+    exporter::{Bench, Usable},
+    names::{Age, Name},
+};
+
+/// Identity of a [`Want`] within one lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WantId(pub(crate) u64);
+
+/// What one lease asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) selector: Selector,
+    pub(crate) pinned: Option<Name>,
+    pub(crate) allow_disabled: bool,
+    /// Canonical text of all three.
+    pub(crate) key: String,
+}
+
+impl Request {
+    pub(crate) fn new(selector: Selector, pinned: Option<Name>, allow_disabled: bool) -> Self {
+        let key = format!("{}|{allow_disabled}|{selector}", pinned.as_deref().unwrap_or_default());
+        Self { selector, pinned, allow_disabled, key }
+    }
+
+    /// Whether this exporter is what the request is about, be it only to say that it does not fit.
+    pub(crate) fn is_about(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        match &self.pinned {
+            Some(pinned) => **pinned == *name,
+            None => self.selector.matches(labels),
+        }
+    }
+
+    /// Where an exporter that it is about stands.
+    pub(crate) fn slot(&self, bench: &Bench) -> Slot {
+        if self.pinned.is_some() && !self.selector.matches(&bench.seen.labels) {
+            return Slot::Mismatch;
+        }
+        if !bench.seen.enabled && !self.allow_disabled {
+            return Slot::Disabled;
+        }
+        match bench.usable {
+            Usable::Offline => Slot::Offline,
+            Usable::Leased => Slot::Leased,
+            Usable::NotReady => Slot::NotReady,
+            Usable::Free => Slot::Free,
+        }
+    }
+}
+
+/// Where an exporter stands for a request, leaving aside who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Slot {
+    Mismatch,
+    Disabled,
+    Offline,
+    Leased,
+    NotReady,
+    Free,
+}
+
+/// A kind of exporter: what policies say of it, and where it stands.
+pub(crate) type Place = (Scope, Slot);
+
+/// One request and all leases that wait with it.
+#[derive(Debug)]
+pub(crate) struct Want {
+    pub(crate) request: Request,
+    /// The queue.
+    pub(crate) waiting: BTreeSet<Age>,
+    /// Every exporter that the request is about.
+    pub(crate) tally: BTreeMap<Place, BTreeSet<Name>>,
+    /// Stamp under which it is kept although nobody waits.
+    pub(crate) idle: Option<u64>,
+}
+
+impl Want {
+    pub(crate) fn new(request: Request) -> Self {
+        Self { request, waiting: BTreeSet::new(), tally: BTreeMap::new(), idle: None }
+    }
+
+    /// Where an exporter is counted.
+    pub(crate) fn place_of(&self, bench: &Bench) -> Place {
+        (bench.scope, self.request.slot(bench))
+    }
+
+    /// Counts an exporter in. Returns whether it is the first of its kind, so that reasons may change.
+    pub(crate) fn insert(&mut self, name: &Name, place: Place) -> bool {
+        let names = self.tally.entry(place).or_default();
+        names.insert(name.clone());
+        names.len() == 1
+    }
+
+    /// Counts an exporter out. Returns whether it was the last of its kind.
+    pub(crate) fn remove(&mut self, name: &Name, place: Place) -> bool {
+        let Some(names) = self.tally.get_mut(&place) else { return false };
+        names.remove(name);
+        if names.is_empty() {
+            self.tally.remove(&place);
+            return true;
+        }
+        false
+    }
+}
+
+/// Finds the wants that an exporter may match.
+#[derive(Debug, Default)]
+pub(crate) struct WantIndex {
+    pinned: HashMap<Name, BTreeSet<WantId>>,
+    pairs: HashMap<String, HashMap<String, BTreeSet<WantId>>>,
+    keys: HashMap<String, BTreeSet<WantId>>,
+    rest: BTreeSet<WantId>,
+}
+
+/// The part of a request that the index goes by.
+enum Anchor<'a> {
+    Pinned(&'a Name),
+    Pairs(&'a str, Vec<&'a str>),
+    Key(&'a str),
+    Rest,
+}
+
+fn anchor(request: &Request) -> Anchor<'_> {
+    if let Some(pinned) = &request.pinned {
+        return Anchor::Pinned(pinned);
+    }
+    let mut best = Anchor::Rest;
+    for requirement in request.selector.requirements() {
+        match (requirement.operator(), &best) {
+            (Operator::Equals, _) => {
+                return Anchor::Pairs(requirement.key(), requirement.values().iter().map(String::as_str).collect());
+            }
+            (Operator::In, Anchor::Rest | Anchor::Key(_)) => {
+                best = Anchor::Pairs(requirement.key(), requirement.values().iter().map(String::as_str).collect());
+            }
+            (Operator::Exists, Anchor::Rest) => best = Anchor::Key(requirement.key()),
+            (Operator::In | Operator::Exists | Operator::NotIn | Operator::DoesNotExist, _) => {}
+        }
+    }
+    best
+}
+
+impl WantIndex {
+    pub(crate) fn insert(&mut self, id: WantId, request: &Request) {
+        match anchor(request) {
+            Anchor::Pinned(name) => _ = self.pinned.entry(name.clone()).or_default().insert(id),
+            Anchor::Pairs(key, values) => {
+                let by_value = self.pairs.entry(key.to_owned()).or_default();
+                for value in values {
+                    by_value.entry(value.to_owned()).or_default().insert(id);
+                }
+            }
+            Anchor::Key(key) => _ = self.keys.entry(key.to_owned()).or_default().insert(id),
+            Anchor::Rest => _ = self.rest.insert(id),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: WantId, request: &Request) {
+        match anchor(request) {
+            Anchor::Pinned(name) => drop_from(&mut self.pinned, name.as_ref(), id),
+            Anchor::Pairs(key, values) => {
+                if let Some(by_value) = self.pairs.get_mut(key) {
+                    for value in values {
+                        drop_from(by_value, value, id);
+                    }
+                    if by_value.is_empty() {
+                        self.pairs.remove(key);
+                    }
+                }
+            }
+            Anchor::Key(key) => drop_from(&mut self.keys, key, id),
+            Anchor::Rest => _ = self.rest.remove(&id),
+        }
+    }
+
+    /// Wants that may be about an exporter; the caller checks each.
+    pub(crate) fn about(&self, name: &str, labels: &BTreeMap<String, String>) -> BTreeSet<WantId> {
+        let mut found = self.rest.clone();
+        found.extend(self.pinned.get(name).into_iter().flatten());
+        for (key, value) in labels {
+            found.extend(self.keys.get(key).into_iter().flatten());
+            found.extend(self.pairs.get(key).and_then(|by_value| by_value.get(value)).into_iter().flatten());
+        }
+        found
+    }
+}
+
+/// Finds the exporters that a request may be about.
+#[derive(Debug, Default)]
+pub(crate) struct LabelIndex {
+    keys: HashMap<String, Key>,
+}
+
+#[derive(Debug, Default)]
+struct Key {
+    all: BTreeSet<Name>,
+    values: HashMap<String, BTreeSet<Name>>,
+}
+
+impl LabelIndex {
+    pub(crate) fn insert(&mut self, name: &Name, labels: &BTreeMap<String, String>) {
+        for (key, value) in labels {
+            let key = self.keys.entry(key.clone()).or_default();
+            key.all.insert(name.clone());
+            key.values.entry(value.clone()).or_default().insert(name.clone());
+        }
+    }
+
+    pub(crate) fn remove(&mut self, name: &Name, labels: &BTreeMap<String, String>) {
+        for (label, value) in labels {
+            let Some(key) = self.keys.get_mut(label) else { continue };
+            key.all.remove(name);
+            if let Some(names) = key.values.get_mut(value) {
+                names.remove(name);
+                if names.is_empty() {
+                    key.values.remove(value);
+                }
+            }
+            if key.all.is_empty() {
+                self.keys.remove(label);
+            }
+        }
+    }
+
+    /// Exporters of the most selective requirement, `None` when no requirement narrows the choice; the caller checks
+    /// each.
+    pub(crate) fn narrow(&self, selector: &Selector) -> Option<Vec<Name>> {
+        let mut best: Option<Vec<&BTreeSet<Name>>> = None;
+        let size = |sets: &[&BTreeSet<Name>]| sets.iter().map(|set| set.len()).sum::<usize>();
+        for requirement in selector.requirements() {
+            let key = self.keys.get(requirement.key());
+            let sets = match requirement.operator() {
+                Operator::Equals | Operator::In => {
+                    let values = requirement.values().iter();
+                    values.filter_map(|value| key?.values.get(value)).collect::<Vec<_>>()
+                }
+                Operator::Exists => key.map(|key| &key.all).into_iter().collect(),
+                Operator::NotIn | Operator::DoesNotExist => continue,
+            };
+            if best.as_ref().is_none_or(|best| size(&sets) < size(best)) {
+                best = Some(sets);
+            }
+        }
+        best.map(|sets| sets.into_iter().flatten().cloned().collect())
+    }
+}
+
+fn drop_from<K: std::hash::Hash + Eq + std::borrow::Borrow<Q>, Q: std::hash::Hash + Eq + ?Sized>(
+    index: &mut HashMap<K, BTreeSet<WantId>>,
+    key: &Q,
+    id: WantId,
+) {
+    if let Some(ids) = index.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            index.remove(key);
+        }
+    }
+}
