@@ -6,6 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::Timestamp;
 
 mod lease_message;
+#[cfg(test)]
+mod tests;
 
 /// Sets the condition of one type in place: `lastTransitionTime` moves only when `status` changes, a new type goes
 /// to the end, and the order of the list never changes. Returns whether anything changed.

@@ -1,5 +1,8 @@
 //! Go duration strings (kubernetes.md §0).
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, str::FromStr};
 
 use jiff::SignedDuration;
@@ -81,7 +84,8 @@ impl GoDuration {
 
     /// The two fields of a protobuf `Duration`; both carry the sign.
     pub fn to_seconds_nanos(self) -> (i64, i32) {
-        let nanos = i32::try_from(self.0 % 1_000_000_000).expect("a remainder of 1e9 fits into 32 bits");
+        // A remainder of 1e9 always fits.
+        let nanos = i32::try_from(self.0 % 1_000_000_000).unwrap_or_default();
         (self.0 / 1_000_000_000, nanos)
     }
 

@@ -1,5 +1,8 @@
 //! Token subjects, user names, and the object that a user name speaks for (kubernetes.md §6.2, §6.4).
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, str::FromStr};
 
 use kube::core::ObjectMeta;

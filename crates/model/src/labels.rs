@@ -1,5 +1,8 @@
 //! Label syntax, and the labels that the service itself reads and writes (kubernetes.md §2.1).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use crate::{Selector, name::is_subdomain};

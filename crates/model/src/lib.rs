@@ -2,8 +2,11 @@
 //!
 //! Facts come from `reference/kubernetes.md` and `reference/protocol.md`; each module names its section.
 
+#![allow(clippy::must_use_candidate, reason = "nearly every function here is pure, so the mark would say nothing")]
+
 pub mod condition;
 pub mod duration;
+pub mod fuzzing;
 pub mod identity;
 pub mod labels;
 pub mod lease_time;

@@ -1,5 +1,8 @@
 //! Bounds on what a client may send with a lease (kubernetes.md §1.4, §4.6).
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     GoDuration,
     labels::{EXPORTER_OWNED_PREFIX, LabelError, MAX_LABEL_PART, TAG_LABEL_PREFIX, validate_value},

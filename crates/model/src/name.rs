@@ -1,5 +1,8 @@
 //! Names of objects and the resource names of `jumpstarter.client.v1` (protocol.md §1.7).
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, str::FromStr};
 
 /// Longest DNS-1123 label.
@@ -30,8 +33,8 @@ pub enum NameError {
     },
     /// A character or position that DNS names do not allow.
     #[error(
-        "{what} `{name}` is malformed: use lower-case letters, digits and `-`{}, with a letter or digit at both ends",
-        if *.dots { " and `.`" } else { "" }
+        "{what} `{name}` is malformed: use lower-case letters, digits{}, with a letter or digit at both ends",
+        if *.dots { ", `-` and `.`" } else { " and `-`" }
     )]
     Malformed {
         /// What the name is of.

@@ -151,11 +151,10 @@ impl Selector {
                 }
             }
         }
-        requirements.sort_by(|a: &Requirement, b| a.key.cmp(&b.key));
-        requirements.dedup();
-        requirements
-            .extend(unequal.into_iter().map(|(key, values)| Requirement { key, operator: Operator::NotIn, values }));
-        Ok(Self { requirements })
+        let merged = unequal.into_iter().map(|(key, values)| Requirement { key, operator: Operator::NotIn, values });
+        requirements.sort_by(Requirement::order);
+        requirements.extend(merged);
+        Ok(Self { requirements: without_repetition(requirements) })
     }
 
     /// Reads the structured form.
@@ -169,8 +168,8 @@ impl Selector {
         if requirements.len() > MAX_REQUIREMENTS {
             return Err(SelectorError::TooMany { count: requirements.len() });
         }
-        requirements.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(Self { requirements })
+        requirements.sort_by(Requirement::order);
+        Ok(Self { requirements: without_repetition(requirements) })
     }
 
     /// The structured form, as stored in a lease: equalities become `matchLabels`, the rest `matchExpressions`.
@@ -251,6 +250,17 @@ impl Selector {
     }
 }
 
+/// Each requirement once, where it first stands.
+fn without_repetition(requirements: Vec<Requirement>) -> Vec<Requirement> {
+    let mut once = Vec::with_capacity(requirements.len());
+    for requirement in requirements {
+        if !once.contains(&requirement) {
+            once.push(requirement);
+        }
+    }
+    once
+}
+
 impl Requirement {
     /// A checked requirement.
     pub fn new(
@@ -277,6 +287,12 @@ impl Requirement {
             }
             _ => Ok(Self { key: key.to_owned(), operator, values }),
         }
+    }
+
+    /// By key, equality first; otherwise as given, since the sort is stable.
+    fn order(&self, other: &Self) -> std::cmp::Ordering {
+        let rank = |requirement: &Self| requirement.operator != Operator::Equals;
+        self.key.cmp(&other.key).then(rank(self).cmp(&rank(other)))
     }
 
     fn from_expression(expression: &LabelSelectorRequirement) -> Result<Self, SelectorError> {

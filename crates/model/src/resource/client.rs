@@ -18,7 +18,9 @@ use super::LocalObjectReference;
     namespaced,
     status = "ClientStatus",
     derive = "Default",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "A person, test or job that may ask for leases",
+    printcolumn(name = "Token Expires", type_ = "string", json_path = ".status.tokenExpiresAt")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClientSpec {

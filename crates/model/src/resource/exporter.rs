@@ -1,5 +1,7 @@
 //! Exporter: a device on a lab host, as announced by the process that serves it (kubernetes.md §1.3).
 
+#![allow(clippy::duplicated_attributes, reason = "each printer column is one attribute")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -20,7 +22,11 @@ use super::LocalObjectReference;
     namespaced,
     status = "ExporterStatus",
     derive = "Default",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "A device on a lab host, as announced by the process that serves it",
+    printcolumn(name = "Enabled", type_ = "boolean", json_path = ".spec.enabled"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.exporterStatus"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.statusMessage", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ExporterSpec {
@@ -66,7 +72,7 @@ pub struct ExporterStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Device {
     /// Identity of the instance; always written, since the admin CLI reads it without a default.
-    #[serde(default)]
+    #[serde(default, serialize_with = "text_or_empty")]
     pub uuid: Option<String>,
     /// Absent on the root. Snake case on the wire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +80,12 @@ pub struct Device {
     /// Driver labels; always written, like `uuid`.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+}
+
+/// The admin CLI reads the field without a default, and an API server drops a null: nothing is written as `""`.
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
+fn text_or_empty<S: serde::Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text.as_deref().unwrap_or_default())
 }
 
 /// The exporter's own account of what it is doing (`status.exporterStatus`).

@@ -1,9 +1,12 @@
 //! Lease: exclusive use of one exporter by one client for a time (kubernetes.md §1.4).
 
+#![expect(unreachable_pub, reason = "the schema derive repeats the struct inside a function")]
+#![allow(clippy::duplicated_attributes, reason = "each printer column is one attribute")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +14,7 @@ use super::LocalObjectReference;
 use crate::GoDuration;
 
 /// What the client asked for.
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "jumpstarter.dev",
     version = "v1alpha1",
@@ -21,7 +24,17 @@ use crate::GoDuration;
     namespaced,
     status = "LeaseStatus",
     derive = "Default",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "Exclusive use of one exporter by one client for a time",
+    printcolumn(name = "Ended", type_ = "boolean", json_path = ".status.ended"),
+    printcolumn(name = "Client", type_ = "string", json_path = ".spec.clientRef.name"),
+    printcolumn(name = "Exporter", type_ = "string", json_path = ".status.exporterRef.name")
+)]
+#[x_kube(
+    validation = Rule::new(super::rules::TARGET_CEL).message(super::rules::TARGET_MESSAGE),
+    validation = Rule::new(super::rules::TAGS_CEL).message(super::rules::TAGS_MESSAGE),
+    validation = Rule::new(super::rules::CONTEXT_CEL).message(super::rules::CONTEXT_MESSAGE),
+    validation = Rule::new(super::rules::CONTEXT_SIZE_CEL).message(super::rules::CONTEXT_SIZE_MESSAGE)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LeaseSpec {
@@ -38,9 +51,11 @@ pub struct LeaseSpec {
     pub exporter_ref: Option<LocalObjectReference>,
     /// The user's own labels; immutable once set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 10))]
     pub tags: Option<BTreeMap<String, String>>,
     /// Facts for logs; immutable once set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 8))]
     pub context: Option<BTreeMap<String, String>>,
     /// With `exporterRef`: also take a disabled exporter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +77,7 @@ pub struct LeaseSpec {
 pub struct LeaseStatus {
     /// Whether the lease is over; always written.
     #[serde(default)]
+    #[schemars(required)]
     pub ended: bool,
     /// Actual begin: the moment of assignment.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,11 +3,18 @@
 //! The CRD manifests, the embedded store and the controller all use these types.
 
 mod client;
+mod crd;
+mod decode;
 mod exporter;
 mod lease;
 mod policy;
+pub mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Client, ClientSpec, ClientStatus};
+pub use crd::crds;
+pub use decode::{DecodeError, decode, decode_list};
 pub use exporter::{Device, Exporter, ExporterPhase, ExporterSpec, ExporterStatus};
 pub use lease::{Lease, LeaseSpec, LeaseStatus};
 pub use policy::{ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterAccessPolicyStatus, From, Policy};

@@ -18,7 +18,8 @@ use crate::GoDuration;
     namespaced,
     status = "ExporterAccessPolicyStatus",
     derive = "Default",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "Who may lease which exporters"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ExporterAccessPolicySpec {

@@ -40,7 +40,7 @@ impl Selector {
     /// The requirements in canonical order.
     fn by_key(&self) -> Vec<&Requirement> {
         let mut sorted = self.requirements.iter().collect::<Vec<_>>();
-        sorted.sort_by(|a, b| a.key().cmp(b.key()));
+        sorted.sort_by(|a, b| a.order(b));
         sorted
     }
 }
