@@ -1,1 +1,27 @@
-//! placeholder
+//! The client: leases an exporter, dials it, and calls its drivers.
+//!
+//! [`Client`] talks to the controller, [`Session`] to the exporter behind a lease (or directly), and [`LocalHost`]
+//! gives other programs on this machine a Unix socket that leads there.
+
+mod client;
+mod dial;
+mod error;
+mod host;
+mod lease;
+mod report;
+mod session;
+mod wait;
+
+pub use client::{Client, Exporter};
+pub use error::{ClientError, LeaseProblem};
+pub use host::LocalHost;
+pub use jumpstarter_tunnel::Connector;
+pub use lease::{CreateLease, Lease, LeaseCondition, LeaseState, UpdateLease};
+pub use report::{DriverNode, Report};
+pub use session::{ByteStream, ExporterState, LogLine, Session};
+
+/// Arguments and results of driver calls; numbers come back as doubles.
+pub type Value = serde_json::Value;
+
+/// What an exporter says it is doing.
+pub use jumpstarter_protocol::v1::ExporterStatus;

@@ -1,0 +1,100 @@
+//! From a lease to a byte stream that ends at its exporter.
+use std::time::Duration;
+
+use jumpstarter_protocol::v1::{DialRequest, DialResponse};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep, timeout},
+};
+use tonic::{Code, Status};
+
+use crate::{Client, ClientError};
+
+/// Limit of one Dial; the service answers within 15 s.
+const CALL: Duration = Duration::from_secs(20);
+/// First pause after an exporter that is not ready; doubles up to [`CAP`].
+const FIRST: Duration = Duration::from_millis(300);
+const CAP: Duration = Duration::from_secs(2);
+
+/// What an answer to Dial means.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Retry,
+    Transferred,
+    GiveUp,
+}
+
+/// The exact rules are those of existing clients; services are written against them.
+fn judge(status: &Status) -> Verdict {
+    let text = status.message().to_lowercase();
+    match status.code() {
+        Code::FailedPrecondition if text.contains("not ready") => Verdict::Retry,
+        Code::Unavailable => Verdict::Retry,
+        _ if text.contains("permission denied") => Verdict::Transferred,
+        // The deadline of this side, not an answer.
+        Code::DeadlineExceeded | Code::Cancelled => Verdict::Retry,
+        _ => Verdict::GiveUp,
+    }
+}
+
+impl Client {
+    /// Asks for a router and a ticket, waiting while the exporter is not ready yet.
+    async fn dial(&self, lease: &str) -> Result<DialResponse, ClientError> {
+        let started = Instant::now();
+        let mut pause = FIRST;
+        loop {
+            let request = DialRequest { lease_name: lease.to_owned() };
+            let answer = match timeout(CALL, self.controller().dial(request)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Status::deadline_exceeded("the controller did not answer Dial in time")),
+            };
+            let status = match answer {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => status,
+            };
+            let late = started.elapsed() + pause > self.inner.dial_timeout;
+            match judge(&status) {
+                Verdict::Retry if !late => {
+                    tracing::debug!(%lease, %status, ?pause, "dial again");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(CAP);
+                }
+                Verdict::Transferred => return Err(ClientError::Transferred),
+                Verdict::Retry | Verdict::GiveUp => {
+                    return Err(ClientError::Unreachable { lease: lease.to_owned(), status: Box::new(status) });
+                }
+            }
+        }
+    }
+
+    /// Opens one byte stream to the exporter of `lease`: a Dial and a router stream of its own.
+    pub async fn tunnel(
+        &self,
+        lease: &str,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static + use<>, ClientError> {
+        let DialResponse { router_endpoint, router_token } = self.dial(lease).await?;
+        let channel = self.inner.connector.connect(&router_endpoint).await;
+        let channel = channel.map_err(|source| ClientError::Connect { endpoint: router_endpoint, source })?;
+        jumpstarter_tunnel::open(channel, &router_token)
+            .map_err(|status| ClientError::Protocol("the controller", status.message().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dial_answers_mean_what_services_expect() {
+        for (status, verdict) in [
+            (Status::failed_precondition("exporter is not ready"), Verdict::Retry),
+            (Status::failed_precondition("lease not active"), Verdict::GiveUp),
+            (Status::unavailable("nobody listens"), Verdict::Retry),
+            (Status::unknown("Permission denied: not the owner"), Verdict::Transferred),
+            (Status::permission_denied("permission denied"), Verdict::Transferred),
+            (Status::not_found("no such lease"), Verdict::GiveUp),
+        ] {
+            assert_eq!(judge(&status), verdict, "{status}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Leases as a client sees them.
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use jumpstarter_protocol::client::v1 as pb;
+
+use crate::LeaseProblem;
+
+/// A lease. Names are bare, without `namespaces/…`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lease {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Selector in the service's spelling; empty when an exporter was named.
+    pub selector: String,
+    /// Exporter that was asked for by name.
+    pub exporter_name: Option<String>,
+    /// Requested duration.
+    pub duration: Option<Duration>,
+    /// Elapsed so far, final once ended.
+    pub effective_duration: Option<Duration>,
+    /// Requested begin.
+    pub begin_time: Option<Timestamp>,
+    /// Real begin.
+    pub effective_begin_time: Option<Timestamp>,
+    /// Requested end.
+    pub end_time: Option<Timestamp>,
+    /// Real end; set only once the lease is over.
+    pub effective_end_time: Option<Timestamp>,
+    /// Its owner.
+    pub client: String,
+    /// The exporter it holds.
+    pub exporter: Option<String>,
+    /// Conditions in the service's order.
+    pub conditions: Vec<LeaseCondition>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// Place in the queue (1 is next), where the service tells.
+    pub queue_position: Option<u32>,
+}
+
+/// One condition of a lease.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeaseCondition {
+    /// `Pending`, `Ready`, `Unsatisfiable`, `Invalid`.
+    pub kind: String,
+    /// `True` or `False`.
+    pub status: String,
+    /// One word.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+/// What a client makes of a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseState {
+    /// It holds this exporter.
+    Ready(String),
+    /// Not yet; why, for people.
+    Waiting(String),
+    /// Never (again).
+    Over(LeaseProblem),
+}
+
+/// What to ask for. `selector` or `exporter_name` is needed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateLease {
+    /// Label selector.
+    pub selector: String,
+    /// One exporter by name.
+    pub exporter_name: Option<String>,
+    /// How long.
+    pub duration: Duration,
+    /// Not before.
+    pub begin_time: Option<Timestamp>,
+    /// Name of the lease; chosen by the service when absent.
+    pub lease_id: Option<String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// Context for the exporter.
+    pub context: BTreeMap<String, String>,
+    /// Exporters switched off may be used too.
+    pub allow_disabled: bool,
+}
+
+/// What to change; only the fields that are set.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UpdateLease {
+    /// New total duration.
+    pub duration: Option<Duration>,
+    /// New begin.
+    pub begin_time: Option<Timestamp>,
+    /// New owner, a bare client name.
+    pub client: Option<String>,
+}
+
+impl Lease {
+    /// The conditions in the order that the rules look at them.
+    #[must_use]
+    pub fn state(&self) -> LeaseState {
+        let condition =
+            |kind: &str, status: &str| self.conditions.iter().find(|c| c.kind == kind && c.status == status);
+        let text = |c: &LeaseCondition| {
+            if c.message.is_empty() { c.reason.clone() } else { c.message.clone() }
+        };
+        if self.effective_end_time.is_some() {
+            let last = self.conditions.last().map(text).unwrap_or_default();
+            return LeaseState::Over(LeaseProblem::Ended(last));
+        }
+        if condition("Ready", "True").is_some()
+            && let Some(exporter) = &self.exporter
+        {
+            return LeaseState::Ready(exporter.clone());
+        }
+        if let Some(c) = condition("Unsatisfiable", "True") {
+            return LeaseState::Over(LeaseProblem::Unsatisfiable(text(c)));
+        }
+        if let Some(c) = condition("Invalid", "True") {
+            return LeaseState::Over(LeaseProblem::Invalid(text(c)));
+        }
+        let pending = condition("Pending", "True");
+        if let (None, Some(c)) = (pending, condition("Ready", "False")) {
+            return LeaseState::Over(LeaseProblem::Ended(text(c)));
+        }
+        LeaseState::Waiting(pending.map_or_else(|| "no decision yet".to_owned(), text))
+    }
+
+    pub(crate) fn from_proto(lease: pb::Lease) -> Result<Self, String> {
+        let (namespace, name) = split(&lease.name, "leases")?;
+        let bare = |full: Option<String>, collection| match full.filter(|text| !text.is_empty()) {
+            Some(text) => split(&text, collection).map(|(_, name)| Some(name)),
+            None => Ok(None),
+        };
+        let condition = |c: jumpstarter_protocol::v1::Condition| LeaseCondition {
+            kind: c.r#type.unwrap_or_default(),
+            status: c.status.unwrap_or_default(),
+            reason: c.reason.unwrap_or_default(),
+            message: c.message.unwrap_or_default(),
+        };
+        Ok(Self {
+            namespace,
+            name,
+            selector: if lease.selector == "<none>" { String::new() } else { lease.selector },
+            exporter_name: lease.exporter_name.filter(|name| !name.is_empty()),
+            duration: duration(lease.duration),
+            effective_duration: duration(lease.effective_duration),
+            begin_time: timestamp(lease.begin_time),
+            effective_begin_time: timestamp(lease.effective_begin_time),
+            end_time: timestamp(lease.end_time),
+            effective_end_time: timestamp(lease.effective_end_time),
+            client: bare(lease.client, "clients")?.unwrap_or_default(),
+            exporter: bare(lease.exporter, "exporters")?,
+            conditions: lease.conditions.into_iter().map(condition).collect(),
+            tags: lease.tags.into_iter().collect(),
+            queue_position: lease.queue.map(|queue| queue.position),
+        })
+    }
+}
+
+impl CreateLease {
+    pub(crate) fn to_proto(&self) -> pb::Lease {
+        pb::Lease {
+            selector: self.selector.clone(),
+            exporter_name: self.exporter_name.clone(),
+            duration: prost_types::Duration::try_from(self.duration).ok(),
+            begin_time: self.begin_time.map(timestamp_to_proto),
+            tags: self.tags.clone().into_iter().collect(),
+            context: self.context.clone().into_iter().collect(),
+            allow_disabled: self.allow_disabled,
+            ..pb::Lease::default()
+        }
+    }
+}
+
+impl UpdateLease {
+    /// The changed fields and the mask that names exactly them.
+    pub(crate) fn to_proto(&self, namespace: &str, name: &str) -> pb::UpdateLeaseRequest {
+        let mut paths = Vec::new();
+        let mut lease = pb::Lease { name: format!("namespaces/{namespace}/leases/{name}"), ..pb::Lease::default() };
+        if let Some(duration) = self.duration {
+            lease.duration = prost_types::Duration::try_from(duration).ok();
+            paths.push("duration".to_owned());
+        }
+        if let Some(begin) = self.begin_time {
+            lease.begin_time = Some(timestamp_to_proto(begin));
+            paths.push("begin_time".to_owned());
+        }
+        if let Some(client) = &self.client {
+            lease.client = Some(format!("namespaces/{namespace}/clients/{client}"));
+            paths.push("client".to_owned());
+        }
+        pb::UpdateLeaseRequest { lease: Some(lease), update_mask: Some(prost_types::FieldMask { paths }) }
+    }
+}
+
+/// Namespace and bare name of `namespaces/NS/COLLECTION/NAME`.
+pub(crate) fn split(full: &str, collection: &str) -> Result<(String, String), String> {
+    match full.split('/').collect::<Vec<_>>()[..] {
+        ["namespaces", namespace, found, name] if found == collection && !name.is_empty() => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err(format!("'{full}' is not a name of the form namespaces/NAMESPACE/{collection}/NAME")),
+    }
+}
+
+fn duration(value: Option<prost_types::Duration>) -> Option<Duration> {
+    value.and_then(|value| value.try_into().ok())
+}
+
+pub(crate) fn timestamp(value: Option<prost_types::Timestamp>) -> Option<Timestamp> {
+    value.and_then(|value| Timestamp::new(value.seconds, value.nanos).ok())
+}
+
+fn timestamp_to_proto(value: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: value.as_second(), nanos: value.subsec_nanosecond() }
+}
