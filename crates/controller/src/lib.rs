@@ -1,1 +1,26 @@
-//! placeholder
+//! The controller: gRPC services and the lab runtime over a [`Store`](jumpstarter_store::Store).
+//!
+//! The runtime owns the scheduler core and every status write of leases and exporters; the services authenticate,
+//! translate and wait. Nothing here knows which backend the store is.
+
+mod caller;
+mod client_service;
+pub mod config;
+mod controller;
+mod controller_service;
+mod convert;
+mod credentials;
+mod dial;
+mod exporter_service;
+mod lease_calls;
+mod metrics;
+mod presence;
+mod rendezvous;
+mod router_choice;
+mod runtime;
+mod status;
+mod world;
+
+pub use caller::Peer;
+pub use config::{ControllerConfig, RouterTarget};
+pub use controller::{Controller, ControllerParts, StartError};

@@ -1,0 +1,178 @@
+//! Puts the parts together.
+
+use std::sync::{Arc, atomic::AtomicUsize};
+
+use jumpstarter_auth::{TicketIssuer, TokenIssuer};
+use jumpstarter_protocol::{
+    FILE_DESCRIPTOR_SET, client::v1::client_service_server::ClientServiceServer,
+    v1::controller_service_server::ControllerServiceServer,
+};
+use jumpstarter_store::Store;
+use prometheus_client::registry::Registry;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::{
+    caller::Gate,
+    client_service::ClientCalls,
+    config::ControllerConfig,
+    controller_service::ControllerCalls,
+    credentials::Credentials,
+    dial::Dialer,
+    exporter_service::ExporterCalls,
+    lease_calls::{LeaseCalls, Polls},
+    metrics::Metrics,
+    presence::Presence,
+    rendezvous::Rendezvous,
+    runtime::Runtime,
+    world::World,
+};
+
+/// What a controller is made of.
+pub struct ControllerParts {
+    /// Settings.
+    pub config: ControllerConfig,
+    /// Where the objects are.
+    pub store: Arc<dyn Store>,
+    /// Signs and checks identity tokens.
+    pub issuer: Arc<TokenIssuer>,
+    /// Signs router tickets.
+    pub tickets: Arc<TicketIssuer>,
+}
+
+/// Why a controller did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The lab could not be loaded.
+    #[error("load the lab from the store")]
+    Load(#[source] jumpstarter_store::StoreError),
+    /// The reflection service could not be built.
+    #[error("build the reflection service: {0}")]
+    Reflection(String),
+}
+
+/// A running controller.
+pub struct Controller {
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+    routes: Routes,
+}
+
+impl Controller {
+    /// Loads the lab and starts the tasks. Streams end with UNAVAILABLE once `stop` fires.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: tasks that were started stop when the returned value is dropped.
+    pub async fn start(
+        parts: ControllerParts,
+        registry: &mut Registry,
+        stop: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let ControllerParts { config, store, issuer, tickets } = parts;
+        let config = Arc::new(config);
+        let metrics = Metrics::register(registry);
+        let world = World::default();
+        let presence = Presence::new(config.presence_grace);
+        let rendezvous = Rendezvous::default();
+        let (mut runtime, lab) = Runtime::new(
+            Arc::clone(&config),
+            Arc::clone(&store),
+            world.clone(),
+            presence.clone(),
+            rendezvous.clone(),
+            metrics.clone(),
+        );
+        let version = runtime.load().await.map_err(StartError::Load)?;
+        let credentials = Arc::new(Credentials {
+            config: Arc::clone(&config),
+            store: Arc::clone(&store),
+            issuer: Arc::clone(&issuer),
+        });
+
+        let mut tasks = JoinSet::new();
+        // The runtime outlives the calls it answers: it stops when this value is shut down, not with the streams.
+        let runtime_stop = CancellationToken::new();
+        tasks.spawn(runtime.run(version, runtime_stop.clone()));
+        tasks.spawn({
+            let credentials = Arc::clone(&credentials);
+            let stop = runtime_stop.clone();
+            async move { credentials.run(stop).await }
+        });
+
+        let gate = Gate { config: Arc::clone(&config), issuer, world: world.clone(), store, metrics: metrics.clone() };
+        let leases = LeaseCalls {
+            config: Arc::clone(&config),
+            lab: lab.clone(),
+            world: world.clone(),
+            polls: Polls::default(),
+            stop: stop.clone(),
+        };
+        let exporters = ExporterCalls {
+            gate: gate.clone(),
+            lab,
+            world: world.clone(),
+            presence: presence.clone(),
+            rendezvous: rendezvous.clone(),
+            stop: stop.clone(),
+        };
+        let dialer = Dialer {
+            config: Arc::clone(&config),
+            world: world.clone(),
+            presence,
+            rendezvous,
+            tickets,
+            metrics,
+            turn: Arc::new(AtomicUsize::new(0)),
+            stop: stop.clone(),
+        };
+        let controller_calls = ControllerCalls {
+            config: Arc::clone(&config),
+            gate: gate.clone(),
+            world: world.clone(),
+            exporters,
+            leases: leases.clone(),
+            dialer,
+        };
+        let client_calls = ClientCalls { config, gate, world, leases, credentials };
+        let routes = routes(controller_calls, client_calls).await?;
+        Ok(Self { tasks, stop: runtime_stop, routes })
+    }
+
+    /// The gRPC services: ControllerService, ClientService, health and reflection.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        self.routes.clone()
+    }
+
+    /// Stops the tasks after the last call was answered.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropping aborts the tasks.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn routes(controller: ControllerCalls, client: ClientCalls) -> Result<Routes, StartError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let reflection = |error: tonic_reflection::server::Error| StartError::Reflection(error.to_string());
+    let reflection_v1 = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(reflection)?;
+    let reflection_v1alpha = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1alpha()
+        .map_err(reflection)?;
+    let gzip = tonic::codec::CompressionEncoding::Gzip;
+    Ok(Routes::new(ControllerServiceServer::new(controller).accept_compressed(gzip))
+        .add_service(ClientServiceServer::new(client).accept_compressed(gzip))
+        .add_service(health_service)
+        .add_service(reflection_v1)
+        .add_service(reflection_v1alpha))
+}

@@ -1,0 +1,222 @@
+//! Between resources and wire messages, by hand and in one place (protocol.md §1.3, §1.7).
+
+use std::collections::BTreeMap;
+
+use jumpstarter_model::{Condition, Exporter, ExporterPhase, GoDuration, Lease, Selector, Timestamp};
+use jumpstarter_protocol::{client::v1 as client, v1};
+use jumpstarter_scheduler::{CandidateReason, Explanation};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+
+use crate::config::ControllerConfig;
+
+/// Annotation that keeps the selector as the client wrote it, since old clients compare the text.
+pub(crate) const SELECTOR_TEXT_ANNOTATION: &str = "jumpstarter.dev/selector-text";
+
+/// Candidates told of one lease, so that an answer stays well below the message limit.
+const MAX_CANDIDATES: usize = 100;
+
+const NANOS_PER_SEC: i64 = 1_000_000_000;
+
+/// A protobuf timestamp.
+pub(crate) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
+}
+
+/// An instant from the wire; `None` when it is out of range.
+pub(crate) fn from_timestamp(time: prost_types::Timestamp) -> Option<Timestamp> {
+    Timestamp::new(time.seconds, time.nanos).ok()
+}
+
+/// A protobuf duration.
+pub(crate) fn duration(span: GoDuration) -> prost_types::Duration {
+    let nanos = span.as_nanos();
+    prost_types::Duration {
+        seconds: nanos / NANOS_PER_SEC,
+        nanos: i32::try_from(nanos % NANOS_PER_SEC).unwrap_or_default(),
+    }
+}
+
+/// A span from the wire; `None` when it is longer than about 292 years.
+pub(crate) fn from_duration(span: prost_types::Duration) -> Option<GoDuration> {
+    span.seconds.checked_mul(NANOS_PER_SEC)?.checked_add(i64::from(span.nanos)).map(GoDuration::from_nanos)
+}
+
+fn condition(from: &Condition) -> v1::Condition {
+    let time = from.last_transition_time.0;
+    v1::Condition {
+        r#type: Some(from.type_.clone()),
+        status: Some(from.status.clone()),
+        observed_generation: Some(from.observed_generation.unwrap_or_default()),
+        last_transition_time: Some(v1::Time { seconds: Some(time.as_second()), nanos: Some(time.subsec_nanosecond()) }),
+        reason: Some(from.reason.clone()),
+        message: Some(from.message.clone()),
+    }
+}
+
+pub(crate) fn conditions(from: &[Condition]) -> Vec<v1::Condition> {
+    from.iter().map(condition).collect()
+}
+
+pub(crate) fn selector_from_proto(from: v1::LabelSelector) -> LabelSelector {
+    let expressions: Vec<_> = from
+        .match_expressions
+        .into_iter()
+        .map(|one| LabelSelectorRequirement { key: one.key, operator: one.operator, values: Some(one.values) })
+        .collect();
+    LabelSelector {
+        match_labels: (!from.match_labels.is_empty()).then(|| from.match_labels.into_iter().collect()),
+        match_expressions: (!expressions.is_empty()).then_some(expressions),
+    }
+}
+
+pub(crate) fn selector_to_proto(from: &LabelSelector) -> v1::LabelSelector {
+    v1::LabelSelector {
+        match_labels: from.match_labels.clone().unwrap_or_default().into_iter().collect(),
+        match_expressions: from
+            .match_expressions
+            .iter()
+            .flatten()
+            .map(|one| v1::LabelSelectorRequirement {
+                key: one.key.clone(),
+                operator: one.operator.clone(),
+                values: one.values.clone().unwrap_or_default(),
+            })
+            .collect(),
+    }
+}
+
+/// The selector as clients read it: the text they sent while it still says the same, else the canonical form;
+/// `<none>` when empty.
+fn selector_text(lease: &Lease) -> String {
+    let Ok(stored) = Selector::from_label_selector(&lease.spec.selector) else {
+        return "<invalid>".to_owned();
+    };
+    let written = lease.metadata.annotations.as_ref().and_then(|all| all.get(SELECTOR_TEXT_ANNOTATION));
+    if let Some(text) = written
+        && Selector::parse(text).is_ok_and(|parsed| parsed.is_equivalent(&stored))
+    {
+        return text.clone();
+    }
+    if stored.is_empty() { "<none>".to_owned() } else { stored.to_string() }
+}
+
+/// Time a lease has lasted so far, or lasted in all.
+fn effective_duration(lease: &Lease, now: Timestamp) -> GoDuration {
+    let Some(status) = &lease.status else {
+        return GoDuration::ZERO;
+    };
+    let Some(begin) = &status.begin_time else {
+        return GoDuration::ZERO;
+    };
+    let end = match (&status.end_time, status.ended) {
+        (Some(end), true) => end.0,
+        _ => now,
+    };
+    let nanos = end.as_nanosecond().saturating_sub(begin.0.as_nanosecond()).max(0);
+    GoDuration::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
+}
+
+/// A lease as clients see it.
+pub(crate) fn lease(
+    config: &ControllerConfig,
+    lease: &Lease,
+    queue: Option<&Explanation>,
+    now: Timestamp,
+) -> client::Lease {
+    let namespace = &config.namespace;
+    let spec = &lease.spec;
+    let status = lease.status.clone().unwrap_or_default();
+    let selector_keys: Vec<String> = Selector::from_label_selector(&spec.selector)
+        .map(|selector| selector.requirements().iter().map(|one| one.key().to_owned()).collect())
+        .unwrap_or_default();
+    client::Lease {
+        name: format!("namespaces/{namespace}/leases/{}", lease.metadata.name.as_deref().unwrap_or_default()),
+        selector: selector_text(lease),
+        duration: jumpstarter_model::lease_time::requested_duration(spec).map(duration),
+        effective_duration: Some(duration(effective_duration(lease, now))),
+        begin_time: spec.begin_time.as_ref().map(|time| timestamp(time.0)),
+        effective_begin_time: status.begin_time.as_ref().map(|time| timestamp(time.0)),
+        end_time: spec.end_time.as_ref().map(|time| timestamp(time.0)),
+        effective_end_time: status.end_time.as_ref().filter(|_| status.ended).map(|time| timestamp(time.0)),
+        client: Some(format!("namespaces/{namespace}/clients/{}", spec.client_ref.name)),
+        exporter: lease.assigned_exporter().map(|name| format!("namespaces/{namespace}/exporters/{name}")),
+        conditions: conditions(&status.conditions),
+        exporter_name: lease.pinned_exporter().map(str::to_owned),
+        tags: spec.tags.clone().unwrap_or_default().into_iter().collect(),
+        allow_disabled: spec.allow_disabled.unwrap_or_default(),
+        context: spec.context.clone().unwrap_or_default().into_iter().collect(),
+        deprecated_labels: config
+            .deprecated_labels
+            .iter()
+            .filter(|(key, _)| selector_keys.contains(key))
+            .map(|(key, notice)| (key.clone(), notice.clone()))
+            .collect(),
+        queue: queue.and_then(lease_queue),
+    }
+}
+
+fn lease_queue(from: &Explanation) -> Option<client::LeaseQueue> {
+    let position = from.position?;
+    Some(client::LeaseQueue {
+        position: u32::try_from(position).unwrap_or(u32::MAX),
+        reason: from.reason.clone(),
+        candidates: from
+            .candidates
+            .iter()
+            .take(MAX_CANDIDATES)
+            .map(|candidate| client::LeaseCandidate {
+                exporter: candidate.exporter.clone(),
+                reason: candidate_reason(&candidate.reason).to_owned(),
+                message: candidate.message.clone(),
+            })
+            .collect(),
+    })
+}
+
+fn candidate_reason(reason: &CandidateReason) -> &'static str {
+    match reason {
+        CandidateReason::SelectorMismatch => "SelectorMismatch",
+        CandidateReason::Disabled => "Disabled",
+        CandidateReason::NoAccess => "NoAccess",
+        CandidateReason::DurationTooLong(_) => "DurationTooLong",
+        CandidateReason::SpotOnly => "SpotOnly",
+        CandidateReason::Offline => "Offline",
+        CandidateReason::Leased(_) => "Leased",
+        CandidateReason::NotReady => "NotReady",
+        CandidateReason::Free => "Free",
+    }
+}
+
+/// An exporter as clients see it.
+pub(crate) fn exporter(config: &ControllerConfig, exporter: &Exporter, show_hidden: bool) -> client::Exporter {
+    let status = exporter.status.clone().unwrap_or_default();
+    let labels: BTreeMap<String, String> = exporter.metadata.labels.clone().unwrap_or_default();
+    let deprecated = config
+        .deprecated_labels
+        .iter()
+        .filter(|(key, _)| labels.contains_key(*key))
+        .map(|(key, notice)| (key.clone(), notice.clone()))
+        .collect();
+    let shown = labels.into_iter().filter(|(key, _)| {
+        show_hidden || !(config.hidden_labels.contains(key) || config.deprecated_labels.contains_key(key))
+    });
+    #[expect(deprecated, reason = "old clients still read `online`")]
+    client::Exporter {
+        name: format!(
+            "namespaces/{}/exporters/{}",
+            config.namespace,
+            exporter.metadata.name.as_deref().unwrap_or_default()
+        ),
+        labels: shown.collect(),
+        online: jumpstarter_model::condition::is_true(&status.conditions, "Online"),
+        status: phase_number(status.exporter_status),
+        status_message: status.status_message.unwrap_or_default(),
+        enabled: Some(exporter.is_enabled()),
+        deprecated_labels: deprecated,
+    }
+}
+
+/// The wire number of an exporter's phase; peers that never report are unspecified.
+pub(crate) fn phase_number(phase: Option<ExporterPhase>) -> i32 {
+    phase.unwrap_or_default().to_wire()
+}

@@ -1,0 +1,139 @@
+//! Dial: a client asks for a stream to the exporter of its lease (protocol.md §5.2).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use jumpstarter_auth::{Side, TicketIssuer};
+use jumpstarter_model::{Client, Lease, Timestamp};
+use jumpstarter_protocol::v1;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use crate::{
+    config::ControllerConfig,
+    lease_calls::check_owner,
+    metrics::Metrics,
+    presence::Presence,
+    rendezvous::{Offer, Rendezvous},
+    router_choice,
+    runtime::Refusal,
+    status,
+    world::World,
+};
+
+/// How long a Dial waits for the exporter to listen. With pairing it must fit into the 20 s that old clients give a
+/// new connection.
+const LISTENER_WAIT: Duration = Duration::from_secs(12);
+/// How long a Dial waits for another session after one has ended within the lease.
+const SESSION_WAIT: Duration = Duration::from_secs(5);
+/// Life of the client's ticket: it opens its half at once.
+const CLIENT_TICKET: Duration = Duration::from_mins(5);
+/// Added to the longest hook for the exporter's ticket, which it may keep until the hook has ended.
+const TICKET_SLACK: Duration = Duration::from_mins(1);
+
+/// What Dial needs.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    pub(crate) config: Arc<ControllerConfig>,
+    pub(crate) world: World,
+    pub(crate) presence: Presence,
+    pub(crate) rendezvous: Rendezvous,
+    pub(crate) tickets: Arc<TicketIssuer>,
+    pub(crate) metrics: Metrics,
+    pub(crate) turn: Arc<AtomicUsize>,
+    pub(crate) stop: tokio_util::sync::CancellationToken,
+}
+
+impl Dialer {
+    /// A ticket for the client; the exporter gets its own.
+    pub(crate) async fn dial(&self, caller: &Client, lease_name: &str) -> Result<v1::DialResponse, Status> {
+        let lease = self.reachable(caller, lease_name).await?;
+        let exporter = lease.assigned_exporter().unwrap_or_default();
+        let labels =
+            self.world.exporter(exporter).and_then(|exporter| exporter.metadata.labels.clone()).unwrap_or_default();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let router = router_choice::choose(&self.config.routers, &labels, turn)
+            .ok_or_else(|| status::status(Code::Unavailable, "no router is available: start one"))?;
+
+        let stream = uuid::Uuid::new_v4();
+        let now = Timestamp::now();
+        let exporter_life = self.config.hook_limit + TICKET_SLACK;
+        let sign = |side, life: Duration| {
+            let life = jiff::SignedDuration::try_from(life).unwrap_or(jiff::SignedDuration::MAX);
+            self.tickets.issue(stream, side, life, now).map_err(|error| {
+                tracing::error!(%error, "sign a router ticket");
+                status::status(Code::Internal, "the router ticket could not be signed")
+            })
+        };
+        let offer = Offer {
+            endpoint: router.endpoint.clone(),
+            ticket: sign(Side::Exporter, exporter_life)?,
+            good_until: Instant::now() + exporter_life,
+        };
+        let ticket = sign(Side::Client, CLIENT_TICKET)?;
+        self.rendezvous
+            .offer(lease_name, offer)
+            .map_err(|error| status::status(Code::ResourceExhausted, error.to_string()))?;
+        self.metrics.dials.inc();
+        tracing::info!(lease = lease_name, exporter, stream = %stream, router = %router.endpoint, "dial");
+        Ok(v1::DialResponse { router_endpoint: router.endpoint.clone(), router_token: ticket })
+    }
+
+    /// Waits until the exporter of the lease listens.
+    async fn reachable(&self, caller: &Client, lease_name: &str) -> Result<Arc<Lease>, Status> {
+        let started = Instant::now();
+        let mut lease_changes = self.world.lease_topics.subscribe(lease_name);
+        loop {
+            let lease = self.check(caller, lease_name)?;
+            let exporter = lease.assigned_exporter().unwrap_or_default();
+            let mut exporter_changes = self.world.exporter_topics.subscribe(exporter);
+            let listening = self.rendezvous.has_listener(lease_name);
+            let session_over = self.presence.session_over(exporter, lease_name);
+            if listening && !session_over {
+                return Ok(lease);
+            }
+            let limit = if session_over { SESSION_WAIT } else { LISTENER_WAIT };
+            let until = started + limit;
+            if Instant::now() >= until {
+                return Err(if session_over {
+                    let text = format!("exporter `{exporter}` is not ready: the session of this lease has ended");
+                    status::status(Code::FailedPrecondition, text)
+                } else {
+                    let text = format!("exporter `{exporter}` is not listening yet: try again in a moment");
+                    status::status(Code::Unavailable, text)
+                });
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            tokio::select! {
+                // All are cancel safe; what is true is read anew after each.
+                () = self.stop.cancelled() => return Err(status::stopping()),
+                _ = lease_changes.changed() => {}
+                _ = exporter_changes.changed() => {}
+                _ = self.rendezvous.wait_for_listener(lease_name, left), if !listening => {}
+                () = tokio::time::sleep(left) => {}
+            }
+        }
+    }
+
+    fn check(&self, caller: &Client, lease_name: &str) -> Result<Arc<Lease>, Status> {
+        if lease_name.is_empty() {
+            return Err(status::invalid("lease_name is required"));
+        }
+        let lease = self.world.lease(lease_name).ok_or_else(|| status::not_found("lease", lease_name))?;
+        let client = caller.metadata.name.as_deref().unwrap_or_default();
+        check_owner(&lease, client).map_err(|error| status::refusal(&Refusal::Edit(error)))?;
+        if lease.is_ended() || lease.spec.release == Some(true) {
+            return Err(status::status(Code::FailedPrecondition, format!("lease `{lease_name}` has ended")));
+        }
+        if lease.assigned_exporter().is_none() {
+            let text = format!("lease `{lease_name}` is not active: it has no exporter yet");
+            return Err(status::status(Code::FailedPrecondition, text));
+        }
+        Ok(lease)
+    }
+}

@@ -1,0 +1,302 @@
+//! The exporter's side of ControllerService (protocol.md §4).
+
+use std::pin::Pin;
+
+use futures::{Stream, stream};
+use jumpstarter_model::{Device, Exporter, ExporterPhase};
+use jumpstarter_protocol::v1;
+use tonic::{Code, Request, Status};
+use tracing::{info, warn};
+
+use crate::{
+    caller::Gate,
+    presence::{Attendance, Presence},
+    rendezvous::{Listener, Rendezvous},
+    runtime::{EditError, LabHandle, edits},
+    status::{self, invalid, permission_denied, stopping},
+    world::World,
+};
+
+/// Driver instances that one exporter may report.
+const MAX_REPORTS: usize = 2048;
+/// Longest status message kept, in bytes.
+const MAX_MESSAGE: usize = 2048;
+
+pub(crate) type StatusStream = Pin<Box<dyn Stream<Item = Result<v1::StatusResponse, Status>> + Send>>;
+pub(crate) type ListenStream = Pin<Box<dyn Stream<Item = Result<v1::ListenResponse, Status>> + Send>>;
+
+/// What exporters call.
+#[derive(Clone)]
+pub(crate) struct ExporterCalls {
+    pub(crate) gate: Gate,
+    pub(crate) lab: LabHandle,
+    pub(crate) world: World,
+    pub(crate) presence: Presence,
+    pub(crate) rendezvous: Rendezvous,
+    pub(crate) stop: tokio_util::sync::CancellationToken,
+}
+
+fn name_of(exporter: &Exporter) -> String {
+    exporter.metadata.name.clone().unwrap_or_default()
+}
+
+fn shortened(text: &str) -> String {
+    let mut cut = text.len().min(MAX_MESSAGE);
+    while !text.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    text[..cut].to_owned()
+}
+
+impl ExporterCalls {
+    pub(crate) async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<v1::RegisterResponse, Status> {
+        let exporter = self.gate.exporter(&request).await?;
+        let name = name_of(&exporter);
+        let v1::RegisterRequest { labels, reports } = request.into_inner();
+        if reports.len() > MAX_REPORTS {
+            return Err(invalid(format!(
+                "{} driver instances reported, at most {MAX_REPORTS} are taken",
+                reports.len()
+            )));
+        }
+        let labels = labels.into_iter().collect();
+        let devices: Vec<Device> = reports
+            .into_iter()
+            .map(|report| Device {
+                uuid: Some(report.uuid),
+                parent_uuid: report.parent_uuid.filter(|parent| !parent.is_empty()),
+                labels: report.labels.into_iter().collect(),
+            })
+            .collect();
+        let count = devices.len();
+        let edit = Box::new(move |exporter: &Exporter, now| Ok(edits::register(exporter, &labels, &devices, now)));
+        self.lab.edit_exporter(&name, edit).await.map_err(|error| status::refusal(&error))?;
+        // A process that registers has just started: whatever session there was is gone.
+        self.presence.torn_down(&name);
+        info!(exporter = %name, devices = count, "exporter registered");
+        Ok(v1::RegisterResponse { uuid: exporter.metadata.uid.clone().unwrap_or_default() })
+    }
+
+    pub(crate) async fn unregister(
+        &self,
+        request: Request<v1::UnregisterRequest>,
+    ) -> Result<v1::UnregisterResponse, Status> {
+        let name = name_of(&*self.gate.exporter(&request).await?);
+        let reason = shortened(&request.into_inner().reason);
+        self.presence.left(&name);
+        info!(exporter = %name, %reason, "exporter unregistered");
+        let edit = Box::new(move |exporter: &Exporter, now| Ok(edits::unregister(exporter, &reason, now)));
+        self.lab.edit_exporter(&name, edit).await.map_err(|error| status::refusal(&error))?;
+        Ok(v1::UnregisterResponse {})
+    }
+
+    pub(crate) async fn report_status(
+        &self,
+        request: Request<v1::ReportStatusRequest>,
+    ) -> Result<v1::ReportStatusResponse, Status> {
+        let exporter = self.gate.exporter(&request).await?;
+        let name = name_of(&exporter);
+        let v1::ReportStatusRequest { status: number, message, release_lease } = request.into_inner();
+        let phase = ExporterPhase::from_wire(number);
+        let message = shortened(&message.unwrap_or_default());
+        // The lease that the exporter means is the one it held when it called, whatever follows it meanwhile.
+        let held = self.world.read().holder(&name).and_then(|lease| lease.metadata.name.clone());
+        match phase {
+            ExporterPhase::Offline => self.presence.left(&name),
+            ExporterPhase::Available => {
+                self.presence.seen(&name);
+                self.presence.torn_down(&name);
+            }
+            ExporterPhase::Unspecified => self.presence.seen(&name),
+            _ => {
+                self.presence.seen(&name);
+                self.presence.in_session(&name);
+            }
+        }
+        info!(exporter = %name, status = ?phase, "exporter status");
+        let edit = Box::new(move |exporter: &Exporter, now| Ok(edits::report(exporter, phase, &message, now)));
+        self.lab.edit_exporter(&name, edit).await.map_err(|error| status::refusal(&error))?;
+        if release_lease == Some(true)
+            && let Some(lease) = held
+        {
+            self.release(&name, &lease).await?;
+        }
+        Ok(v1::ReportStatusResponse {})
+    }
+
+    /// `ReleaseLease` by the exporter that holds it; repeats are harmless.
+    pub(crate) async fn release_lease(
+        &self,
+        request: Request<v1::ReleaseLeaseRequest>,
+    ) -> Result<v1::ReleaseLeaseResponse, Status> {
+        let name = name_of(&*self.gate.exporter(&request).await?);
+        let lease = request.into_inner().name;
+        self.release(&name, &lease).await?;
+        Ok(v1::ReleaseLeaseResponse {})
+    }
+
+    async fn release(&self, exporter: &str, lease: &str) -> Result<(), Status> {
+        let caller = exporter.to_owned();
+        let edit = Box::new(move |lease: &jumpstarter_model::Lease, _: &_, _| {
+            if lease.assigned_exporter() != Some(caller.as_str()) {
+                // Not PERMISSION_DENIED: old exporters would take it for an old service and never ask again.
+                return Err(EditError::FailedPrecondition(format!(
+                    "lease `{}` is not held by exporter `{caller}`",
+                    lease.metadata.name.as_deref().unwrap_or_default()
+                )));
+            }
+            if lease.is_ended() || lease.spec.release == Some(true) {
+                return Ok(None);
+            }
+            let mut edited = lease.clone();
+            edited.spec.release = Some(true);
+            Ok(Some(edited))
+        });
+        self.lab.edit_lease(lease, edit).await.map_err(|error| status::refusal(&error))?;
+        info!(%exporter, %lease, "lease released by its exporter");
+        Ok(())
+    }
+
+    pub(crate) async fn status(&self, request: Request<v1::StatusRequest>) -> Result<StatusStream, Status> {
+        let name = name_of(&*self.gate.exporter(&request).await?);
+        if self.stop.is_cancelled() {
+            return Err(stopping());
+        }
+        let attendance = self.presence.open(&name).map_err(|error| {
+            warn!(exporter = %name, "two processes use the credentials of one exporter");
+            status::status(Code::Unavailable, error.to_string())
+        })?;
+        info!(exporter = %name, "exporter connected");
+        let changes = self.world.exporter_topics.subscribe(&name);
+        let watcher = StatusWatcher { calls: self.clone(), name, attendance, changes, sent: Sent::Nothing };
+        Ok(Box::pin(stream::unfold(Some(watcher), |watcher| async move {
+            let mut watcher = watcher?;
+            match watcher.next().await {
+                Ok(message) => Some((Ok(message), Some(watcher))),
+                Err(status) => Some((Err(status), None)),
+            }
+        })))
+    }
+
+    pub(crate) async fn listen(&self, request: Request<v1::ListenRequest>) -> Result<ListenStream, Status> {
+        let exporter = name_of(&*self.gate.exporter(&request).await?);
+        let lease = request.into_inner().lease_name;
+        if lease.is_empty() {
+            return Err(invalid("lease_name is required"));
+        }
+        let found = self.world.lease(&lease).ok_or_else(|| status::not_found("lease", &lease))?;
+        if found.assigned_exporter() != Some(exporter.as_str()) {
+            return Err(permission_denied(format!("lease `{lease}` is not held by exporter `{exporter}`")));
+        }
+        let watcher = ListenWatcher { listener: self.rendezvous.listen(&lease), stop: self.stop.clone() };
+        Ok(Box::pin(stream::unfold(Some(watcher), |watcher| async move {
+            let mut watcher = watcher?;
+            match watcher.next().await {
+                Ok(message) => Some((Ok(message), Some(watcher))),
+                Err(status) => Some((Err(status), None)),
+            }
+        })))
+    }
+}
+
+struct ListenWatcher {
+    listener: Listener,
+    stop: tokio_util::sync::CancellationToken,
+}
+
+impl ListenWatcher {
+    async fn next(&mut self) -> Result<v1::ListenResponse, Status> {
+        tokio::select! {
+            // Both are cancel safe: an offer not returned is still queued.
+            () = self.stop.cancelled() => Err(stopping()),
+            offer = self.listener.next() => match offer {
+                Ok(offer) => {
+                    Ok(v1::ListenResponse { router_endpoint: offer.endpoint, router_token: offer.ticket })
+                }
+                Err(_) => Err(status::status(Code::Unavailable, "another stream listens for this lease now")),
+            },
+        }
+    }
+}
+
+/// What the exporter was told last on this stream.
+#[derive(Clone, PartialEq, Eq)]
+enum Sent {
+    Nothing,
+    Free,
+    Leased { lease: String, client: String },
+}
+
+/// Feeds one Status stream: changes only, and never from one lease to another without `leased=false` between.
+struct StatusWatcher {
+    calls: ExporterCalls,
+    name: String,
+    attendance: Attendance,
+    changes: tokio::sync::watch::Receiver<()>,
+    sent: Sent,
+}
+
+impl StatusWatcher {
+    async fn next(&mut self) -> Result<v1::StatusResponse, Status> {
+        loop {
+            self.changes.mark_unchanged();
+            if let Some(message) = self.step() {
+                return Ok(message);
+            }
+            tokio::select! {
+                // All three are cancel safe; the state to tell is read anew after each.
+                () = self.calls.stop.cancelled() => return Err(stopping()),
+                () = self.attendance.replaced().cancelled() => {
+                    return Err(status::status(
+                        Code::Unavailable,
+                        "another process connected with the credentials of this exporter",
+                    ));
+                }
+                changed = self.changes.changed() => {
+                    if changed.is_err() {
+                        self.changes = self.calls.world.exporter_topics.subscribe(&self.name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next message, if what was sent last is no longer true.
+    fn step(&mut self) -> Option<v1::StatusResponse> {
+        let holder = self.calls.world.read().holder(&self.name).cloned();
+        let Some(lease) = holder else {
+            return self.tell_free();
+        };
+        let lease_name = lease.metadata.name.clone().unwrap_or_default();
+        let client = lease.spec.client_ref.name.clone();
+        match &self.sent {
+            Sent::Leased { lease: told, client: told_client } if *told == lease_name => {
+                if *told_client == client {
+                    return None;
+                }
+            }
+            Sent::Leased { .. } => return self.tell_free(),
+            Sent::Nothing | Sent::Free => {}
+        }
+        self.calls.presence.told_leased(&self.name, &lease_name);
+        self.sent = Sent::Leased { lease: lease_name.clone(), client: client.clone() };
+        Some(v1::StatusResponse {
+            leased: true,
+            lease_name: Some(lease_name),
+            client_name: Some(client),
+            context: lease.spec.context.clone().unwrap_or_default().into_iter().collect(),
+        })
+    }
+
+    fn tell_free(&mut self) -> Option<v1::StatusResponse> {
+        if self.sent == Sent::Free {
+            return None;
+        }
+        self.sent = Sent::Free;
+        let exporter = self.calls.world.exporter(&self.name);
+        let phase = exporter.and_then(|exporter| exporter.status.as_ref().and_then(|status| status.exporter_status));
+        let silent = matches!(phase, None | Some(ExporterPhase::Unspecified));
+        self.calls.presence.told_free(&self.name, silent);
+        Some(v1::StatusResponse::default())
+    }
+}

@@ -1,0 +1,139 @@
+//! Answers that wait: unmodified clients look at a lease every 5 s, so the service answers when there is news.
+//!
+//! A first look at an undecided lease answers at once. A repeated look, which would tell the same again, is held until
+//! the lease changes. An assigned lease is held for the moment that its exporter needs, also on the first look.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jumpstarter_model::{Client, ExporterPhase, Lease};
+use tokio::{sync::watch, time::Instant};
+use tonic::Status;
+
+use super::{LeaseCalls, is_decided, is_preparing, name_of};
+use crate::status;
+
+/// How long a create waits for the first decision.
+const FIRST_DECISION: Duration = Duration::from_millis(200);
+/// How long a look at an assigned lease waits for its exporter: the core calls it ready after 3 s at the latest.
+const PREPARING: Duration = Duration::from_millis(3500);
+/// How long a repeated look is held. Clients set no deadline; proxies on the way usually allow 60 s.
+const REPEATED: Duration = Duration::from_secs(25);
+/// Left of a caller's own deadline for the answer to travel.
+const MARGIN: Duration = Duration::from_millis(500);
+/// Looks remembered; the oldest are forgotten, which only costs a hold.
+const MAX_REMEMBERED: usize = 50_000;
+
+/// What each owner was told last of each undecided lease.
+#[derive(Clone, Default)]
+pub(crate) struct Polls {
+    told: Arc<Mutex<HashMap<String, String>>>,
+}
+
+impl Polls {
+    fn told(&self, lease: &str) -> Option<String> {
+        self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(lease).cloned()
+    }
+
+    fn tell(&self, lease: &Lease) {
+        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let name = name_of(&lease.metadata);
+        if is_decided(lease) {
+            told.remove(name);
+            return;
+        }
+        if told.len() >= MAX_REMEMBERED {
+            told.clear();
+        }
+        told.insert(name.to_owned(), version(lease).to_owned());
+    }
+}
+
+fn version(lease: &Lease) -> &str {
+    lease.metadata.resource_version.as_deref().unwrap_or_default()
+}
+
+impl LeaseCalls {
+    /// The lease, as soon as there is news for this caller.
+    pub(crate) async fn look(
+        &self,
+        caller: &Client,
+        name: &str,
+        limit: Option<Duration>,
+    ) -> Result<Arc<Lease>, Status> {
+        let mut changes = self.world.lease_topics.subscribe(name);
+        let mut lease = self.world.lease(name).ok_or_else(|| status::not_found("lease", name))?;
+        if lease.spec.client_ref.name != name_of(&caller.metadata) {
+            return Ok(lease);
+        }
+        let told = self.polls.told(name);
+        let started = Instant::now();
+        loop {
+            let hold = self.hold_for(&lease, told.as_deref());
+            let hold = limit.map_or(hold, |limit| hold.min(limit.saturating_sub(MARGIN)));
+            let until = started + hold;
+            if Instant::now() >= until || !self.wait(&mut changes, until).await {
+                break;
+            }
+            match self.world.lease(name) {
+                Some(now) => lease = now,
+                None => return Err(status::not_found("lease", name)),
+            }
+        }
+        self.polls.tell(&lease);
+        Ok(lease)
+    }
+
+    /// The most that a look at this lease may wait, counted from its begin.
+    fn hold_for(&self, lease: &Lease, told: Option<&str>) -> Duration {
+        if is_decided(lease) {
+            Duration::ZERO
+        } else if told == Some(version(lease)) {
+            REPEATED
+        } else if is_preparing(lease) && !self.runs_hook(lease) {
+            PREPARING
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    fn runs_hook(&self, lease: &Lease) -> bool {
+        let exporter = lease.assigned_exporter().and_then(|name| self.world.exporter(name));
+        let phase = exporter.and_then(|exporter| exporter.status.as_ref().and_then(|status| status.exporter_status));
+        phase == Some(ExporterPhase::BeforeLeaseHook)
+    }
+
+    /// Waits until the lease changed; `false` when the time is up or the service stops.
+    async fn wait(&self, changes: &mut watch::Receiver<()>, until: Instant) -> bool {
+        tokio::select! {
+            // All three are cancel safe.
+            () = self.stop.cancelled() => false,
+            changed = changes.changed() => changed.is_ok(),
+            () = tokio::time::sleep_until(until) => false,
+        }
+    }
+
+    /// Waits a moment until a new lease is ready or its wait has a reason.
+    pub(super) async fn first_decision(&self, lease: Arc<Lease>, mut changes: watch::Receiver<()>) -> Arc<Lease> {
+        let until = Instant::now() + FIRST_DECISION;
+        let name = name_of(&lease.metadata).to_owned();
+        let mut latest = self.world.lease(&name).unwrap_or(lease);
+        while !is_decided(&latest) && (is_preparing(&latest) || !has_reason(&latest)) {
+            if !self.wait(&mut changes, until).await {
+                break;
+            }
+            if let Some(lease) = self.world.lease(&name) {
+                latest = lease;
+            }
+        }
+        latest
+    }
+}
+
+/// Whether the wait of a lease has been explained.
+fn has_reason(lease: &Lease) -> bool {
+    lease.status.as_ref().is_some_and(|status| !status.conditions.is_empty())
+}

@@ -1,0 +1,93 @@
+//! What an operator can watch.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+/// Outcome of a lease request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "label values as existing dashboards know them")]
+pub(crate) enum Acquisition {
+    /// An exporter was assigned.
+    success,
+    /// The request can never be satisfied.
+    failure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AcquisitionLabels {
+    result: Acquisition,
+}
+
+/// The controller's metrics; registered once, handed down.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    acquisitions: Family<AcquisitionLabels, Counter<u64, AtomicU64>>,
+    /// Exporters with an open Status stream.
+    pub(crate) exporters_online: Gauge<i64, AtomicI64>,
+    /// Leases that have not ended.
+    pub(crate) leases_active: Gauge<i64, AtomicI64>,
+    /// Leases that wait for an exporter.
+    pub(crate) leases_waiting: Gauge<i64, AtomicI64>,
+    /// Time of one pass of the lab runtime, commits included.
+    pub(crate) pass_seconds: Histogram,
+    /// Dials answered with a ticket.
+    pub(crate) dials: Counter<u64, AtomicU64>,
+    /// Writes refused because the object had changed meanwhile; each is tried again.
+    pub(crate) conflicts: Counter<u64, AtomicU64>,
+    /// Calls refused for their credentials.
+    pub(crate) authentication_failures: Counter<u64, AtomicU64>,
+}
+
+impl Metrics {
+    /// Registers everything under the prefix `jumpstarter`.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            acquisitions: Family::default(),
+            exporters_online: Gauge::default(),
+            leases_active: Gauge::default(),
+            leases_waiting: Gauge::default(),
+            pass_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 14)),
+            dials: Counter::default(),
+            conflicts: Counter::default(),
+            authentication_failures: Counter::default(),
+        };
+        // Both series exist from the start, so that a rate over them is defined.
+        for result in [Acquisition::success, Acquisition::failure] {
+            let _ = metrics.acquisitions.get_or_create(&AcquisitionLabels { result });
+        }
+        let registry = registry.sub_registry_with_prefix("jumpstarter");
+        registry.register("lease_acquisitions", "Lease requests decided, by result", metrics.acquisitions.clone());
+        registry.register("exporters_online", "Exporters with an open status stream", metrics.exporters_online.clone());
+        registry.register("leases_active", "Leases that have not ended", metrics.leases_active.clone());
+        registry.register("leases_waiting", "Leases waiting for an exporter", metrics.leases_waiting.clone());
+        registry.register_with_unit(
+            "scheduler_pass",
+            "Time of one scheduling pass with its commits",
+            Unit::Seconds,
+            metrics.pass_seconds.clone(),
+        );
+        registry.register("dials", "Dials answered with a ticket", metrics.dials.clone());
+        registry.register("store_conflicts", "Writes tried again after a conflict", metrics.conflicts.clone());
+        registry.register(
+            "authentication_failures",
+            "Calls refused for their credentials",
+            metrics.authentication_failures.clone(),
+        );
+        metrics
+    }
+
+    /// Counts a decided lease.
+    pub(crate) fn acquisition(&self, result: Acquisition) {
+        self.acquisitions.get_or_create(&AcquisitionLabels { result }).inc();
+    }
+}

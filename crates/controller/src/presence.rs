@@ -1,0 +1,386 @@
+//! Who is online now, known from open Status streams (architecture: liveness without write storms).
+//!
+//! Held in memory. The lab runtime is told which exporters changed and writes conditions on transitions only.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Takeovers of one exporter's stream within [`CONTEST_WINDOW`] before newcomers are held off: two processes with one
+/// identity would otherwise push each other out for ever.
+const CONTESTED_AFTER: usize = 3;
+/// Window in which takeovers are counted.
+const CONTEST_WINDOW: Duration = Duration::from_secs(30);
+/// How long a debt of tear-down is believed without a word from the exporter. Longer than a lost report's retries.
+const TEAR_DOWN_LIMIT: Duration = Duration::from_mins(5);
+
+/// What the runtime needs to know of one exporter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sight {
+    /// A Status stream is open, or was within the grace.
+    pub(crate) online: bool,
+    /// The exporter was told of a lease and has not confirmed that its session is torn down.
+    pub(crate) owes_tear_down: bool,
+}
+
+/// Another process holds this exporter's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this exporter is already served by another process with the same credentials: stop one of them")]
+pub(crate) struct Contested;
+
+#[derive(Default)]
+struct Entry {
+    stream: Option<(u64, CancellationToken)>,
+    /// Last sign of life without an open stream.
+    last_sign: Option<Instant>,
+    takeovers: VecDeque<Instant>,
+    /// It said that it leaves; true until it comes back.
+    left: bool,
+    told: Option<String>,
+    owes_since: Option<Instant>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<String, Entry>,
+    changed: HashSet<String>,
+    streams: u64,
+}
+
+/// The register of open Status streams.
+#[derive(Clone)]
+pub(crate) struct Presence {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+    grace: Duration,
+}
+
+impl Presence {
+    /// `grace`: how long a lost stream may take to come back before the exporter counts as offline.
+    #[must_use]
+    pub(crate) fn new(grace: Duration) -> Self {
+        Self { state: Arc::default(), changed: Arc::default(), grace }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn mark(&self, state: &mut State, exporter: &str) {
+        if state.changed.insert(exporter.to_owned()) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Opens a Status stream: the exporter is online. An older stream is ended through its token.
+    pub(crate) fn open(&self, exporter: &str) -> Result<Attendance, Contested> {
+        let mut state = self.lock();
+        state.streams += 1;
+        let id = state.streams;
+        let now = Instant::now();
+        let entry = state.entries.entry(exporter.to_owned()).or_default();
+        let replaced = CancellationToken::new();
+        if let Some((_, old)) = &entry.stream {
+            while entry.takeovers.front().is_some_and(|at| now - *at > CONTEST_WINDOW) {
+                entry.takeovers.pop_front();
+            }
+            if entry.takeovers.len() >= CONTESTED_AFTER {
+                return Err(Contested);
+            }
+            entry.takeovers.push_back(now);
+            old.cancel();
+        }
+        entry.stream = Some((id, replaced.clone()));
+        entry.last_sign = Some(now);
+        entry.left = false;
+        self.mark(&mut state, exporter);
+        Ok(Attendance { presence: self.clone(), exporter: exporter.to_owned(), id, replaced })
+    }
+
+    /// Notes a sign of life outside a stream.
+    pub(crate) fn seen(&self, exporter: &str) {
+        let mut state = self.lock();
+        let entry = state.entries.entry(exporter.to_owned()).or_default();
+        entry.last_sign = Some(Instant::now());
+        entry.left = false;
+        self.mark(&mut state, exporter);
+    }
+
+    /// Expects an exporter back that was online before a restart: it counts as online for `grace`.
+    pub(crate) fn expect(&self, exporter: &str, grace: Duration) {
+        let mut state = self.lock();
+        // A sign of life dated so that the ordinary grace ends when this one does.
+        let sign = Instant::now() + grace.saturating_sub(self.grace);
+        state.entries.entry(exporter.to_owned()).or_default().last_sign = Some(sign);
+        self.mark(&mut state, exporter);
+    }
+
+    /// Notes that the exporter left on purpose: it is offline at once.
+    pub(crate) fn left(&self, exporter: &str) {
+        let mut state = self.lock();
+        if let Some(entry) = state.entries.get_mut(exporter) {
+            entry.last_sign = None;
+            entry.left = true;
+            entry.owes_since = None;
+            entry.told = None;
+        }
+        self.mark(&mut state, exporter);
+    }
+
+    /// Notes that the exporter is about to be told of a lease, so that it owes a tear-down from now on.
+    pub(crate) fn told_leased(&self, exporter: &str, lease: &str) {
+        let mut state = self.lock();
+        let entry = state.entries.entry(exporter.to_owned()).or_default();
+        entry.owes_since = Some(Instant::now());
+        entry.told = Some(lease.to_owned());
+        self.mark(&mut state, exporter);
+    }
+
+    /// Notes that the exporter reports a running session of the lease it was told of.
+    pub(crate) fn in_session(&self, exporter: &str) {
+        let mut state = self.lock();
+        if let Some(entry) = state.entries.get_mut(exporter)
+            && entry.told.is_some()
+        {
+            entry.owes_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Notes that the exporter has no session: it said so, or it just started.
+    pub(crate) fn torn_down(&self, exporter: &str) {
+        let mut state = self.lock();
+        if let Some(entry) = state.entries.get_mut(exporter)
+            && entry.owes_since.take().is_some()
+        {
+            self.mark(&mut state, exporter);
+        }
+    }
+
+    /// Forgets an exporter that was deleted; an open stream is ended.
+    pub(crate) fn forget(&self, exporter: &str) {
+        if let Some(entry) = self.lock().entries.remove(exporter)
+            && let Some((_, stream)) = entry.stream
+        {
+            stream.cancel();
+        }
+    }
+
+    /// What is known of an exporter, and when that changes by time alone.
+    #[must_use]
+    pub(crate) fn sight(&self, exporter: &str) -> (Sight, Option<Instant>) {
+        let state = self.lock();
+        let now = Instant::now();
+        let Some(entry) = state.entries.get(exporter) else {
+            return (Sight { online: false, owes_tear_down: false }, None);
+        };
+        let mut next = None;
+        let online = !entry.left && entry.stream.is_some()
+            || entry.last_sign.is_some_and(|at| {
+                let until = at + self.grace;
+                next = (now < until).then_some(until);
+                now < until
+            });
+        let owes = entry.owes_since.is_some_and(|since| {
+            let until = since + TEAR_DOWN_LIMIT;
+            if entry.told.is_none() && now < until {
+                next = Some(next.map_or(until, |soonest: Instant| soonest.min(until)));
+            }
+            // While a session may run the debt stands; the limit counts from the last word.
+            now < until || entry.told.is_some()
+        });
+        (Sight { online, owes_tear_down: owes }, next)
+    }
+
+    /// Notes that the lease the exporter was told of is over, so that the limit of its debt starts now. Peers that
+    /// never report a status (`silent`) owe nothing once told.
+    pub(crate) fn told_free(&self, exporter: &str, silent: bool) {
+        let mut state = self.lock();
+        if let Some(entry) = state.entries.get_mut(exporter) {
+            entry.told = None;
+            if silent {
+                entry.owes_since = None;
+            } else if entry.owes_since.is_some() {
+                entry.owes_since = Some(Instant::now());
+            }
+        }
+        self.mark(&mut state, exporter);
+    }
+
+    /// Whether the exporter was told of this lease and has reported since that it has no session any more.
+    #[must_use]
+    pub(crate) fn session_over(&self, exporter: &str, lease: &str) -> bool {
+        let state = self.lock();
+        state
+            .entries
+            .get(exporter)
+            .is_some_and(|entry| entry.told.as_deref() == Some(lease) && entry.owes_since.is_none())
+    }
+
+    /// Number of exporters with an open stream.
+    #[must_use]
+    pub(crate) fn online_count(&self) -> usize {
+        self.lock().entries.values().filter(|entry| entry.stream.is_some()).count()
+    }
+
+    /// Exporters whose presence changed since the last call.
+    #[must_use]
+    pub(crate) fn take_changed(&self) -> Vec<String> {
+        self.lock().changed.drain().collect()
+    }
+
+    /// Waits for a change to take.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the changed set is kept until taken.
+    pub(crate) async fn changed(&self) {
+        loop {
+            let notified = self.changed.notified();
+            if !self.lock().changed.is_empty() {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+/// An open Status stream; dropping it starts the grace.
+pub(crate) struct Attendance {
+    presence: Presence,
+    exporter: String,
+    id: u64,
+    replaced: CancellationToken,
+}
+
+impl Attendance {
+    /// Fires when a newer stream of the same exporter took over, or the exporter was deleted.
+    #[must_use]
+    pub(crate) fn replaced(&self) -> &CancellationToken {
+        &self.replaced
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        let mut state = self.presence.lock();
+        if let Some(entry) = state.entries.get_mut(&self.exporter)
+            && entry.stream.as_ref().is_some_and(|(id, _)| *id == self.id)
+        {
+            entry.stream = None;
+            if entry.last_sign.is_some() {
+                entry.last_sign = Some(Instant::now());
+            }
+            self.presence.mark(&mut state, &self.exporter);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(8);
+
+    #[track_caller]
+    fn check(presence: &Presence, online: bool) {
+        assert_eq!(presence.sight("e").0.online, online);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_stream_is_online_and_a_lost_one_after_the_grace_is_not() {
+        let presence = Presence::new(GRACE);
+        check(&presence, false);
+        let stream = presence.open("e").unwrap();
+        tokio::time::advance(GRACE * 10).await;
+        check(&presence, true);
+        drop(stream);
+        check(&presence, true);
+        let (_, next) = presence.sight("e");
+        assert_eq!(next, Some(Instant::now() + GRACE));
+        tokio::time::advance(GRACE).await;
+        check(&presence, false);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_return_within_the_grace_changes_nothing() {
+        let presence = Presence::new(GRACE);
+        drop(presence.open("e").unwrap());
+        tokio::time::advance(GRACE / 2).await;
+        let _again = presence.open("e").unwrap();
+        tokio::time::advance(GRACE * 2).await;
+        check(&presence, true);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leaving_is_noticed_at_once() {
+        let presence = Presence::new(GRACE);
+        let stream = presence.open("e").unwrap();
+        presence.left("e");
+        check(&presence, false);
+        drop(stream);
+        check(&presence, false);
+        let _back = presence.open("e").unwrap();
+        check(&presence, true);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exporter_of_before_a_restart_is_waited_for() {
+        let presence = Presence::new(GRACE);
+        presence.expect("e", GRACE * 3);
+        tokio::time::advance(GRACE * 2).await;
+        check(&presence, true);
+        tokio::time::advance(GRACE * 2).await;
+        check(&presence, false);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newer_stream_replaces_the_older_but_not_for_ever() {
+        let presence = Presence::new(GRACE);
+        let mut streams = vec![presence.open("e").unwrap()];
+        for _ in 0..CONTESTED_AFTER {
+            let newer = presence.open("e").unwrap();
+            assert!(streams.last().unwrap().replaced().is_cancelled());
+            streams.push(newer);
+        }
+        assert_eq!(presence.open("e").err(), Some(Contested));
+        tokio::time::advance(CONTEST_WINDOW + GRACE).await;
+        assert!(presence.open("e").is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_told_exporter_owes_a_tear_down_until_it_reports() {
+        let presence = Presence::new(GRACE);
+        let _stream = presence.open("e").unwrap();
+        presence.told_leased("e", "l");
+        assert!(presence.sight("e").0.owes_tear_down);
+        presence.told_free("e", false);
+        assert!(presence.sight("e").0.owes_tear_down);
+        presence.torn_down("e");
+        assert!(!presence.sight("e").0.owes_tear_down);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_owes_nothing_once_it_was_told() {
+        let presence = Presence::new(GRACE);
+        let _stream = presence.open("e").unwrap();
+        presence.told_leased("e", "l");
+        presence.told_free("e", true);
+        assert!(!presence.sight("e").0.owes_tear_down);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_debt_without_any_word_ends_after_its_limit() {
+        let presence = Presence::new(GRACE);
+        let _stream = presence.open("e").unwrap();
+        presence.told_leased("e", "l");
+        tokio::time::advance(TEAR_DOWN_LIMIT * 2).await;
+        assert!(presence.sight("e").0.owes_tear_down, "a long session is no lost report");
+        presence.told_free("e", false);
+        tokio::time::advance(TEAR_DOWN_LIMIT).await;
+        assert!(!presence.sight("e").0.owes_tear_down);
+    }
+}

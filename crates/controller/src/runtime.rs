@@ -1,0 +1,498 @@
+//! The lab runtime: the one task that owns the scheduler core and writes the status of leases and exporters.
+//!
+//! Each pass takes what has come in (calls, watched changes, presence, time), commits it, asks the core what follows,
+//! and commits that too, until nothing follows. Changes that touch different objects are committed side by side, so
+//! that the store can group them; a change of an object that is already being written waits for the next round.
+//! What the store refuses because it had changed meanwhile is read again and decided again.
+
+mod actions;
+pub(crate) mod edits;
+mod inbox;
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, future::join_all};
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, Timestamp};
+use jumpstarter_scheduler::{Change, Lab, LabConfig};
+use jumpstarter_store::{Event, Key, Kind, ListOptions, Object, ResourceVersion, Store, StoreError, Write};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use self::inbox::{Answer, Command, Envelope};
+pub(crate) use self::inbox::{EditError, LabHandle, Refusal};
+use crate::{config::ControllerConfig, metrics::Metrics, presence::Presence, rendezvous::Rendezvous, world::World};
+
+/// Calls that may wait for the runtime; more make the caller wait.
+const INBOX: usize = 1024;
+/// Inputs taken in one pass, so that a flood of calls does not keep decisions waiting.
+const BATCH: usize = 256;
+/// How long exporters that were online before a restart may take to come back.
+const STARTUP_GRACE: Duration = Duration::from_secs(20);
+/// How often ended leases are looked through for removal.
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
+/// Wait before the store is tried again when it does not answer.
+const STORE_RETRY: Duration = Duration::from_millis(500);
+
+/// The kinds that the runtime watches.
+const KINDS: [Kind; 4] = [Kind::Client, Kind::Exporter, Kind::ExporterAccessPolicy, Kind::Lease];
+
+/// The task; see the module.
+pub(crate) struct Runtime {
+    config: Arc<ControllerConfig>,
+    store: Arc<dyn Store>,
+    world: World,
+    presence: Presence,
+    rendezvous: Rendezvous,
+    metrics: Metrics,
+    lab: Lab,
+    inbox: mpsc::Receiver<Envelope>,
+    /// Commands put off to the next round.
+    backlog: VecDeque<Envelope>,
+    /// Instants at which an exporter's presence changes by time alone.
+    alarms: BinaryHeap<Reverse<(Instant, String)>>,
+    /// Exporters whose presence is to be compared with their conditions.
+    look_at: HashSet<String>,
+    /// Next instant at which the core wants to be asked.
+    wake_at: Option<Timestamp>,
+    prune_at: Instant,
+}
+
+impl Runtime {
+    /// A runtime over `store` and the handle by which others reach it.
+    pub(crate) fn new(
+        config: Arc<ControllerConfig>,
+        store: Arc<dyn Store>,
+        world: World,
+        presence: Presence,
+        rendezvous: Rendezvous,
+        metrics: Metrics,
+    ) -> (Self, LabHandle) {
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let hook_limit = jiff::SignedDuration::try_from(config.hook_limit).unwrap_or(jiff::SignedDuration::MAX);
+        let lab = Lab::new(LabConfig { hook_limit, ..LabConfig::default() });
+        let runtime = Self {
+            config,
+            store,
+            world,
+            presence,
+            rendezvous,
+            metrics,
+            lab,
+            inbox,
+            backlog: VecDeque::new(),
+            alarms: BinaryHeap::new(),
+            look_at: HashSet::new(),
+            wake_at: None,
+            prune_at: Instant::now() + PRUNE_EVERY,
+        };
+        (runtime, LabHandle::new(sender))
+    }
+
+    /// Loads the lab; afterwards the read model is complete.
+    pub(crate) async fn load(&mut self) -> Result<ResourceVersion, StoreError> {
+        let version = self.relist().await?;
+        let exporters: Vec<Arc<Exporter>> = self.world.read().exporters.values().cloned().collect();
+        for exporter in exporters {
+            let Some(name) = exporter.metadata.name.as_deref() else {
+                continue;
+            };
+            let status = exporter.status.as_ref();
+            if status.is_some_and(|status| jumpstarter_model::condition::is_true(&status.conditions, "Online")) {
+                self.presence.expect(name, STARTUP_GRACE);
+            }
+            if let Some(lease) = status.and_then(|status| status.lease_ref.as_ref()) {
+                // The exporter may have been told of this lease before the restart.
+                self.presence.told_leased(name, &lease.name);
+            }
+        }
+        Ok(version)
+    }
+
+    /// Runs until `stop` fires.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: a dropped run may leave commits undone that callers wait for. Cancel `stop` instead.
+    pub(crate) async fn run(mut self, from: ResourceVersion, stop: CancellationToken) {
+        let mut version = from;
+        while !stop.is_cancelled() {
+            match self.store.watch(&KINDS, version).await {
+                Ok(events) => self.serve(events, &stop).await,
+                Err(error) => {
+                    if !matches!(error, StoreError::Gone { .. }) {
+                        warn!(%error, "the store cannot be watched, trying again");
+                        tokio::time::sleep(STORE_RETRY).await;
+                    }
+                }
+            }
+            if stop.is_cancelled() {
+                break;
+            }
+            match self.relist().await {
+                Ok(listed) => version = listed,
+                Err(error) => {
+                    warn!(%error, "the store cannot be listed, trying again");
+                    tokio::time::sleep(STORE_RETRY).await;
+                }
+            }
+        }
+        debug!("lab runtime stopped");
+    }
+
+    /// One watch's lifetime.
+    async fn serve(&mut self, mut events: jumpstarter_store::EventStream, stop: &CancellationToken) {
+        loop {
+            let mut pending = Vec::new();
+            let mut first = Vec::new();
+            if self.backlog.is_empty() && self.look_at.is_empty() {
+                let wake = self.next_wake();
+                tokio::select! {
+                    // `cancelled`, `recv_many`, `next` and `changed` are cancel safe; `sleep_until` keeps no state.
+                    () = stop.cancelled() => return,
+                    taken = self.inbox.recv_many(&mut pending, BATCH) => {
+                        if taken == 0 {
+                            return;
+                        }
+                    }
+                    event = events.next() => match event {
+                        Some(Ok(event)) => first.push(event),
+                        Some(Err(error)) => {
+                            debug!(%error, "watch ended");
+                            return;
+                        }
+                        None => return,
+                    },
+                    () = self.presence.changed() => {}
+                    () = sleep_until(wake) => {}
+                }
+            }
+            let started = Instant::now();
+            for event in first {
+                self.absorb_event(event);
+            }
+            while let Some(Some(event)) = futures::FutureExt::now_or_never(events.next()) {
+                match event {
+                    Ok(event) => self.absorb_event(event),
+                    Err(_) => break,
+                }
+            }
+            while pending.len() < BATCH {
+                match self.inbox.try_recv() {
+                    Ok(command) => pending.push(command),
+                    Err(_) => break,
+                }
+            }
+            self.pass(pending).await;
+            self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
+        }
+    }
+
+    /// The next instant at which time alone gives this task something to do.
+    fn next_wake(&self) -> Instant {
+        let mut next = self.prune_at;
+        if let Some(Reverse((at, _))) = self.alarms.peek() {
+            next = next.min(*at);
+        }
+        if let Some(at) = self.wake_at {
+            let wait = at.duration_since(Timestamp::now());
+            let wait = Duration::try_from(wait).unwrap_or_default();
+            next = next.min(Instant::now() + wait.min(Duration::from_hours(1)));
+        }
+        next
+    }
+
+    async fn pass(&mut self, pending: Vec<Envelope>) {
+        let mut commands: VecDeque<Envelope> = std::mem::take(&mut self.backlog);
+        commands.extend(pending);
+        self.note_presence(&mut commands);
+        self.commit_commands(commands).await;
+        self.carry_out_decisions().await;
+        if Instant::now() >= self.prune_at {
+            self.prune().await;
+            self.prune_at = Instant::now() + PRUNE_EVERY;
+        }
+        self.set_gauges();
+    }
+
+    /// Turns changes of presence into edits of the Online condition.
+    fn note_presence(&mut self, commands: &mut VecDeque<Envelope>) {
+        let now = Instant::now();
+        while let Some(Reverse((at, _))) = self.alarms.peek()
+            && *at <= now
+        {
+            if let Some(Reverse((_, name))) = self.alarms.pop() {
+                self.look_at.insert(name);
+            }
+        }
+        self.look_at.extend(self.presence.take_changed());
+        for name in std::mem::take(&mut self.look_at) {
+            let (sight, next) = self.presence.sight(&name);
+            self.lab.observe(Change::TearDown { exporter: &name, pending: sight.owes_tear_down });
+            if let Some(at) = next {
+                self.alarms.push(Reverse((at, name.clone())));
+            }
+            let Some(exporter) = self.world.exporter(&name) else {
+                continue;
+            };
+            if edits::online(&exporter, sight.online, Timestamp::now()).is_some() {
+                commands.push_back(Envelope::internal(Command::edit_exporter(
+                    &name,
+                    Box::new(move |exporter, now| Ok(edits::online(exporter, sight.online, now))),
+                )));
+            }
+        }
+    }
+
+    /// Commits commands, each object at most once a round.
+    async fn commit_commands(&mut self, mut commands: VecDeque<Envelope>) {
+        while !commands.is_empty() {
+            let mut touched: HashSet<Key> = HashSet::new();
+            let mut later = VecDeque::new();
+            let mut jobs = Vec::new();
+            for mut envelope in commands {
+                let Some(key) = envelope.key(&self.config.namespace) else {
+                    self.answer_query(envelope);
+                    continue;
+                };
+                if touched.contains(&key) {
+                    later.push_back(envelope);
+                    continue;
+                }
+                let planned = self.plan(&mut envelope);
+                match planned {
+                    inbox::Plan::Done(answer) => envelope.answer(Ok(answer)),
+                    inbox::Plan::Refused(refusal) => envelope.answer(Err(refusal)),
+                    inbox::Plan::Write(writes) => {
+                        touched.insert(key);
+                        jobs.push((envelope, writes));
+                    }
+                }
+            }
+            let store = Arc::clone(&self.store);
+            let results = join_all(jobs.into_iter().map(|(envelope, writes)| {
+                let store = Arc::clone(&store);
+                async move { (envelope, store.transact(writes).await) }
+            }))
+            .await;
+            for (mut envelope, result) in results {
+                match result {
+                    Ok(objects) => {
+                        let created = envelope.is_create();
+                        for object in &objects {
+                            self.absorb(object);
+                        }
+                        let answer = objects.into_iter().next_back();
+                        if created && let Some(object) = &answer {
+                            info!(lease = object.name(), "lease created");
+                        }
+                        envelope.answer(Ok(answer.map_or(Answer::Nothing, Answer::Object)));
+                    }
+                    Err(StoreError::Conflict { .. } | StoreError::NotFound(_) | StoreError::AlreadyExists(_))
+                        if envelope.may_retry() =>
+                    {
+                        self.metrics.conflicts.inc();
+                        if let Some(key) = envelope.key(&self.config.namespace) {
+                            self.refresh(&key).await;
+                        }
+                        later.push_back(envelope);
+                    }
+                    Err(error) => envelope.answer(Err(Refusal::Store(error))),
+                }
+            }
+            commands = later;
+        }
+    }
+
+    fn plan(&self, envelope: &mut Envelope) -> inbox::Plan {
+        envelope.plan(&self.world, &self.lab, Timestamp::now())
+    }
+
+    fn answer_query(&self, envelope: Envelope) {
+        envelope.answer_query(&self.lab, Timestamp::now());
+    }
+
+    /// Removes leases that ended long ago.
+    async fn prune(&mut self) {
+        let now = Timestamp::now();
+        let Ok(keep) = jiff::SignedDuration::try_from(self.config.lease_retention) else {
+            return;
+        };
+        let old: Vec<String> = {
+            let objects = self.world.read();
+            objects
+                .leases
+                .iter()
+                .filter(|(name, _)| !objects.active_leases.contains(*name))
+                .filter(|(_, lease)| {
+                    let end = lease.status.as_ref().and_then(|status| status.end_time.as_ref());
+                    end.is_some_and(|end| now.duration_since(end.0) > keep)
+                })
+                .map(|(name, _)| name.clone())
+                .take(BATCH)
+                .collect()
+        };
+        for name in old {
+            let key = Key::new(Kind::Lease, &self.config.namespace, &name);
+            match self.store.transact(vec![Write::Delete(key, None)]).await {
+                Ok(_) => {
+                    self.forget_lease(&name);
+                    debug!(lease = %name, "ended lease removed after its retention");
+                }
+                Err(error) => warn!(lease = %name, %error, "remove an ended lease"),
+            }
+        }
+    }
+
+    fn set_gauges(&self) {
+        let objects = self.world.read();
+        self.metrics.leases_active.set(i64::try_from(objects.active_leases.len()).unwrap_or(i64::MAX));
+        self.metrics.exporters_online.set(i64::try_from(self.presence.online_count()).unwrap_or(i64::MAX));
+    }
+
+    // ---- objects coming in ----
+
+    /// Lists everything and forgets what is gone.
+    async fn relist(&mut self) -> Result<ResourceVersion, StoreError> {
+        let mut version = None;
+        for kind in KINDS {
+            let list = self.store.list(kind, &self.config.namespace, ListOptions::default()).await?;
+            // The oldest version of the lists: a watch from there repeats a little and misses nothing.
+            version = Some(version.map_or(list.resource_version, |v: ResourceVersion| v.min(list.resource_version)));
+            let names: HashSet<&str> = list.items.iter().map(Object::name).collect();
+            let gone: Vec<String> = {
+                let objects = self.world.read();
+                let known: Box<dyn Iterator<Item = &String>> = match kind {
+                    Kind::Client => Box::new(objects.clients.keys()),
+                    Kind::Exporter => Box::new(objects.exporters.keys()),
+                    Kind::ExporterAccessPolicy => Box::new(objects.policies.keys()),
+                    _ => Box::new(objects.leases.keys()),
+                };
+                known.filter(|name| !names.contains(name.as_str())).cloned().collect()
+            };
+            for name in gone {
+                self.forget(kind, &name);
+            }
+            for object in &list.items {
+                self.absorb(object);
+            }
+        }
+        Ok(version.unwrap_or_default())
+    }
+
+    /// Reads one object again.
+    async fn refresh(&mut self, key: &Key) {
+        match self.store.get(key).await {
+            Ok(Some(object)) => self.absorb(&object),
+            Ok(None) => self.forget(key.kind, &key.name),
+            Err(error) => warn!(object = %key, %error, "read an object again"),
+        }
+    }
+
+    fn absorb_event(&mut self, event: Event) {
+        if event.object().namespace() != self.config.namespace {
+            return;
+        }
+        match event {
+            Event::Added(object) | Event::Modified(object) => self.absorb(&object),
+            Event::Deleted(object) => {
+                if self.known_version(object.key()).is_some_and(|known| known <= object.resource_version()) {
+                    self.forget(object.kind(), object.name());
+                }
+            }
+        }
+    }
+
+    fn known_version(&self, key: &Key) -> Option<ResourceVersion> {
+        let objects = self.world.read();
+        let name = key.name.as_str();
+        let version = match key.kind {
+            Kind::Client => objects.clients.get(name)?.metadata.resource_version.clone(),
+            Kind::Exporter => objects.exporters.get(name)?.metadata.resource_version.clone(),
+            Kind::ExporterAccessPolicy => objects.policies.get(name)?.metadata.resource_version.clone(),
+            Kind::Lease => objects.leases.get(name)?.metadata.resource_version.clone(),
+            Kind::Secret | Kind::ConfigMap => None,
+        };
+        version?.parse().ok()
+    }
+
+    /// Takes over an object that the store has acknowledged, unless a newer one is known.
+    fn absorb(&mut self, object: &Object) {
+        if self.known_version(object.key()).is_some_and(|known| known > object.resource_version()) {
+            return;
+        }
+        let seen = match object.kind() {
+            Kind::Client => object.decode::<Client>().map(|client| {
+                self.lab.observe(Change::Client(&client));
+                self.world.write().clients.insert(object.name().to_owned(), Arc::new(client));
+            }),
+            Kind::Exporter => object.decode::<Exporter>().map(|exporter| {
+                self.lab.observe(Change::Exporter(&exporter));
+                self.world.write().exporters.insert(object.name().to_owned(), Arc::new(exporter));
+                self.look_at.insert(object.name().to_owned());
+                self.world.exporter_topics.publish(object.name());
+            }),
+            Kind::ExporterAccessPolicy => object.decode::<ExporterAccessPolicy>().map(|policy| {
+                self.lab.observe(Change::Policy(&policy));
+                self.world.write().policies.insert(object.name().to_owned(), Arc::new(policy));
+            }),
+            Kind::Lease => object.decode::<Lease>().map(|lease| self.absorb_lease(object.name(), lease)),
+            Kind::Secret | Kind::ConfigMap => Ok(()),
+        };
+        if let Err(error) = seen {
+            error!(object = %object.key(), %error, "an object cannot be read and is left out: mend or delete it");
+        }
+    }
+
+    fn absorb_lease(&mut self, name: &str, lease: Lease) {
+        self.lab.observe(Change::Lease(&lease));
+        let exporter = lease.assigned_exporter().map(str::to_owned);
+        if lease.is_ended() {
+            self.rendezvous.close(name);
+        }
+        self.world.write().put_lease(name, Arc::new(lease));
+        self.world.lease_topics.publish(name);
+        if let Some(exporter) = exporter {
+            self.world.exporter_topics.publish(&exporter);
+        }
+    }
+
+    fn forget_lease(&mut self, name: &str) {
+        let exporter = self.world.lease(name).and_then(|lease| lease.assigned_exporter().map(str::to_owned));
+        self.lab.observe(Change::LeaseDeleted(name));
+        self.rendezvous.close(name);
+        self.world.write().remove_lease(name);
+        self.world.lease_topics.publish(name);
+        if let Some(exporter) = exporter {
+            self.world.exporter_topics.publish(&exporter);
+        }
+    }
+
+    fn forget(&mut self, kind: Kind, name: &str) {
+        match kind {
+            Kind::Client => {
+                self.lab.observe(Change::ClientDeleted(name));
+                self.world.write().clients.remove(name);
+            }
+            Kind::Exporter => {
+                self.lab.observe(Change::ExporterDeleted(name));
+                self.world.write().exporters.remove(name);
+                self.presence.forget(name);
+                self.world.exporter_topics.publish(name);
+            }
+            Kind::ExporterAccessPolicy => {
+                self.lab.observe(Change::PolicyDeleted(name));
+                self.world.write().policies.remove(name);
+            }
+            Kind::Lease => self.forget_lease(name),
+            Kind::Secret | Kind::ConfigMap => {}
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Edits of exporters, as pure functions (kubernetes.md §3.2, §4.7).
+
+use jumpstarter_model::{Device, Exporter, ExporterPhase, Timestamp, condition::set_condition, labels};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::inbox::ExporterEdit;
+
+const ONLINE: &str = "Online";
+const REGISTERED: &str = "Registered";
+
+fn whole_seconds(now: Timestamp) -> Time {
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+/// Presence changed: brings the Online condition in line; `None` when it is already.
+pub(crate) fn online(exporter: &Exporter, online: bool, now: Timestamp) -> Option<ExporterEdit> {
+    let mut edited = exporter.clone();
+    let generation = edited.metadata.generation;
+    let status = edited.status.get_or_insert_default();
+    let known = status.conditions.iter().find(|condition| condition.type_ == ONLINE);
+    let is_online = known.is_some_and(|condition| condition.status == "True");
+    let offline_phase = status.exporter_status == Some(ExporterPhase::Offline);
+    if online == is_online && known.is_some() && online != offline_phase {
+        return None;
+    }
+    if !online && known.is_none() {
+        return None;
+    }
+    if online {
+        if offline_phase {
+            // Lets peers recover that never report a status.
+            status.exporter_status = None;
+            status.status_message = None;
+        }
+        status.last_seen = Some(whole_seconds(now));
+        set_condition(&mut status.conditions, ONLINE, true, "Seen", "exporter is connected", generation, now);
+    } else {
+        let graceful = offline_phase;
+        let message = if graceful {
+            status.status_message.clone().unwrap_or_default()
+        } else {
+            "connection to the exporter was lost".to_owned()
+        };
+        if !graceful {
+            status.exporter_status = Some(ExporterPhase::Offline);
+            status.status_message = Some(message.clone());
+        }
+        let reason = if graceful { "Offline" } else { "Seen" };
+        set_condition(&mut status.conditions, ONLINE, false, reason, &message, generation, now);
+    }
+    Some(ExporterEdit::Status(Box::new(edited)))
+}
+
+/// `Register`: takes over the reported labels and driver tree.
+pub(crate) fn register(
+    exporter: &Exporter,
+    reported: &std::collections::BTreeMap<String, String>,
+    devices: &[Device],
+    now: Timestamp,
+) -> Option<ExporterEdit> {
+    let mut edited = exporter.clone();
+    let existing = edited.metadata.labels.take().unwrap_or_default();
+    let synced = labels::sync_exporter_labels(&existing, reported);
+    let relabelled = synced != existing;
+    edited.metadata.labels = (!synced.is_empty()).then_some(synced);
+    let generation = edited.metadata.generation;
+    let status = edited.status.get_or_insert_default();
+    devices.clone_into(&mut status.devices);
+    let registered = !devices.is_empty();
+    let reason = if registered { "Register" } else { "Unregister" };
+    set_condition(&mut status.conditions, REGISTERED, registered, reason, "", generation, now);
+    if edited.status == exporter.status && !relabelled {
+        return None;
+    }
+    Some(if relabelled { ExporterEdit::Whole(Box::new(edited)) } else { ExporterEdit::Status(Box::new(edited)) })
+}
+
+/// `ReportStatus`.
+pub(crate) fn report(exporter: &Exporter, phase: ExporterPhase, message: &str, now: Timestamp) -> Option<ExporterEdit> {
+    let mut edited = exporter.clone();
+    let generation = edited.metadata.generation;
+    let status = edited.status.get_or_insert_default();
+    status.exporter_status = Some(phase);
+    status.status_message = (!message.is_empty()).then(|| message.to_owned());
+    if phase == ExporterPhase::Offline {
+        set_condition(&mut status.conditions, ONLINE, false, "Offline", message, generation, now);
+    } else if phase != ExporterPhase::Unspecified {
+        let was_online = jumpstarter_model::condition::is_true(&status.conditions, ONLINE);
+        if !was_online {
+            status.last_seen = Some(whole_seconds(now));
+            let message = "exporter reported its status";
+            set_condition(&mut status.conditions, ONLINE, true, "StatusReported", message, generation, now);
+        }
+    }
+    (edited.status != exporter.status).then(|| ExporterEdit::Status(Box::new(edited)))
+}
+
+/// `Unregister`.
+pub(crate) fn unregister(exporter: &Exporter, reason: &str, now: Timestamp) -> Option<ExporterEdit> {
+    let mut edited = exporter.clone();
+    let generation = edited.metadata.generation;
+    let status = edited.status.get_or_insert_default();
+    let message = if reason.is_empty() { "Exporter unregistered" } else { reason };
+    status.devices.clear();
+    status.exporter_status = Some(ExporterPhase::Offline);
+    status.status_message = Some(message.to_owned());
+    set_condition(&mut status.conditions, ONLINE, false, "Offline", message, generation, now);
+    let said = "exporter unregistered and is offline";
+    set_condition(&mut status.conditions, REGISTERED, false, "Unregister", said, generation, now);
+    (edited.status != exporter.status).then(|| ExporterEdit::Status(Box::new(edited)))
+}
+
+#[cfg(test)]
+mod tests {
+    use jumpstarter_model::condition::is_true;
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_000).unwrap()
+    }
+
+    fn apply(edit: Option<ExporterEdit>) -> Exporter {
+        match edit.expect("an edit") {
+            ExporterEdit::Status(exporter) | ExporterEdit::Whole(exporter) => *exporter,
+        }
+    }
+
+    fn is_online(exporter: &Exporter) -> bool {
+        is_true(&exporter.status.as_ref().unwrap().conditions, ONLINE)
+    }
+
+    #[test]
+    fn coming_online_clears_a_stored_offline_and_is_written_once() {
+        let gone = apply(unregister(&Exporter::default(), "", now()));
+        assert!(!is_online(&gone));
+        let back = apply(online(&gone, true, now()));
+        assert!(is_online(&back));
+        assert_eq!(back.status.as_ref().unwrap().exporter_status, None);
+        assert!(online(&back, true, now()).is_none());
+    }
+
+    #[test]
+    fn a_lost_exporter_is_offline_and_is_written_once() {
+        let seen = apply(online(&Exporter::default(), true, now()));
+        let lost = apply(online(&seen, false, now()));
+        assert!(!is_online(&lost));
+        assert_eq!(lost.status.as_ref().unwrap().exporter_status, Some(ExporterPhase::Offline));
+        assert!(online(&lost, false, now()).is_none());
+    }
+
+    #[test]
+    fn an_exporter_never_seen_gets_no_condition_from_absence() {
+        assert!(online(&Exporter::default(), false, now()).is_none());
+    }
+
+    #[test]
+    fn a_report_is_written_only_when_it_says_something_new() {
+        let ready = apply(report(&Exporter::default(), ExporterPhase::Available, "ok", now()));
+        assert!(report(&ready, ExporterPhase::Available, "ok", now()).is_none());
+        let offline = apply(report(&ready, ExporterPhase::Offline, "bye", now()));
+        assert!(!is_online(&offline));
+    }
+}

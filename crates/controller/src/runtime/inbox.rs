@@ -1,0 +1,239 @@
+//! How RPC handlers reach the runtime: edits of one object, tried again on conflict, and questions to the core.
+
+use jumpstarter_model::{Exporter, Lease, Timestamp};
+use jumpstarter_scheduler::{Explanation, Lab};
+use jumpstarter_store::{Key, Kind, Object, StoreError, Write};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::world::World;
+
+/// Attempts of one edit against a store that keeps changing under it.
+const ATTEMPTS: u8 = 8;
+
+/// Why an edit was refused; the gRPC edge gives each its code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EditError {
+    /// The object does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// An object of this name exists and is not the same.
+    #[error("{0}")]
+    AlreadyExists(String),
+    /// The caller may not do this.
+    #[error("{0}")]
+    PermissionDenied(String),
+    /// The request itself is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The request is fine, the object's state is not.
+    #[error("{0}")]
+    FailedPrecondition(String),
+}
+
+/// Why a call came back without effect.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The edit does not apply.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The service is shutting down.
+    #[error("the service is shutting down: try again in a moment")]
+    Stopping,
+}
+
+/// What an edit led to.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// Nothing needed to be written.
+    Nothing,
+    /// The object as written.
+    Object(Object),
+}
+
+/// An exporter after an edit, and how much of it was changed.
+pub(crate) enum ExporterEdit {
+    /// Only the status.
+    Status(Box<Exporter>),
+    /// Labels too.
+    Whole(Box<Exporter>),
+}
+
+pub(crate) type LeaseEdit = Box<dyn FnMut(&Lease, &Lab, Timestamp) -> Result<Option<Lease>, EditError> + Send>;
+pub(crate) type ExporterEditFn = Box<dyn FnMut(&Exporter, Timestamp) -> Result<Option<ExporterEdit>, EditError> + Send>;
+
+pub(crate) enum Command {
+    CreateLease(Box<Lease>),
+    /// Changes spec and metadata, never status.
+    EditLease {
+        name: String,
+        edit: LeaseEdit,
+    },
+    EditExporter {
+        name: String,
+        edit: ExporterEditFn,
+    },
+    Explain {
+        leases: Vec<String>,
+        reply: oneshot::Sender<Vec<Option<Explanation>>>,
+    },
+}
+
+impl Command {
+    pub(crate) fn edit_exporter(name: &str, edit: ExporterEditFn) -> Self {
+        Self::EditExporter { name: name.to_owned(), edit }
+    }
+}
+
+pub(crate) enum Plan {
+    Write(Vec<Write>),
+    Done(Answer),
+    Refused(Refusal),
+}
+
+/// A command with the way back.
+pub(crate) struct Envelope {
+    command: Command,
+    reply: Option<oneshot::Sender<Result<Answer, Refusal>>>,
+    attempts: u8,
+}
+
+impl Envelope {
+    pub(crate) fn internal(command: Command) -> Self {
+        Self { command, reply: None, attempts: 0 }
+    }
+
+    /// The object that it writes; `None` for a question.
+    pub(crate) fn key(&self, namespace: &str) -> Option<Key> {
+        match &self.command {
+            Command::CreateLease(lease) => {
+                Some(Key::new(Kind::Lease, namespace, lease.metadata.name.as_deref().unwrap_or_default()))
+            }
+            Command::EditLease { name, .. } => Some(Key::new(Kind::Lease, namespace, name)),
+            Command::EditExporter { name, .. } => Some(Key::new(Kind::Exporter, namespace, name)),
+            Command::Explain { .. } => None,
+        }
+    }
+
+    pub(crate) fn is_create(&self) -> bool {
+        matches!(self.command, Command::CreateLease(_))
+    }
+
+    pub(crate) fn may_retry(&mut self) -> bool {
+        self.attempts += 1;
+        self.attempts < ATTEMPTS
+    }
+
+    pub(crate) fn answer(&mut self, answer: Result<Answer, Refusal>) {
+        if let Some(reply) = self.reply.take() {
+            // A caller that hung up no longer wants to know.
+            let _ = reply.send(answer);
+        }
+    }
+
+    pub(crate) fn answer_query(self, lab: &Lab, now: Timestamp) {
+        if let Command::Explain { leases, reply } = self.command {
+            let _ = reply.send(leases.iter().map(|lease| lab.explain(lease, now)).collect());
+        }
+    }
+
+    /// What to write, given the objects as they are now.
+    pub(crate) fn plan(&mut self, world: &World, lab: &Lab, now: Timestamp) -> Plan {
+        let planned = match &mut self.command {
+            Command::CreateLease(lease) => plan_create(lease, world),
+            Command::EditLease { name, edit } => match world.lease(name) {
+                None => Err(EditError::NotFound(format!("lease `{name}` does not exist"))),
+                Some(lease) => edit(&lease, lab, now).map(|edited| match edited {
+                    None => Plan::Done(Answer::Object(Object::from_resource(&*lease))),
+                    Some(edited) => Plan::Write(vec![Write::Update(Object::from_resource(&edited))]),
+                }),
+            },
+            Command::EditExporter { name, edit } => match world.exporter(name) {
+                None => Err(EditError::NotFound(format!("exporter `{name}` does not exist"))),
+                Some(exporter) => edit(&exporter, now).map(|edited| match edited {
+                    None => Plan::Done(Answer::Object(Object::from_resource(&*exporter))),
+                    Some(ExporterEdit::Status(edited)) => {
+                        Plan::Write(vec![Write::UpdateStatus(Object::from_resource(&*edited))])
+                    }
+                    Some(ExporterEdit::Whole(edited)) => {
+                        Plan::Write(vec![Write::Replace(Object::from_resource(&*edited))])
+                    }
+                }),
+            },
+            Command::Explain { .. } => Ok(Plan::Done(Answer::Nothing)),
+        };
+        planned.unwrap_or_else(|error| Plan::Refused(Refusal::Edit(error)))
+    }
+}
+
+/// A create is idempotent: the same owner asking for the same again gets the lease that exists.
+fn plan_create(lease: &Lease, world: &World) -> Result<Plan, EditError> {
+    let name = lease.metadata.name.as_deref().unwrap_or_default();
+    match world.lease(name) {
+        None => Ok(Plan::Write(vec![Write::Create(Object::from_resource(lease))])),
+        Some(found) if same_request(&found, lease) => Ok(Plan::Done(Answer::Object(Object::from_resource(&*found)))),
+        Some(_) => Err(EditError::AlreadyExists(format!(
+            "lease `{name}` already exists with another owner or content: choose another id"
+        ))),
+    }
+}
+
+fn same_request(found: &Lease, asked: &Lease) -> bool {
+    let mut spec = found.spec.clone();
+    spec.release = None;
+    !found.is_ended() && found.spec.release != Some(true) && spec == asked.spec
+}
+
+/// The way to the runtime; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct LabHandle {
+    inbox: mpsc::Sender<Envelope>,
+}
+
+impl LabHandle {
+    pub(crate) fn new(inbox: mpsc::Sender<Envelope>) -> Self {
+        Self { inbox }
+    }
+
+    async fn ask(&self, command: Command) -> Result<Answer, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let envelope = Envelope { command, reply: Some(reply), attempts: 0 };
+        self.inbox.send(envelope).await.map_err(|_| Refusal::Stopping)?;
+        answer.await.map_err(|_| Refusal::Stopping)?
+    }
+
+    /// Stores a new lease, or answers with the same one.
+    pub(crate) async fn create_lease(&self, lease: Lease) -> Result<Lease, Refusal> {
+        decode(self.ask(Command::CreateLease(Box::new(lease))).await?)
+    }
+
+    /// Edits spec and metadata of a lease; the edit is called again when the lease changed meanwhile.
+    pub(crate) async fn edit_lease(&self, name: &str, edit: LeaseEdit) -> Result<Lease, Refusal> {
+        decode(self.ask(Command::EditLease { name: name.to_owned(), edit }).await?)
+    }
+
+    /// Edits an exporter; the edit is called again when the exporter changed meanwhile.
+    pub(crate) async fn edit_exporter(&self, name: &str, edit: ExporterEditFn) -> Result<(), Refusal> {
+        self.ask(Command::EditExporter { name: name.to_owned(), edit }).await.map(|_| ())
+    }
+
+    /// Where waiting leases stand; `None` for those that do not wait.
+    pub(crate) async fn explain(&self, leases: Vec<String>) -> Vec<Option<Explanation>> {
+        let count = leases.len();
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inbox.send(Envelope::internal(Command::Explain { leases, reply })).await;
+        match (sent, answer.await) {
+            (Ok(()), Ok(explanations)) => explanations,
+            _ => vec![None; count],
+        }
+    }
+}
+
+fn decode(answer: Answer) -> Result<Lease, Refusal> {
+    let Answer::Object(object) = answer else {
+        return Err(Refusal::Stopping);
+    };
+    object.decode().map_err(|error| Refusal::Store(StoreError::Corrupt(error.to_string())))
+}
