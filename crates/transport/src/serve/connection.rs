@@ -1,0 +1,204 @@
+//! One connection, from `accept` to its end.
+
+use std::future::Future;
+use std::io as std_io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Buf;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+use tower::util::{Oneshot, ServiceExt};
+
+use super::counters::ServeCounters;
+use super::io::{PromptIo, ServerIo};
+use super::{BoxError, PeerAddr, ServeLimits};
+use crate::listen::Listener;
+use crate::tls::ServingTls;
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A connection that nothing has been read from.
+pub(super) struct Accepted {
+    socket: Socket,
+    pub(super) peer: PeerAddr,
+}
+
+impl Accepted {
+    /// # Cancel safety
+    /// As `accept` of the listener: cancel safe.
+    pub(super) async fn from_listener(listener: &Listener) -> std_io::Result<Self> {
+        match listener {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Small frames must not wait for acknowledgements. Fails only on a dead socket, which reading reports.
+                let _ = stream.set_nodelay(true);
+                Ok(Self { socket: Socket::Tcp(stream), peer: PeerAddr::Tcp(peer) })
+            }
+            Listener::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+                Ok(Self { socket: Socket::Unix(stream), peer: PeerAddr::Unix { uid } })
+            }
+        }
+    }
+}
+
+/// What the connections of one listener share.
+pub(super) struct Connections {
+    tls: Option<TlsAcceptor>,
+    limits: ServeLimits,
+    builder: auto::Builder<TrackedExecutor>,
+    pub(super) counters: Arc<ServeCounters>,
+    running: TaskTracker,
+    stop: CancellationToken,
+    abort: CancellationToken,
+}
+
+impl Connections {
+    pub(super) fn new(
+        tls: Option<&ServingTls>,
+        limits: &ServeLimits,
+        counters: Arc<ServeCounters>,
+        running: TaskTracker,
+        stop: CancellationToken,
+        abort: CancellationToken,
+    ) -> Self {
+        let executor = TrackedExecutor { running: running.clone(), abort: abort.clone() };
+        Self {
+            tls: tls.map(|tls| TlsAcceptor::from(tls.server_config())),
+            builder: limits.builder(executor),
+            limits: limits.clone(),
+            counters,
+            running,
+            stop,
+            abort,
+        }
+    }
+
+    /// Runs the connection as a task of its own, until its end or `abort`.
+    pub(super) fn spawn<S, B>(&self, accepted: Accepted, service: S, slot: OwnedSemaphorePermit)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Buf + Send,
+        B::Error: Into<BoxError>,
+    {
+        let Accepted { socket, peer } = accepted;
+        let open = self.counters.open();
+        let securing = Securing {
+            tls: self.tls.clone(),
+            limit: self.limits.handshake_timeout,
+            counters: Arc::clone(&self.counters),
+        };
+        let prompt = self.limits.request_timeout;
+        let builder = self.builder.clone();
+        let (stop, abort) = (self.stop.clone(), self.abort.clone());
+        self.running.spawn(async move {
+            let connection = async {
+                // A handshake under way when the server stops has no request to lose.
+                let secured = stop.run_until_cancelled(Box::pin(securing.secure(socket))).await.flatten()?;
+                let io = TokioIo::new(PromptIo::new(secured, prompt));
+                let connection = builder.serve_connection(io, WithPeer { service, peer });
+                // On the heap: only while it runs, and not twice in this task's frame.
+                let mut connection = Box::pin(connection);
+                // Losing the `select!` only means to go on with the same connection below.
+                let ended = tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = stop.cancelled() => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                };
+                ended.inspect_err(|error| tracing::debug!(?peer, %error, "connection ended")).ok()
+            };
+            abort.run_until_cancelled(connection).await;
+            drop((open, slot));
+        });
+    }
+}
+
+struct Securing {
+    tls: Option<TlsAcceptor>,
+    limit: std::time::Duration,
+    counters: Arc<ServeCounters>,
+}
+
+impl Securing {
+    /// Does the handshake if there is one to do. Failures are everyday (probes, scanners) and logged quietly.
+    async fn secure(self, socket: Socket) -> Option<ServerIo> {
+        let (tls, stream) = match (self.tls, socket) {
+            (_, Socket::Unix(stream)) => return Some(ServerIo::Unix(stream)),
+            (None, Socket::Tcp(stream)) => return Some(ServerIo::Tcp(stream)),
+            (Some(tls), Socket::Tcp(stream)) => (tls, stream),
+        };
+        let started = Instant::now();
+        match timeout(self.limit, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                self.counters.handshake_ok(started.elapsed());
+                Some(ServerIo::Tls(Box::new(stream)))
+            }
+            Ok(Err(error)) => {
+                self.counters.handshake_failed();
+                tracing::debug!(%error, "TLS handshake failed");
+                None
+            }
+            Err(_) => {
+                self.counters.handshake_failed();
+                tracing::debug!("TLS handshake took too long");
+                None
+            }
+        }
+    }
+}
+
+/// Gives every request its peer's address.
+struct WithPeer<S> {
+    service: S,
+    peer: PeerAddr,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for WithPeer<S>
+where
+    S: Service<Request<Incoming>> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Oneshot<S, Request<Incoming>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.service.clone().oneshot(request)
+    }
+}
+
+/// Runs hyper's tasks (one per HTTP/2 request) among the server's own, so that they end with it.
+#[derive(Clone)]
+pub(super) struct TrackedExecutor {
+    running: TaskTracker,
+    abort: CancellationToken,
+}
+
+impl<F> hyper::rt::Executor<F> for TrackedExecutor
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.running.spawn(self.abort.clone().run_until_cancelled_owned(task));
+    }
+}

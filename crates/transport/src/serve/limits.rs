@@ -1,0 +1,92 @@
+//! Sizes and times of a server.
+
+use std::time::Duration;
+
+use hyper_util::rt::TokioTimer;
+use hyper_util::server::conn::auto;
+
+use crate::{MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, SERVER_STREAM_WINDOW, WINDOW_RATIO};
+
+/// What one peer may take from a server. The default holds for controller and router alike.
+#[derive(Debug, Clone)]
+pub struct ServeLimits {
+    /// Connections at one time; further ones are closed at once, which clients answer with a retry.
+    pub max_connections: usize,
+    /// Time for a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Time from the handshake to the first 24 bytes of HTTP, and for the headers of an HTTP/1.1 request.
+    pub request_timeout: Duration,
+    /// Silence of an HTTP/2 peer after which we ask whether it is alive.
+    pub keepalive_interval: Duration,
+    /// Time for its answer. Interval and timeout together bound how long a dead peer goes unnoticed.
+    pub keepalive_timeout: Duration,
+    /// Requests in flight on one connection.
+    pub max_concurrent_streams: u32,
+    /// Unread bytes of one stream; the connection's window is [`WINDOW_RATIO`] times that.
+    pub stream_window: u32,
+    /// Largest frame that we accept.
+    pub max_frame_size: u32,
+    /// Largest header block that we accept.
+    pub max_header_list_size: u32,
+    /// Bytes of one stream that wait for the peer to read.
+    pub send_buffer: usize,
+    /// Time for requests in flight when the server stops.
+    pub drain_grace: Duration,
+}
+
+impl Default for ServeLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 16 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(15),
+            keepalive_interval: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(10),
+            max_concurrent_streams: 256,
+            stream_window: SERVER_STREAM_WINDOW,
+            max_frame_size: MAX_FRAME_SIZE,
+            max_header_list_size: MAX_HEADER_LIST_SIZE,
+            send_buffer: 256 * 1024,
+            drain_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ServeLimits {
+    /// hyper's builder with these numbers.
+    pub(super) fn builder<E>(&self, executor: E) -> auto::Builder<E> {
+        let Self {
+            max_connections: _,
+            handshake_timeout: _,
+            request_timeout,
+            keepalive_interval,
+            keepalive_timeout,
+            max_concurrent_streams,
+            stream_window,
+            max_frame_size,
+            max_header_list_size,
+            send_buffer,
+            drain_grace: _,
+        } = *self;
+        let mut builder = auto::Builder::new(executor);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(request_timeout)
+            .max_buf_size(usize::max(max_header_list_size as usize, 8 * 1024));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(keepalive_interval)
+            .keep_alive_timeout(keepalive_timeout)
+            .max_concurrent_streams(max_concurrent_streams)
+            .initial_stream_window_size(stream_window)
+            .initial_connection_window_size(stream_window.saturating_mul(WINDOW_RATIO).min(i32::MAX.unsigned_abs()))
+            .max_frame_size(max_frame_size)
+            .max_header_list_size(max_header_list_size)
+            .max_send_buf_size(send_buffer)
+            // Clients that give up many calls at once are not attackers yet.
+            .max_pending_accept_reset_streams(64);
+        builder
+    }
+}
