@@ -10,7 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::{
     GoDuration, LeaseSpec, Selector, Timestamp,
     identity::{DEFAULT_INTERNAL_PREFIX, Subject, derive_name, object_name},
-    lease_time::{Progress, TimeChange, check_duration, normalize, planned_duration, planned_end, update, whole_second},
+    lease_time::{
+        Progress, TimeChange, check_duration, normalize, planned_duration, planned_end, update, whole_second,
+    },
     name::{ClientName, ExporterName, LeaseName, NamespaceName, validate_label},
 };
 
@@ -83,8 +85,7 @@ pub fn lease_times(data: &[u8]) {
         check_consistent(times.begin, times.end, times.duration);
     }
 
-    let stored =
-        LeaseSpec { begin_time: begin.map(Time), end_time: end.map(Time), duration, ..LeaseSpec::default() };
+    let stored = LeaseSpec { begin_time: begin.map(Time), end_time: end.map(Time), duration, ..LeaseSpec::default() };
     let change = TimeChange { begin: input.instant(), end: input.instant(), duration: input.duration() };
     let now = input.instant().unwrap_or_default();
     for progress in [Progress::Waiting { now }, Progress::Running { begin: now }] {

@@ -98,9 +98,7 @@ impl Subject {
         };
         Self {
             kind,
-            namespace: annotation(MIGRATED_NAMESPACE)
-                .or_else(|| metadata.namespace.clone())
-                .unwrap_or_default(),
+            namespace: annotation(MIGRATED_NAMESPACE).or_else(|| metadata.namespace.clone()).unwrap_or_default(),
             name: metadata.name.clone().unwrap_or_default(),
             uid: annotation(MIGRATED_UID).or_else(|| metadata.uid.clone()).unwrap_or_default(),
         }
@@ -129,12 +127,7 @@ impl FromStr for Subject {
             "exporter" => Kind::Exporter,
             _ => return Err(SubjectError),
         };
-        Ok(Self {
-            kind,
-            namespace: next()?.to_owned(),
-            name: next()?.to_owned(),
-            uid: next()?.to_owned(),
-        })
+        Ok(Self { kind, namespace: next()?.to_owned(), name: next()?.to_owned(), uid: next()?.to_owned() })
     }
 }
 

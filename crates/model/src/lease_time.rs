@@ -4,9 +4,9 @@
 //! otherwise a triple that was consistent when checked would not be when read back. All arithmetic is held within the
 //! range of [`Timestamp`], so absurd values give an error or the last instant, never a panic.
 
-mod update;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 

@@ -239,13 +239,11 @@ impl Selector {
                 }
             }
         }
-        plain.extend(
-            unequal.into_iter().map(|(key, values)| Requirement {
-                key: key.to_owned(),
-                operator: Operator::NotIn,
-                values,
-            }),
-        );
+        plain.extend(unequal.into_iter().map(|(key, values)| Requirement {
+            key: key.to_owned(),
+            operator: Operator::NotIn,
+            values,
+        }));
         plain
     }
 }
@@ -263,11 +261,7 @@ fn without_repetition(requirements: Vec<Requirement>) -> Vec<Requirement> {
 
 impl Requirement {
     /// A checked requirement.
-    pub fn new(
-        key: &str,
-        operator: Operator,
-        values: impl IntoIterator<Item = String>,
-    ) -> Result<Self, SelectorError> {
+    pub fn new(key: &str, operator: Operator, values: impl IntoIterator<Item = String>) -> Result<Self, SelectorError> {
         validate_key(key)?;
         let values = values.into_iter().collect::<BTreeSet<_>>();
         for value in &values {
@@ -302,10 +296,7 @@ impl Requirement {
             "Exists" => Operator::Exists,
             "DoesNotExist" => Operator::DoesNotExist,
             other => {
-                return Err(SelectorError::UnknownOperator {
-                    key: expression.key.clone(),
-                    operator: other.to_owned(),
-                });
+                return Err(SelectorError::UnknownOperator { key: expression.key.clone(), operator: other.to_owned() });
             }
         };
         Self::new(&expression.key, operator, expression.values.iter().flatten().cloned())

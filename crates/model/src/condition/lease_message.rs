@@ -12,7 +12,8 @@ pub const MARKED_FOR_RELEASE: &str = "The lease was marked for release";
 /// `Ready` false, reason `Expired`: the word itself is left to tokens.
 pub const TIME_OVER: &str = "The lease has ended: its time is over";
 /// `Invalid`, `InvalidSelector`.
-pub const SELECTOR_REQUIRED: &str = "The lease names neither labels nor an exporter: a selector or exporterRef is required";
+pub const SELECTOR_REQUIRED: &str =
+    "The lease names neither labels nor an exporter: a selector or exporterRef is required";
 
 /// `Pending`, `Offline`: `none of them are online`.
 pub fn none_online(approved: usize, example: &str) -> String {

@@ -66,7 +66,8 @@ fn texts_that_go_reads() {
 #[test]
 fn texts_that_go_refuses() {
     let form = |text: &str| format!("`{text}` is not a duration such as 30m, 1h30m or 90s");
-    let unit = |text: &str| format!("`{text}` has a number without a unit: write h, m, s, ms, us or ns after each number");
+    let unit =
+        |text: &str| format!("`{text}` has a number without a unit: write h, m, s, ms, us or ns after each number");
     let long = |text: &str| format!("`{text}` is longer than the longest duration, 2562047h47m16.854775807s");
     for text in ["", "-", "+", "s", ".", "-.", ".s", "+.s", "-.s", "1h ", "--1s", "PT1H", " 1s", "1h-2m", "h1"] {
         let message = match text {

@@ -13,7 +13,20 @@ fn keys() {
     }
     let long_prefix = format!("{}/a", "a".repeat(254));
     for bad in [
-        "", "/", "a/", "/a", "a/b/c", "-a", "a-", "_a", "a b", "ä", "Example.com/a", "a_b/c", &"k".repeat(64), &long_prefix,
+        "",
+        "/",
+        "a/",
+        "/a",
+        "a/b/c",
+        "-a",
+        "a-",
+        "_a",
+        "a b",
+        "ä",
+        "Example.com/a",
+        "a_b/c",
+        &"k".repeat(64),
+        &long_prefix,
     ] {
         assert!(validate_key(bad).is_err(), "{bad}");
     }
@@ -59,9 +72,6 @@ fn labels_of_an_exporter_that_registers() {
         ("jumpstarter.dev/bad value", "1"),
         ("jumpstarter.dev/note", "not a label value"),
     ]);
-    assert_eq!(
-        sync_exporter_labels(&existing, &reported),
-        map(&[("board", "x"), ("jumpstarter.dev/name", "new")])
-    );
+    assert_eq!(sync_exporter_labels(&existing, &reported), map(&[("board", "x"), ("jumpstarter.dev/name", "new")]));
     assert_eq!(sync_exporter_labels(&existing, &BTreeMap::new()), map(&[("board", "x")]));
 }

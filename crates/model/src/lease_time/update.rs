@@ -132,10 +132,7 @@ fn shifted(begin: Timestamp, duration: GoDuration, with_end: bool) -> Result<Lea
     }
     let end = begin.checked_add(duration.to_signed()).map_err(|_| TimeError::OutOfRange)?;
     // Up, so that a part of a second never makes the lease empty.
-    let end = if end.subsec_nanosecond() == 0 {
-        end
-    } else {
-        saturating_add(whole_second(end), GoDuration::from_secs(1))
-    };
+    let end =
+        if end.subsec_nanosecond() == 0 { end } else { saturating_add(whole_second(end), GoDuration::from_secs(1)) };
     normalize(Some(begin), Some(end), None)
 }

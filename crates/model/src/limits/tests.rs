@@ -72,10 +72,7 @@ fn context() {
         "too many context entries: 9, at most 8 are allowed"
     );
     let long = "k".repeat(33);
-    assert_eq!(
-        refused(&[(&long, "v")]),
-        format!("context key `{long}` is 33 characters long, at most 32 are allowed")
-    );
+    assert_eq!(refused(&[(&long, "v")]), format!("context key `{long}` is 33 characters long, at most 32 are allowed"));
     assert_eq!(
         refused(&[("k", &"v".repeat(65))]),
         "context value of `k` is 65 characters long, at most 64 are allowed"

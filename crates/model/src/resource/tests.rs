@@ -136,9 +136,11 @@ fn fields_that_readers_take_for_granted() {
 
 #[test]
 fn manifests_may_leave_things_out() {
-    let client: Client = decode(json!({ "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "Client", "metadata": {} })).unwrap();
+    let client: Client =
+        decode(json!({ "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "Client", "metadata": {} })).unwrap();
     assert_eq!(client.spec, ClientSpec::default());
-    let exporter: Exporter = decode(json!({ "metadata": { "name": "a" }, "spec": { "enabled": null }, "status": null })).unwrap();
+    let exporter: Exporter =
+        decode(json!({ "metadata": { "name": "a" }, "spec": { "enabled": null }, "status": null })).unwrap();
     assert!(exporter.is_enabled() && exporter.status.is_none());
     let lease: Lease = decode(json!({
         "metadata": { "name": "a" },
@@ -151,7 +153,8 @@ fn manifests_may_leave_things_out() {
 
 #[test]
 fn durations_are_written_in_go_s_canonical_form() {
-    let lease: Lease = decode(json!({ "metadata": {}, "spec": { "clientRef": { "name": "c" }, "duration": "90m" } })).unwrap();
+    let lease: Lease =
+        decode(json!({ "metadata": {}, "spec": { "clientRef": { "name": "c" }, "duration": "90m" } })).unwrap();
     assert_eq!(serde_json::to_value(&lease).unwrap()["spec"]["duration"], "1h30m0s");
 }
 
@@ -191,16 +194,23 @@ fn lease_spec(value: Value) -> LeaseSpec {
 #[test]
 fn rules_on_new_leases() {
     let client = json!({ "name": "c" });
-    let many = |count: usize| (0..count).map(|index| (format!("k{index}"), json!("v"))).collect::<serde_json::Map<_, _>>();
+    let many =
+        |count: usize| (0..count).map(|index| (format!("k{index}"), json!("v"))).collect::<serde_json::Map<_, _>>();
     for (value, expected) in [
         (json!({ "clientRef": client, "selector": { "matchLabels": { "a": "b" } } }), Ok(())),
-        (json!({ "clientRef": client, "selector": { "matchExpressions": [{ "key": "a", "operator": "Exists" }] } }), Ok(())),
+        (
+            json!({ "clientRef": client, "selector": { "matchExpressions": [{ "key": "a", "operator": "Exists" }] } }),
+            Ok(()),
+        ),
         (json!({ "clientRef": client, "exporterRef": { "name": "rig" } }), Ok(())),
         (json!({ "clientRef": client }), Err(LeaseRuleError::NoTarget)),
         (json!({ "clientRef": client, "selector": { "matchLabels": {} } }), Err(LeaseRuleError::NoTarget)),
         (json!({ "clientRef": client, "exporterRef": { "name": "" } }), Err(LeaseRuleError::NoTarget)),
         (json!({ "clientRef": client, "exporterRef": { "name": "r" }, "tags": many(10) }), Ok(())),
-        (json!({ "clientRef": client, "exporterRef": { "name": "r" }, "tags": many(11) }), Err(LeaseRuleError::TooManyTags)),
+        (
+            json!({ "clientRef": client, "exporterRef": { "name": "r" }, "tags": many(11) }),
+            Err(LeaseRuleError::TooManyTags),
+        ),
         (
             json!({ "clientRef": client, "exporterRef": { "name": "r" }, "context": many(9) }),
             Err(LeaseRuleError::TooManyContextEntries),
@@ -221,7 +231,9 @@ fn rules_on_new_leases() {
 #[test]
 fn rules_on_changed_leases() {
     let spec = |tags: Value, context: Value| {
-        lease_spec(json!({ "clientRef": { "name": "c" }, "exporterRef": { "name": "r" }, "tags": tags, "context": context }))
+        lease_spec(
+            json!({ "clientRef": { "name": "c" }, "exporterRef": { "name": "r" }, "tags": tags, "context": context }),
+        )
     };
     let (none, one, two) = (Value::Null, json!({ "a": "1" }), json!({ "a": "2" }));
     for (old, new, expected) in [
@@ -245,7 +257,12 @@ fn the_definitions() {
     let names = crds.iter().filter_map(|crd| crd.metadata.name.as_deref()).collect::<Vec<_>>();
     assert_eq!(
         names,
-        ["clients.jumpstarter.dev", "exporters.jumpstarter.dev", "exporteraccesspolicies.jumpstarter.dev", "leases.jumpstarter.dev"]
+        [
+            "clients.jumpstarter.dev",
+            "exporters.jumpstarter.dev",
+            "exporteraccesspolicies.jumpstarter.dev",
+            "leases.jumpstarter.dev"
+        ]
     );
     assert_eq!(names, [Client::crd_name(), Exporter::crd_name(), ExporterAccessPolicy::crd_name(), Lease::crd_name()]);
     for crd in crds {

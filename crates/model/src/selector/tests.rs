@@ -155,8 +155,14 @@ fn bad_structured_forms() {
         match_labels: None,
     };
     for (selector, message) in [
-        (expression("a", "Gt", Some(&["1"])), "selector: `Gt` on `a` is not an operator: use In, NotIn, Exists or DoesNotExist"),
-        (expression("a", "in", Some(&["1"])), "selector: `in` on `a` is not an operator: use In, NotIn, Exists or DoesNotExist"),
+        (
+            expression("a", "Gt", Some(&["1"])),
+            "selector: `Gt` on `a` is not an operator: use In, NotIn, Exists or DoesNotExist",
+        ),
+        (
+            expression("a", "in", Some(&["1"])),
+            "selector: `in` on `a` is not an operator: use In, NotIn, Exists or DoesNotExist",
+        ),
         (expression("a", "In", None), "selector: `a` needs at least one value with `in` and `notin`"),
         (expression("a", "NotIn", Some(&[])), "selector: `a` needs at least one value with `in` and `notin`"),
         (expression("a", "Exists", Some(&["1"])), "selector: `a` takes no values with `Exists` and `DoesNotExist`"),

@@ -1,0 +1,5 @@
+//! Feeds `jumpstarter_model::fuzzing::selector`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| jumpstarter_model::fuzzing::selector(data));
