@@ -36,4 +36,5 @@ pub use config::Config;
 pub use metrics::Stats;
 pub use refusal::Refusal;
 pub use router::Router;
-pub use ticket::{Side, StreamId, StreamTicket, TicketCheck};
+pub use jumpstarter_auth::Side;
+pub use ticket::{StreamId, StreamTicket, TicketCheck};

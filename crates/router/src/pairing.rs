@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::ticket::opposite;
 use crate::{Refusal, Side, StreamId};
 use used::UsedTickets;
 
@@ -112,7 +113,7 @@ impl<H: Clone> Pairing<H> {
         if let Some(partner) = self.waiting.get(&stream) {
             match (partner.side, side) {
                 (None, None) => {}
-                (Some(theirs), Some(ours)) if theirs == ours.opposite() => {}
+                (Some(theirs), Some(ours)) if theirs == opposite(ours) => {}
                 (Some(_), Some(_)) => return Err(Refusal::SideTaken),
                 (Some(_), None) | (None, Some(_)) => return Err(Refusal::SidesMixed),
             }

@@ -60,8 +60,8 @@ impl Router {
 
     /// The one route of `jumpstarter.v1.RouterService`, to be merged with others on one port.
     ///
-    /// Limits per connection need the peer's address: axum's `ConnectInfo<SocketAddr>` or tonic's
-    /// `TcpConnectInfo` among the request's extensions.
+    /// Limits per connection go by the `PeerAddr` that `jumpstarter_transport`'s server gives every
+    /// request; without it there are none.
     pub fn into_axum_router(self) -> axum::Router {
         service::routes(self.core)
     }

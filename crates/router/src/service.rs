@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::post;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use jumpstarter_transport::PeerAddr;
 
 use crate::router::Core;
 use crate::{Refusal, StreamTicket};
@@ -91,13 +91,10 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// The peer's address, as the server that runs us tells it.
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
-    if let Some(ConnectInfo(peer)) = extensions.get::<ConnectInfo<SocketAddr>>() {
-        return Some(*peer);
+    match extensions.get::<PeerAddr>() {
+        Some(PeerAddr::Tcp(peer)) => Some(*peer),
+        Some(PeerAddr::Unix { uid: _ }) | None => None,
     }
-    if let Some(info) = extensions.get::<TcpConnectInfo>() {
-        return info.remote_addr();
-    }
-    extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(|info| info.get_ref().remote_addr())
 }
 
 fn plain(status: StatusCode) -> Response {

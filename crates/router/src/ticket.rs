@@ -4,26 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jumpstarter_auth::{Side, TicketError, TicketVerifier};
 
 use crate::Refusal;
 
-/// Which end of a tunnel a half is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// The half of the client that dialled.
-    Client,
-    /// The half of the exporter that was told of the dial.
-    Exporter,
-}
-
-impl Side {
-    /// The side that belongs to it.
-    #[must_use]
-    pub fn opposite(self) -> Self {
-        match self {
-            Self::Client => Self::Exporter,
-            Self::Exporter => Self::Client,
-        }
+/// The side that belongs to `side`.
+pub(crate) fn opposite(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Exporter,
+        Side::Exporter => Side::Client,
     }
 }
 
@@ -76,6 +65,32 @@ pub trait TicketCheck: Send + Sync {
     /// Verifies the bearer token `bearer`.
     ///
     /// # Errors
-    /// [`Refusal::Expired`] or [`Refusal::InvalidTicket`].
+    /// [`Refusal::InvalidTicket`], [`Refusal::TicketEnded`] or [`Refusal::TicketNotYetValid`].
     fn check(&self, bearer: &str) -> Result<StreamTicket, Refusal>;
+}
+
+/// By the clock of this machine.
+impl TicketCheck for TicketVerifier {
+    fn check(&self, bearer: &str) -> Result<StreamTicket, Refusal> {
+        let ticket = self.verify(bearer, Timestamp::now()).map_err(|error| {
+            tracing::debug!(%error, "stream ticket refused");
+            match error {
+                TicketError::Ended(_) => Refusal::TicketEnded,
+                TicketError::NotYetValid(_) => Refusal::TicketNotYetValid,
+                TicketError::TooLarge
+                | TicketError::Malformed(_)
+                | TicketError::Algorithm
+                | TicketError::Signature
+                | TicketError::Issuer
+                | TicketError::Audience => Refusal::InvalidTicket,
+            }
+        })?;
+        Ok(StreamTicket {
+            stream_id: StreamId::new(&ticket.stream_id),
+            side: ticket.side,
+            // A ticket without a name of its own is the only one of its stream.
+            one_use_id: ticket.jti.unwrap_or(ticket.stream_id),
+            expires_at: ticket.expires_at,
+        })
+    }
 }

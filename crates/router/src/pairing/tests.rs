@@ -257,7 +257,7 @@ proptest! {
                             let partner = &mut halves[partner];
                             prop_assert!(partner.waiting, "joined twice");
                             prop_assert_eq!(&partner.stream, &stream);
-                            prop_assert_eq!(partner.side.map(Side::opposite), side);
+                            prop_assert_eq!(partner.side.map(opposite), side);
                             partner.waiting = false;
                             halves.push(Known { stream, side, connection: peer, since: now, place: None, waiting: false });
                         }
