@@ -33,7 +33,12 @@ pub struct Transition {
 /// `lease` is the object that [`Action::lease`] names and `exporter` the one that [`Action::exporter`] names or, for
 /// [`Action::End`] and [`Action::Refuse`], the one that the lease holds. `None` when the objects moved on and the action
 /// no longer fits, or is already done: observe them again.
-pub fn apply(action: &Action, lease: Option<&Lease>, exporter: Option<&Exporter>, now: Timestamp) -> Option<Transition> {
+pub fn apply(
+    action: &Action,
+    lease: Option<&Lease>,
+    exporter: Option<&Exporter>,
+    now: Timestamp,
+) -> Option<Transition> {
     match action {
         Action::Assign { priority, spot_access, ready, .. }
         | Action::CompleteClaim { priority, spot_access, ready, .. } => {
@@ -115,7 +120,9 @@ fn unclaim(name: &str, lease: Option<&Lease>, exporter: &Exporter) -> Option<Tra
         return None;
     }
     let holds = lease.is_some_and(|lease| {
-        !lease.is_ended() && lease.assigned_exporter().is_some() && lease.assigned_exporter() == exporter.metadata.name.as_deref()
+        !lease.is_ended()
+            && lease.assigned_exporter().is_some()
+            && lease.assigned_exporter() == exporter.metadata.name.as_deref()
     });
     (!holds).then(|| Transition { exporter_status: Some(without_claim(exporter)), ..Transition::default() })
 }
@@ -152,7 +159,8 @@ fn end(
     let status = ended.status.get_or_insert_default();
     status.ended = true;
     status.end_time = Some(Time(now));
-    let held = exporter.filter(|exporter| claim(exporter).is_some() && claim(exporter) == lease.metadata.name.as_deref());
+    let held =
+        exporter.filter(|exporter| claim(exporter).is_some() && claim(exporter) == lease.metadata.name.as_deref());
     Some(Transition {
         exporter_status: held.map(without_claim),
         lease_metadata: Some(with_label(&ended)),

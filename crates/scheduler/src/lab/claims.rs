@@ -62,7 +62,8 @@ impl Lab {
             Some(_) => return Claim::Stale,
             None => {}
         }
-        let waits = !entry.release && entry.times.begin().is_none_or(|begin| begin <= now) && entry.times.end(now) > now;
+        let waits =
+            !entry.release && entry.times.begin().is_none_or(|begin| begin <= now) && entry.times.end(now) > now;
         let (Some(bench), Ok(request), true) = (self.exporters.get(name), &entry.request, waits) else {
             return Claim::Untold;
         };

@@ -41,12 +41,7 @@ impl Lab {
 
     /// Says whether policies let `client` use `exporter` for `requested`, as for extensions and transfers. A grant may
     /// be for spot access only.
-    pub fn check_access(
-        &self,
-        client: &str,
-        exporter: &str,
-        requested: GoDuration,
-    ) -> Result<Grant, AccessError> {
+    pub fn check_access(&self, client: &str, exporter: &str, requested: GoDuration) -> Result<Grant, AccessError> {
         let Some(bench) = self.exporters.get(exporter) else {
             return Err(AccessError::ExporterNotFound(exporter.to_owned()));
         };

@@ -142,9 +142,9 @@ impl Lab {
     fn add_bench(&mut self, name: &Name, seen: Seen) {
         let scope = self.book.scope(&seen.labels);
         let about = self.want_index.about(name, &seen.labels);
-        let wants = about.into_iter().filter(|id| {
-            self.wants.get(id).is_some_and(|want| want.request.is_about(name, &seen.labels))
-        });
+        let wants = about
+            .into_iter()
+            .filter(|id| self.wants.get(id).is_some_and(|want| want.request.is_about(name, &seen.labels)));
         let wants = wants.collect();
         self.labels.insert(name, &seen.labels);
         let mut bench = Bench { seen, claim: None, scope, usable: Usable::Offline, wants };
@@ -171,9 +171,8 @@ impl Lab {
     /// Changes an exporter, except for its labels, and counts it where it belongs afterwards.
     fn change_bench(&mut self, name: &Name, change: impl FnOnce(&mut Bench)) {
         let Some(mut bench) = self.exporters.remove(name) else { return };
-        let place_of = |wants: &HashMap<WantId, Want>, id: &WantId, bench: &Bench| {
-            wants.get(id).map(|want| want.place_of(bench))
-        };
+        let place_of =
+            |wants: &HashMap<WantId, Want>, id: &WantId, bench: &Bench| wants.get(id).map(|want| want.place_of(bench));
         let before = bench.wants.iter().map(|id| (*id, place_of(&self.wants, id, &bench))).collect::<Vec<_>>();
         change(&mut bench);
         bench.usable = self.judge(name, &bench);

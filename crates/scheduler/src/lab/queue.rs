@@ -74,9 +74,8 @@ impl Lab {
 
     /// Every exporter that a request is about, by name.
     pub(super) fn matching(&self, request: &Request) -> Vec<Name> {
-        let about = |name: &Name| {
-            self.exporters.get(name).is_some_and(|bench| request.is_about(name, &bench.seen.labels))
-        };
+        let about =
+            |name: &Name| self.exporters.get(name).is_some_and(|bench| request.is_about(name, &bench.seen.labels));
         if let Some(pinned) = &request.pinned {
             return Some(pinned).filter(|name| about(name)).cloned().into_iter().collect();
         }

@@ -146,7 +146,8 @@ impl Lab {
         }
         if let Some(limit) = census.limit {
             let requested = entry.times.requested(now);
-            message = format!("{message}. The longest lease that policies allow is {limit}, this one asks for {requested}");
+            message =
+                format!("{message}. The longest lease that policies allow is {limit}, this one asks for {requested}");
         }
         message
     }
