@@ -15,6 +15,8 @@ mod semantics;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod embedded;
+pub mod manifest;
+pub mod validate;
 
 pub use api::{Event, EventStream, List, ListOptions, Precondition, Store, Write};
 pub use clock::Clock;

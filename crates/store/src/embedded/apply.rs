@@ -73,13 +73,14 @@ pub(super) struct Apply<'a> {
 }
 
 impl Apply<'_> {
-    pub(super) fn run(&mut self, writes: &[Write]) -> Result<Vec<Object>, Failure> {
-        writes.iter().map(|write| self.write(write)).collect()
+    pub(super) fn run(&mut self, writes: &[Write], keep_uids: bool) -> Result<Vec<Object>, Failure> {
+        writes.iter().map(|write| self.write(write, keep_uids)).collect()
     }
 
-    fn write(&mut self, write: &Write) -> Result<Object, Failure> {
+    fn write(&mut self, write: &Write, keep_uids: bool) -> Result<Object, Failure> {
         match write {
-            Write::Create(object) => self.create(object),
+            Write::Create(object) if keep_uids && !object.uid().is_empty() => self.create(object, object.uid()),
+            Write::Create(object) => self.create(object, &self.identities.next()),
             Write::Update(object) => self.change(object, Part::Desired),
             Write::UpdateStatus(object) => self.change(object, Part::Status),
             Write::Replace(object) => self.change(object, Part::Both),
@@ -87,12 +88,12 @@ impl Apply<'_> {
         }
     }
 
-    fn create(&mut self, incoming: &Object) -> Result<Object, Failure> {
+    fn create(&mut self, incoming: &Object, uid: &str) -> Result<Object, Failure> {
         let key = self.free_key(incoming)?;
         let body = semantics::created(
             incoming,
             &key,
-            &self.identities.next(),
+            uid,
             self.identities.clock.now(),
         )?;
         self.put(body, None)

@@ -13,7 +13,7 @@ use super::{EmbeddedStore, error, files};
 use crate::StoreError;
 
 /// All pages in one step: one snapshot, which in WAL mode keeps no writer waiting.
-const ALL_PAGES: i32 = -1;
+const ALL_PAGES: i32 = i32::MAX;
 
 impl EmbeddedStore {
     /// Copies the store, as it is at one moment, to a new file that only its owner may read. The copy is complete and

@@ -12,6 +12,7 @@ mod hub;
 mod list;
 mod reader;
 mod schema;
+mod transfer;
 mod watch;
 mod writer;
 
@@ -184,7 +185,7 @@ impl Store for EmbeddedStore {
             let (reply, answer) = oneshot::channel();
             let writer = self.0.writer.as_ref().ok_or_else(error::closed)?;
             writer
-                .send(writer::Request { writes, reply })
+                .send(writer::Request { work: writer::Work { writes, keep_uids: false }, reply })
                 .await
                 .map_err(|_| error::closed())?;
             answer.await.map_err(|_| error::closed())?

@@ -1,6 +1,7 @@
 //! The threads that read, each with its own connection, so that a long list delays neither writes nor short reads.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -51,7 +52,10 @@ impl Readers {
                             .unwrap_or_else(PoisonError::into_inner)
                             .blocking_recv();
                         let Some(job) = job else { break };
-                        job(&mut connection);
+                        // One bad read must not take the thread from all others.
+                        if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {
+                            tracing::error!("a read of the store panicked");
+                        }
                     }
                 })
                 .map_err(|error| StoreError::Unavailable(format!("start a reader: {error}")))

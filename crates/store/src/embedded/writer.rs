@@ -21,9 +21,16 @@ const SLACK: u64 = 256;
 /// Free pages given back to the file system at a time.
 const VACUUM_PAGES: u32 = 256;
 
+/// A transaction.
+pub(super) struct Work {
+    pub(super) writes: Vec<Write>,
+    /// Whether creates keep the `uid` that they carry.
+    pub(super) keep_uids: bool,
+}
+
 /// A transaction that somebody waits for.
 pub(super) struct Request {
-    pub(super) writes: Vec<Write>,
+    pub(super) work: Work,
     pub(super) reply: oneshot::Sender<Result<Vec<Object>, StoreError>>,
 }
 
@@ -63,7 +70,7 @@ impl Writer {
             self.commit(
                 &batch
                     .iter()
-                    .map(|request| request.writes.as_slice())
+                    .map(|request| &request.work)
                     .collect::<Vec<_>>(),
             )
             .into_iter()
@@ -77,14 +84,14 @@ impl Writer {
     }
 
     /// One outcome for each transaction.
-    fn commit(&mut self, batch: &[&[Write]]) -> Vec<Outcome> {
+    fn commit(&mut self, batch: &[&Work]) -> Vec<Outcome> {
         match self.attempt(batch) {
             Ok(outcomes) => outcomes,
             Err(error) if error::is_full(&error) => {
                 // History is the one thing that can go. Then each transaction has its own chance, since one large
                 // one must not fail the small ones beside it.
                 self.compact(self.history / 8, 0);
-                batch.iter().map(|writes| self.alone(writes)).collect()
+                batch.iter().map(|work| self.alone(work)).collect()
             }
             Err(error) => {
                 tracing::error!(%error, "commit to the store");
@@ -96,15 +103,15 @@ impl Writer {
         }
     }
 
-    fn alone(&mut self, writes: &[Write]) -> Outcome {
-        match self.attempt(&[writes]) {
+    fn alone(&mut self, work: &Work) -> Outcome {
+        match self.attempt(&[work]) {
             Ok(mut outcomes) => outcomes.pop().unwrap_or_else(|| Err(error::closed())),
             Err(error) => Err(error::from_sqlite(&error)),
         }
     }
 
     /// Commits all transactions that the rules allow; on a database error none is made.
-    fn attempt(&mut self, batch: &[&[Write]]) -> rusqlite::Result<Vec<Outcome>> {
+    fn attempt(&mut self, batch: &[&Work]) -> rusqlite::Result<Vec<Outcome>> {
         let result = self.begin_and_commit(batch);
         if result.is_err() && !self.connection.is_autocommit() {
             if let Err(error) = self.connection.execute_batch("ROLLBACK") {
@@ -118,7 +125,7 @@ impl Writer {
 
     fn begin_and_commit(
         &mut self,
-        batch: &[&[Write]],
+        batch: &[&Work],
     ) -> rusqlite::Result<(Vec<Outcome>, Vec<Record>)> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let mut apply = Apply {
@@ -128,10 +135,10 @@ impl Writer {
             records: Vec::new(),
         };
         let mut outcomes = Vec::with_capacity(batch.len());
-        for writes in batch {
+        for work in batch {
             let (version, events) = (apply.version, apply.records.len());
             apply.connection.execute_batch("SAVEPOINT request")?;
-            match apply.run(writes) {
+            match apply.run(&work.writes, work.keep_uids) {
                 Ok(objects) => outcomes.push(Ok(objects)),
                 Err(Failure::Sqlite(error)) => return Err(error),
                 Err(Failure::Store(error)) => {
