@@ -33,7 +33,6 @@ pub struct ExporterSetup {
 impl ExporterSetup {
     /// The newest Python exporter with mock drivers, no hooks, and its own name as the label `name`.
     #[track_caller]
-    #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -45,32 +44,22 @@ impl ExporterSetup {
     }
 
     /// With one more label.
-    #[must_use]
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.labels.push((key.to_owned(), value.to_owned()));
         self
     }
 
     /// With these drivers instead.
-    #[must_use]
     pub fn drivers(self, drivers: &str) -> Self {
-        Self {
-            drivers: drivers.to_owned(),
-            ..self
-        }
+        Self { drivers: drivers.to_owned(), ..self }
     }
 
     /// With these hooks.
-    #[must_use]
     pub fn hooks(self, hooks: &str) -> Self {
-        Self {
-            hooks: hooks.to_owned(),
-            ..self
-        }
+        Self { hooks: hooks.to_owned(), ..self }
     }
 
     /// Served by these programs.
-    #[must_use]
     pub fn release(self, release: Release) -> Self {
         Self { release, ..self }
     }
@@ -79,26 +68,18 @@ impl ExporterSetup {
     #[track_caller]
     pub(crate) fn complete(&self, path: &Path) {
         let env = Env::empty();
-        let mut config =
-            ExporterConfig::from_file(path, &env).expect("read the exporter's configuration");
+        let mut config = ExporterConfig::from_file(path, &env).expect("read the exporter's configuration");
         let indented = |text: &str| text.replace('\n', "\n  ");
         let wanted = format!(
             "metadata: {{ namespace: default, name: {} }}\nexport:\n  {}\nhooks:\n  {}\n",
             self.name,
             indented(&self.drivers),
-            indented(if self.hooks.is_empty() {
-                "{}"
-            } else {
-                &self.hooks
-            }),
+            indented(if self.hooks.is_empty() { "{}" } else { &self.hooks }),
         );
-        let wanted =
-            ExporterConfig::from_yaml(&wanted, &env).expect("parse the test's drivers and hooks");
+        let wanted = ExporterConfig::from_yaml(&wanted, &env).expect("parse the test's drivers and hooks");
         config.export = wanted.export;
         config.hooks = wanted.hooks;
-        config
-            .save(path)
-            .expect("write the exporter's configuration");
+        config.save(path).expect("write the exporter's configuration");
     }
 }
 
@@ -114,20 +95,13 @@ pub struct Exporter {
 impl Exporter {
     /// Starts an exporter whose configuration is complete.
     #[track_caller]
-    #[must_use]
     pub fn start(sandbox: &Arc<Sandbox>, setup: ExporterSetup, config: PathBuf) -> Self {
-        let mut exporter = Self {
-            sandbox: Arc::clone(sandbox),
-            setup,
-            config,
-            process: None,
-        };
+        let mut exporter = Self { sandbox: Arc::clone(sandbox), setup, config, process: None };
         exporter.up();
         exporter
     }
 
     /// The object's name.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.setup.name
     }
@@ -135,9 +109,7 @@ impl Exporter {
     /// The running process.
     #[track_caller]
     pub fn process(&mut self) -> &mut Process {
-        self.process
-            .as_mut()
-            .expect("the exporter was stopped by the test")
+        self.process.as_mut().expect("the exporter was stopped by the test")
     }
 
     /// Starts it again.
@@ -146,10 +118,7 @@ impl Exporter {
         assert!(self.process.is_none(), "the exporter is running");
         let mut command = self.setup.release.jmp(&self.sandbox, self.name());
         // Python keeps back what it logs into a file, unless told otherwise.
-        command
-            .args(["run", "--exporter-config"])
-            .arg(&self.config)
-            .env("PYTHONUNBUFFERED", "1");
+        command.args(["run", "--exporter-config"]).arg(&self.config).env("PYTHONUNBUFFERED", "1");
         self.process = Some(Process::start(&self.sandbox, self.name(), command));
     }
 

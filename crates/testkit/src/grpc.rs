@@ -5,8 +5,8 @@ use std::{path::Path, time::Duration};
 use jumpstarter_config::{ClientConfig, Env};
 use jumpstarter_protocol::{
     client::v1::{
-        CreateLeaseRequest, DeleteLeaseRequest, Exporter, GetExporterRequest, GetLeaseRequest,
-        Lease, client_service_client::ClientServiceClient,
+        CreateLeaseRequest, DeleteLeaseRequest, Exporter, GetExporterRequest, GetLeaseRequest, Lease,
+        client_service_client::ClientServiceClient,
     },
     v1::{
         DialRequest, DialResponse, controller_service_client::ControllerServiceClient,
@@ -38,82 +38,42 @@ pub struct Grpc {
 impl Grpc {
     /// The identity of a client's configuration file.
     #[track_caller]
-    #[must_use]
     pub fn from_config(path: &Path) -> Self {
-        let config =
-            ClientConfig::from_file(path, &Env::empty()).expect("read the client's configuration");
+        let config = ClientConfig::from_file(path, &Env::empty()).expect("read the client's configuration");
         Self::new(
             "Client",
-            config
-                .metadata
-                .namespace
-                .expect("the configuration has a namespace"),
+            config.metadata.namespace.expect("the configuration has a namespace"),
             config.metadata.name,
-            config
-                .token
-                .expect("the configuration has a token")
-                .expose()
-                .to_owned(),
+            config.token.expect("the configuration has a token").expose().to_owned(),
             &config.endpoint.expect("the configuration has an endpoint"),
-            config
-                .tls
-                .ca_pem()
-                .expect("the CA is base64")
-                .expect("the configuration has a CA"),
+            config.tls.ca_pem().expect("the CA is base64").expect("the configuration has a CA"),
         )
     }
 
     /// The identity of an exporter's configuration file.
     #[track_caller]
-    #[must_use]
     pub fn from_exporter_config(path: &Path) -> Self {
         let config = jumpstarter_config::ExporterConfig::from_file(path, &Env::empty())
             .expect("read the exporter's configuration");
         Self::new(
             "Exporter",
-            config
-                .metadata
-                .namespace
-                .expect("the configuration has a namespace"),
+            config.metadata.namespace.expect("the configuration has a namespace"),
             config.metadata.name,
-            config
-                .token
-                .expect("the configuration has a token")
-                .expose()
-                .to_owned(),
+            config.token.expect("the configuration has a token").expose().to_owned(),
             &config.endpoint.expect("the configuration has an endpoint"),
-            config
-                .tls
-                .ca_pem()
-                .expect("the CA is base64")
-                .expect("the configuration has a CA"),
+            config.tls.ca_pem().expect("the CA is base64").expect("the configuration has a CA"),
         )
     }
 
     #[track_caller]
-    fn new(
-        kind: &'static str,
-        namespace: String,
-        name: String,
-        token: String,
-        endpoint: &str,
-        ca: Vec<u8>,
-    ) -> Self {
+    fn new(kind: &'static str, namespace: String, name: String, token: String, endpoint: &str, ca: Vec<u8>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("build a runtime");
         let channel = runtime.block_on(async { connect(endpoint, &ca) });
-        Self {
-            runtime,
-            channel,
-            namespace,
-            name,
-            token,
-            kind,
-            ca,
-        }
+        Self { runtime, channel, namespace, name, token, kind, ca }
     }
 
     /// Runs a future to its end.
@@ -122,19 +82,13 @@ impl Grpc {
     }
 
     /// Runs a call to its end, which must come within a minute.
-    pub fn call<T>(
-        &self,
-        call: impl Future<Output = Result<tonic::Response<T>, Status>>,
-    ) -> Result<T, Status> {
+    pub fn call<T>(&self, call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
         let limited = async { tokio::time::timeout(crate::MINUTE, call).await };
         let answer = self.runtime.block_on(limited);
-        answer
-            .unwrap_or_else(|_| Err(Status::cancelled("the test waited a minute")))
-            .map(tonic::Response::into_inner)
+        answer.unwrap_or_else(|_| Err(Status::cancelled("the test waited a minute"))).map(tonic::Response::into_inner)
     }
 
     /// What an honest peer sends with every call.
-    #[must_use]
     pub fn metadata(&self) -> MetadataMap {
         metadata(&[
             ("jumpstarter-kind", self.kind),
@@ -150,49 +104,39 @@ impl Grpc {
     }
 
     /// The connection.
-    #[must_use]
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
     /// Stub of the client service.
-    #[must_use]
     pub fn clients(&self) -> ClientServiceClient<Channel> {
         ClientServiceClient::new(self.channel())
     }
 
     /// Stub of the controller service.
-    #[must_use]
     pub fn controller(&self) -> ControllerServiceClient<Channel> {
         ControllerServiceClient::new(self.channel())
     }
 
-    /// Stub of the router at `endpoint`, trusted as the service is.
-    #[must_use]
-    pub fn router(&self, endpoint: &str) -> RouterServiceClient<Channel> {
-        RouterServiceClient::new(self.runtime.block_on(async { connect(endpoint, &self.ca) }))
+    /// Stub of the router at `endpoint`, trusted as the service is. Only inside [`Grpc::block_on`].
+    pub fn router_in_runtime(&self, endpoint: &str) -> RouterServiceClient<Channel> {
+        RouterServiceClient::new(connect(endpoint, &self.ca))
     }
 
     /// Full resource name of something in the own namespace.
-    #[must_use]
     pub fn path(&self, collection: &str, name: &str) -> String {
         format!("namespaces/{}/{collection}/{name}", self.namespace)
     }
 
     /// One exporter.
     pub fn exporter(&self, name: &str) -> Result<Exporter, Status> {
-        let request = GetExporterRequest {
-            name: self.path("exporters", name),
-            ..Default::default()
-        };
+        let request = GetExporterRequest { name: self.path("exporters", name), ..Default::default() };
         self.call(self.clients().get_exporter(self.request(request)))
     }
 
     /// One lease.
     pub fn lease(&self, name: &str) -> Result<Lease, Status> {
-        let request = GetLeaseRequest {
-            name: self.path("leases", name),
-        };
+        let request = GetLeaseRequest { name: self.path("leases", name) };
         self.call(self.clients().get_lease(self.request(request)))
     }
 
@@ -208,23 +152,18 @@ impl Grpc {
 
     /// The end of a lease.
     pub fn delete(&self, name: &str) -> Result<(), Status> {
-        let request = DeleteLeaseRequest {
-            name: self.path("leases", name),
-        };
+        let request = DeleteLeaseRequest { name: self.path("leases", name) };
         self.call(self.clients().delete_lease(self.request(request)))
     }
 
     /// A ticket for the exporter of a lease.
     pub fn dial(&self, lease: &str) -> Result<DialResponse, Status> {
-        let request = DialRequest {
-            lease_name: lease.to_owned(),
-        };
+        let request = DialRequest { lease_name: lease.to_owned() };
         self.call(self.controller().dial(self.request(request)))
     }
 }
 
 /// A lease as a client asks for it.
-#[must_use]
 pub fn wanted(selector: &str, duration: Duration) -> Lease {
     Lease {
         selector: selector.to_owned(),
@@ -244,14 +183,10 @@ pub fn with<T>(message: T, metadata: MetadataMap) -> Request<T> {
 }
 
 /// Metadata of these pairs; a key may occur twice.
-#[must_use]
 pub fn metadata(pairs: &[(&'static str, &str)]) -> MetadataMap {
     let mut map = MetadataMap::new();
     for (key, value) in pairs {
-        map.append(
-            *key,
-            MetadataValue::try_from(*value).expect("values of tests are valid"),
-        );
+        map.append(*key, MetadataValue::try_from(*value).expect("values of tests are valid"));
     }
     map
 }

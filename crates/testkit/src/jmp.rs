@@ -29,24 +29,14 @@ pub enum Release {
 impl Release {
     /// The newest Python release.
     #[track_caller]
-    #[must_use]
     pub fn newest() -> Self {
-        Self::Python(
-            jumpstarter_peers::NEWEST
-                .find()
-                .unwrap_or_else(|missing| panic!("{missing}")),
-        )
+        Self::Python(jumpstarter_peers::NEWEST.find().unwrap_or_else(|missing| panic!("{missing}")))
     }
 
     /// The oldest Python release that can still be installed.
     #[track_caller]
-    #[must_use]
     pub fn oldest() -> Self {
-        Self::Python(
-            jumpstarter_peers::OLDEST
-                .find()
-                .unwrap_or_else(|missing| panic!("{missing}")),
-        )
+        Self::Python(jumpstarter_peers::OLDEST.find().unwrap_or_else(|missing| panic!("{missing}")))
     }
 
     /// A directory that holds `jmp` and `j` of this release.
@@ -68,10 +58,7 @@ impl Release {
     pub(crate) fn jmp(&self, sandbox: &Sandbox, owner: &str) -> Command {
         let bin = self.bin(sandbox);
         let mut command = sandbox.command(&bin.join("jmp"), owner);
-        command.env(
-            "PATH",
-            format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display()),
-        );
+        command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display()));
         command
     }
 }
@@ -87,56 +74,37 @@ pub struct Jmp {
 
 impl Jmp {
     /// A client whose configuration file is `config`. It becomes the current client of a home of its own.
-    #[must_use]
     pub fn new(sandbox: &Arc<Sandbox>, release: Release, name: &str, config: &Path) -> Self {
-        let jmp = Self {
-            sandbox: Arc::clone(sandbox),
-            release,
-            name: name.to_owned(),
-            config: config.to_owned(),
-        };
+        let jmp = Self { sandbox: Arc::clone(sandbox), release, name: name.to_owned(), config: config.to_owned() };
         let home = jmp.home();
         fs::create_dir_all(home.join("clients")).expect("create the clients' directory");
-        fs::copy(config, home.join(format!("clients/{name}.yaml")))
-            .expect("copy the client's configuration");
-        let user = format!(
-            "apiVersion: jumpstarter.dev/v1alpha1\nkind: UserConfig\nconfig:\n  current-client: {name}\n"
-        );
+        fs::copy(config, home.join(format!("clients/{name}.yaml"))).expect("copy the client's configuration");
+        let user =
+            format!("apiVersion: jumpstarter.dev/v1alpha1\nkind: UserConfig\nconfig:\n  current-client: {name}\n");
         fs::write(home.join("config.yaml"), user).expect("write the user's configuration");
         jmp
     }
 
     fn home(&self) -> PathBuf {
-        self.sandbox
-            .path()
-            .join("homes")
-            .join(&self.name)
-            .join(".config/jumpstarter")
+        self.sandbox.path().join("homes").join(&self.name).join(".config/jumpstarter")
     }
 
     /// The client's name.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The client's configuration file.
-    #[must_use]
     pub fn config(&self) -> &Path {
         &self.config
     }
 
     /// The same client, with other programs.
-    #[must_use]
     pub fn with(&self, release: Release) -> Self {
-        Self {
-            release,
-            ..self.clone()
-        }
+        Self { release, ..self.clone() }
     }
 
     /// `jmp` with `args`, not started.
-    #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.release.jmp(&self.sandbox, &self.name);
         command.args(args);
@@ -145,14 +113,12 @@ impl Jmp {
 
     /// Runs `jmp` with `args` to its end.
     #[track_caller]
-    #[must_use]
     pub fn run(&self, args: &[&str]) -> Done {
         self.run_command(self.command(args))
     }
 
     /// Runs a command made by [`Jmp::command`] to its end.
     #[track_caller]
-    #[must_use]
     pub fn run_command(&self, mut command: Command) -> Done {
         let log = self.sandbox.log(&self.name);
         let out = log.with_extension("out");
@@ -163,22 +129,11 @@ impl Jmp {
             .stdout(File::create(&out).expect("create a file for output"))
             .stderr(File::create(&err).expect("create a file for errors"))
             .spawn()
-            .unwrap_or_else(|error| {
-                panic!(
-                    "start {}: {error}",
-                    Path::new(command.get_program()).display()
-                )
-            });
-        let read =
-            |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-        let args: Vec<_> = command
-            .get_args()
-            .map(|arg| arg.to_string_lossy())
-            .collect();
+            .unwrap_or_else(|error| panic!("start {}: {error}", Path::new(command.get_program()).display()));
+        let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
         let shown = format!("jmp {}", args.join(" "));
-        let status = crate::wait::within(LIMIT, || {
-            child.try_wait().expect("ask for a child's status")
-        });
+        let status = crate::wait::within(LIMIT, || child.try_wait().expect("ask for a child's status"));
         if status.is_none() {
             let _ = child.kill();
             let _ = child.wait();
@@ -199,7 +154,6 @@ impl Jmp {
 
     /// Starts `jmp` with `args` beside the test.
     #[track_caller]
-    #[must_use]
     pub fn start(&self, args: &[&str]) -> Process {
         Process::start(&self.sandbox, &self.name, self.command(args))
     }
@@ -207,9 +161,7 @@ impl Jmp {
     /// Repeats `jmp` with `args` until `condition` holds for its output.
     #[track_caller]
     pub fn until(&self, what: &str, args: &[&str], condition: impl Fn(&Done) -> bool) -> Done {
-        eventually(what, LIMIT, || {
-            Some(self.run(args)).filter(|done| condition(done))
-        })
+        eventually(what, LIMIT, || Some(self.run(args)).filter(|done| condition(done)))
     }
 }
 
@@ -231,64 +183,43 @@ impl Done {
     /// The same, when it ended well.
     #[track_caller]
     pub fn ok(self) -> Self {
-        assert!(
-            self.status.success(),
-            "unexpected failure\n{}",
-            self.report()
-        );
+        assert!(self.status.success(), "unexpected failure\n{}", self.report());
         self
     }
 
     /// The same, when it ended with `code`.
     #[track_caller]
     pub fn code(self, code: i32) -> Self {
-        assert_eq!(
-            self.status.code(),
-            Some(code),
-            "unexpected exit status\n{}",
-            self.report()
-        );
+        assert_eq!(self.status.code(), Some(code), "unexpected exit status\n{}", self.report());
         self
     }
 
     /// The same, when one of its outputs contains `text`.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
-        assert!(
-            self.stdout.contains(text) || self.stderr.contains(text),
-            "no `{text}` in\n{}",
-            self.report()
-        );
+        assert!(self.stdout.contains(text) || self.stderr.contains(text), "no `{text}` in\n{}", self.report());
         self
     }
 
     /// The same, when neither of its outputs contains `text`.
     #[track_caller]
     pub fn never_says(self, text: &str) -> Self {
-        assert!(
-            !self.stdout.contains(text) && !self.stderr.contains(text),
-            "`{text}` in\n{}",
-            self.report()
-        );
+        assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "`{text}` in\n{}", self.report());
         self
     }
 
     /// Its output as JSON.
     #[track_caller]
-    #[must_use]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("no JSON ({error})\n{}", self.report()))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error})\n{}", self.report()))
     }
 
     /// Its output without space around it.
-    #[must_use]
     pub fn text(&self) -> &str {
         self.stdout.trim()
     }
 
     /// All of it, for people.
-    #[must_use]
     pub fn report(&self) -> String {
         let mut report = format!("$ {}\n({}, {:.1?})\n", self.shown, self.status, self.took);
         for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {

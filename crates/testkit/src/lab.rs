@@ -2,10 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use crate::{
-    Done, Exporter, ExporterSetup, Jmp, Sandbox, Service, eventually, grpc::Grpc, jmp::Release,
-    wait::MINUTE,
-};
+use crate::{Done, Exporter, ExporterSetup, Jmp, Sandbox, Service, eventually, grpc::Grpc, jmp::Release, wait::MINUTE};
 use jumpstarter_protocol::v1::ExporterStatus;
 
 /// A lab with its service running.
@@ -22,14 +19,12 @@ pub struct Lab {
 impl Lab {
     /// A lab with a service and nothing else.
     #[track_caller]
-    #[must_use]
     pub fn start() -> Self {
         Self::with_flags(&[])
     }
 
     /// A lab whose service gets more flags.
     #[track_caller]
-    #[must_use]
     pub fn with_flags(flags: &[&str]) -> Self {
         let sandbox = Arc::new(Sandbox::new());
         let service = Service::start(&sandbox, flags);
@@ -38,7 +33,6 @@ impl Lab {
 
     /// A lab whose service listens on a socket that outlives it.
     #[track_caller]
-    #[must_use]
     pub fn activated() -> Self {
         let sandbox = Arc::new(Sandbox::new());
         let service = Service::start_activated(&sandbox, &[]);
@@ -54,36 +48,21 @@ impl Lab {
         admin(
             &operator,
             &service,
-            &[
-                "create",
-                "client",
-                "observer",
-                "--unsafe",
-                "--nointeractive",
-                "--out",
-                text(&config),
-            ],
+            &["create", "client", "observer", "--unsafe", "--nointeractive", "--out", text(&config)],
         )
         .ok();
         let observer = Grpc::from_config(&config);
-        Self {
-            sandbox,
-            service,
-            operator,
-            observer,
-        }
+        Self { sandbox, service, operator, observer }
     }
 
     /// `jmp admin` with `args`, on this service's data directory.
     #[track_caller]
-    #[must_use]
     pub fn admin(&self, args: &[&str]) -> Done {
         admin(&self.operator, &self.service, args)
     }
 
     /// A new client with the newest Python `jmp`.
     #[track_caller]
-    #[must_use]
     pub fn client(&self, name: &str) -> Jmp {
         let config = self.client_config(name);
         Jmp::new(&self.sandbox, Release::newest(), name, &config)
@@ -91,47 +70,24 @@ impl Lab {
 
     /// A new client's configuration file.
     #[track_caller]
-    #[must_use]
     pub fn client_config(&self, name: &str) -> PathBuf {
         let config = self.sandbox.path().join(format!("{name}-client.yaml"));
-        let _ = self
-            .admin(&[
-                "create",
-                "client",
-                name,
-                "--unsafe",
-                "--nointeractive",
-                "--out",
-                text(&config),
-            ])
-            .ok();
+        let _ = self.admin(&["create", "client", name, "--unsafe", "--nointeractive", "--out", text(&config)]).ok();
         config
     }
 
     /// A new client as the wire sees it.
     #[track_caller]
-    #[must_use]
     pub fn grpc_client(&self, name: &str) -> Grpc {
         Grpc::from_config(&self.client_config(name))
     }
 
     /// A new exporter's configuration file, without drivers.
     #[track_caller]
-    #[must_use]
     pub fn exporter_config(&self, name: &str, labels: &[(String, String)]) -> PathBuf {
         let config = self.sandbox.path().join(format!("{name}-exporter.yaml"));
-        let labels: Vec<String> = labels
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        let mut args = vec![
-            "create",
-            "exporter",
-            name,
-            "--nointeractive",
-            "--out",
-            text(&config),
-        ];
+        let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let mut args = vec!["create", "exporter", name, "--nointeractive", "--out", text(&config)];
         args.extend(labels.iter().flat_map(|label| ["--label", label]));
         self.admin(&args).ok();
         config
@@ -139,13 +95,18 @@ impl Lab {
 
     /// A new exporter, running and available.
     #[track_caller]
-    #[must_use]
     pub fn exporter(&self, setup: ExporterSetup) -> Exporter {
-        let config = self.exporter_config(&setup.name, &setup.labels);
-        setup.complete(&config);
-        let mut exporter = Exporter::start(&self.sandbox, setup, config);
+        let mut exporter = self.exporter_without_phase(setup);
         self.await_available(&mut exporter);
         exporter
+    }
+
+    /// A new exporter, running, but perhaps not yet heard of: the oldest release never says that it is available.
+    #[track_caller]
+    pub fn exporter_without_phase(&self, setup: ExporterSetup) -> Exporter {
+        let config = self.exporter_config(&setup.name, &setup.labels);
+        setup.complete(&config);
+        Exporter::start(&self.sandbox, setup, config)
     }
 
     /// Waits until the service has this exporter online and available.
@@ -154,10 +115,7 @@ impl Lab {
         eventually(&format!("{} available", exporter.name()), MINUTE, || {
             let ended = exporter.process().try_wait();
             assert!(ended.is_none(), "the exporter ended: {ended:?}");
-            let seen = self
-                .observer
-                .exporter(exporter.name())
-                .expect("look at an exporter");
+            let seen = self.observer.exporter(exporter.name()).expect("look at an exporter");
             (seen.status() == ExporterStatus::Available).then_some(())
         });
     }
@@ -167,17 +125,13 @@ impl Lab {
     pub fn await_online(&self, name: &str, online: bool) {
         eventually(&format!("{name} online: {online}"), MINUTE, || {
             let seen = self.observer.exporter(name).expect("look at an exporter");
-            #[expect(
-                deprecated,
-                reason = "the only field that says it for a peer that reports no phase"
-            )]
+            #[expect(deprecated, reason = "the only field that says it for a peer that reports no phase")]
             let found = seen.online;
             (found == online).then_some(())
         });
     }
 
     /// A client that only looks.
-    #[must_use]
     pub fn observer(&self) -> &Grpc {
         &self.observer
     }
@@ -186,9 +140,7 @@ impl Lab {
 #[track_caller]
 fn admin(operator: &Jmp, service: &Service, args: &[&str]) -> Done {
     let mut command = operator.command(&["admin"]);
-    command
-        .args(args)
-        .env("JUMPSTARTER_DATA_DIR", service.data());
+    command.args(args).env("JUMPSTARTER_DATA_DIR", service.data());
     operator.run_command(command)
 }
 

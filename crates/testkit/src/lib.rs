@@ -2,9 +2,11 @@
 //!
 //! A harness fails by panicking: the log of every process that took part is then printed with the test, and
 //! every process is ended, also those that left their parent's process group.
+#![expect(clippy::missing_panics_doc, reason = "a harness fails by panicking")]
 #![expect(
-    clippy::missing_panics_doc,
-    reason = "every function of a harness may fail its test"
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    reason = "expectations chain, and the last of a chain is dropped"
 )]
 
 pub mod exporter;

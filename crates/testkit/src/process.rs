@@ -25,7 +25,6 @@ pub struct Process {
 impl Process {
     /// Starts `command` with both outputs in one log.
     #[track_caller]
-    #[must_use]
     pub fn start(sandbox: &Sandbox, name: &str, mut command: Command) -> Self {
         command.stdin(Stdio::null());
         Self::start_with_stdin(sandbox, name, command)
@@ -33,41 +32,25 @@ impl Process {
 
     /// Starts `command` with the input that it was given.
     #[track_caller]
-    #[must_use]
     pub fn start_with_stdin(sandbox: &Sandbox, name: &str, mut command: Command) -> Self {
         let log = sandbox.log(name);
         let file = File::create(&log).expect("create a log");
         let second = file.try_clone().expect("share the log");
-        let child = command
-            .stdout(file)
-            .stderr(second)
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!(
-                    "start {name} ({}): {error}",
-                    Path::new(command.get_program()).display()
-                )
+        let child =
+            command.stdout(file).stderr(second).spawn().unwrap_or_else(|error| {
+                panic!("start {name} ({}): {error}", Path::new(command.get_program()).display())
             });
-        Self {
-            name: name.to_owned(),
-            child,
-            log,
-        }
+        Self { name: name.to_owned(), child, log }
     }
 
     /// Everything it has written so far.
-    #[must_use]
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
     /// How many lines of its output contain `text`.
-    #[must_use]
     pub fn count(&self, text: &str) -> usize {
-        self.output()
-            .lines()
-            .filter(|line| line.contains(text))
-            .count()
+        self.output().lines().filter(|line| line.contains(text)).count()
     }
 
     /// Waits until a line of its output contains `text`, and returns the first such line.
@@ -84,20 +67,12 @@ impl Process {
             // Asked first: what it wrote before it ended must still be seen.
             ended = self.try_wait();
             let output = self.output();
-            let line = output
-                .lines()
-                .filter(|line| line.contains(text))
-                .nth(count - 1);
-            line.map(|line| Some(line.to_owned()))
-                .or_else(|| ended.map(|_| None))
+            let line = output.lines().filter(|line| line.contains(text)).nth(count - 1);
+            line.map(|line| Some(line.to_owned())).or_else(|| ended.map(|_| None))
         });
         match found {
             Some(Some(line)) => line,
-            Some(None) => panic!(
-                "{} ended ({ended:?}) without `{text}`:\n{}",
-                self.name,
-                self.output()
-            ),
+            Some(None) => panic!("{} ended ({ended:?}) without `{text}`:\n{}", self.name, self.output()),
             None => panic!("{} never wrote `{text}`:\n{}", self.name, self.output()),
         }
     }
@@ -133,7 +108,6 @@ impl Process {
     }
 
     /// The process identifier.
-    #[must_use]
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -150,22 +124,14 @@ impl Drop for Process {
 /// The children of `pid`, their children, and so on.
 fn descendants(pid: Pid) -> Vec<Pid> {
     let number = pid.as_raw_nonzero();
-    let tasks = fs::read_dir(format!("/proc/{number}/task"))
-        .into_iter()
-        .flatten()
-        .flatten();
+    let tasks = fs::read_dir(format!("/proc/{number}/task")).into_iter().flatten().flatten();
     let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     let direct: Vec<Pid> = children
         .flat_map(|list| {
-            list.split_whitespace()
-                .filter_map(|word| Pid::from_raw(word.parse().ok()?))
-                .collect::<Vec<_>>()
+            list.split_whitespace().filter_map(|word| Pid::from_raw(word.parse().ok()?)).collect::<Vec<_>>()
         })
         .collect();
-    direct
-        .into_iter()
-        .flat_map(|child| std::iter::once(child).chain(descendants(child)))
-        .collect()
+    direct.into_iter().flat_map(|child| std::iter::once(child).chain(descendants(child))).collect()
 }
 
 #[cfg(test)]
@@ -181,10 +147,7 @@ mod tests {
     #[test]
     fn lines_are_awaited() {
         let sandbox = Sandbox::new();
-        let mut process = shell(
-            &sandbox,
-            "echo one; echo two >&2; echo one more; exec sleep 600",
-        );
+        let mut process = shell(&sandbox, "echo one; echo two >&2; echo one more; exec sleep 600");
         assert_eq!(process.wait_line("two"), "two");
         assert_eq!(process.wait_lines("one", 2), "one more");
         assert_eq!(process.try_wait(), None);
@@ -200,10 +163,7 @@ mod tests {
     #[test]
     fn a_whole_tree_is_killed() {
         let sandbox = Sandbox::new();
-        let mut process = shell(
-            &sandbox,
-            "setsid sh -c 'echo up; sleep 600; echo late' & wait",
-        );
+        let mut process = shell(&sandbox, "setsid sh -c 'echo up; sleep 600; echo late' & wait");
         process.wait_line("up");
         process.kill_tree();
         assert_eq!(process.output(), "up\n");

@@ -27,28 +27,18 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// An empty sandbox.
-    #[must_use]
     pub fn new() -> Self {
         // Short: the path of a Unix socket may have 107 bytes.
-        let dir = tempfile::Builder::new()
-            .prefix("jt")
-            .tempdir()
-            .expect("create a temporary directory");
-        Self {
-            dir,
-            mark: Uuid::new_v4().to_string(),
-            logs: AtomicUsize::new(0),
-        }
+        let dir = tempfile::Builder::new().prefix("jt").tempdir().expect("create a temporary directory");
+        Self { dir, mark: Uuid::new_v4().to_string(), logs: AtomicUsize::new(0) }
     }
 
     /// The directory.
-    #[must_use]
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// A directory in it, created when missing.
-    #[must_use]
     pub fn dir(&self, name: &str) -> PathBuf {
         let path = self.path().join(name);
         fs::create_dir_all(&path).expect("create a directory in the sandbox");
@@ -56,14 +46,12 @@ impl Sandbox {
     }
 
     /// A fresh path for a log. Logs are numbered in the order in which processes started.
-    #[must_use]
     pub fn log(&self, name: &str) -> PathBuf {
         let number = self.logs.fetch_add(1, Ordering::Relaxed);
         self.dir("logs").join(format!("{number:02}-{name}.log"))
     }
 
     /// A command that sees nothing of the user: no home, no configuration, no variable but `PATH`.
-    #[must_use]
     pub fn command(&self, program: &Path, owner: &str) -> Command {
         let mut command = Command::new(program);
         let home = self.dir("homes").join(owner);
@@ -71,10 +59,7 @@ impl Sandbox {
         fs::create_dir_all(&home).expect("create a home in the sandbox");
         command
             .env_clear()
-            .env(
-                "PATH",
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            )
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", &home)
             .env("XDG_CONFIG_HOME", home.join(".config"))
             .env("XDG_CACHE_HOME", home.join(".cache"))
@@ -100,9 +85,7 @@ impl Sandbox {
                 let path = entry.ok()?.path();
                 let pid: i32 = path.file_name()?.to_str()?.parse().ok()?;
                 let environ = fs::read(path.join("environ")).ok()?;
-                let marked = environ
-                    .split(|byte| *byte == 0)
-                    .any(|variable| variable == mark);
+                let marked = environ.split(|byte| *byte == 0).any(|variable| variable == mark);
                 marked.then(|| rustix::process::Pid::from_raw(pid))?
             })
             .collect()
@@ -110,22 +93,14 @@ impl Sandbox {
 
     fn show_logs(&self) {
         let mut logs: Vec<PathBuf> = fs::read_dir(self.dir("logs"))
-            .map(|entries| {
-                entries
-                    .filter_map(|entry| Some(entry.ok()?.path()))
-                    .collect()
-            })
+            .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
             .unwrap_or_default();
         logs.sort();
         for log in logs {
             let bytes = fs::read(&log).unwrap_or_default();
             let from = bytes.len().saturating_sub(SHOWN);
             let name = log.file_stem().unwrap_or_default().to_string_lossy();
-            eprintln!(
-                "──── {name} ({} bytes) ────\n{}",
-                bytes.len(),
-                String::from_utf8_lossy(&bytes[from..])
-            );
+            eprintln!("──── {name} ({} bytes) ────\n{}", bytes.len(), String::from_utf8_lossy(&bytes[from..]));
         }
     }
 }
@@ -161,10 +136,7 @@ mod tests {
         let sandbox = Sandbox::new();
         // The child leaves the process group and outlives its parent.
         let mut shell = sandbox.command(Path::new("/bin/sh"), "test");
-        shell
-            .args(["-c", "setsid sleep 600 & exit 0"])
-            .status()
-            .unwrap();
+        shell.args(["-c", "setsid sleep 600 & exit 0"]).status().unwrap();
         let pid = eventually("the child", crate::MINUTE, || sandbox.processes().pop());
         drop(sandbox);
         eventually("its end", crate::MINUTE, || {
@@ -178,15 +150,9 @@ mod tests {
     #[test]
     fn the_users_environment_stays_outside() {
         let sandbox = Sandbox::new();
-        let output = sandbox
-            .command(Path::new("/usr/bin/env"), "test")
-            .output()
-            .unwrap();
+        let output = sandbox.command(Path::new("/usr/bin/env"), "test").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(!text.contains("CARGO"), "{text}");
-        assert!(
-            text.contains(&format!("HOME={}", sandbox.path().display())),
-            "{text}"
-        );
+        assert!(text.contains(&format!("HOME={}", sandbox.path().display())), "{text}");
     }
 }

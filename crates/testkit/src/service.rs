@@ -25,20 +25,20 @@ pub struct Service {
     flags: Vec<String>,
     /// The listening socket, when we hold it as systemd would.
     socket: Option<TcpListener>,
+    /// Largest file it may write, in bytes.
+    file_limit: Option<u64>,
     process: Option<Process>,
 }
 
 impl Service {
     /// Starts it on a free port, and waits until it says that it is ready.
     #[track_caller]
-    #[must_use]
     pub fn start(sandbox: &Arc<Sandbox>, flags: &[&str]) -> Self {
         Self::new(sandbox, flags, None)
     }
 
     /// Starts it on a socket that outlives it, handed over in the way of systemd.
     #[track_caller]
-    #[must_use]
     pub fn start_activated(sandbox: &Arc<Sandbox>, flags: &[&str]) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").expect("bind a port");
         Self::new(sandbox, flags, Some(socket))
@@ -46,15 +46,14 @@ impl Service {
 
     #[track_caller]
     fn new(sandbox: &Arc<Sandbox>, flags: &[&str], socket: Option<TcpListener>) -> Self {
-        let port = socket.as_ref().map_or_else(free_port, |socket| {
-            socket.local_addr().expect("a bound socket").port()
-        });
+        let port = socket.as_ref().map_or_else(free_port, |socket| socket.local_addr().expect("a bound socket").port());
         let mut service = Self {
             sandbox: Arc::clone(sandbox),
             data: sandbox.dir("data"),
             address: format!("127.0.0.1:{port}"),
             flags: flags.iter().map(ToString::to_string).collect(),
             socket,
+            file_limit: None,
             process: None,
         };
         service.up();
@@ -62,13 +61,11 @@ impl Service {
     }
 
     /// Where it listens.
-    #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
     /// Its data directory.
-    #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
     }
@@ -76,39 +73,34 @@ impl Service {
     /// The running process.
     #[track_caller]
     pub fn process(&mut self) -> &mut Process {
-        self.process
-            .as_mut()
-            .expect("the service was stopped by the test")
+        self.process.as_mut().expect("the service was stopped by the test")
     }
 
     /// The command that would start it.
-    #[must_use]
     pub fn command(&self) -> Command {
-        let program = binary("jumpstarter");
-        let mut command = match &self.socket {
-            None => self.sandbox.command(&program, "service"),
-            Some(socket) => {
-                let mut shell = self.sandbox.command(Path::new("/bin/sh"), "service");
-                // The descriptors of systemd begin at 3, and carry the number of the process that may take them.
-                shell
-                    .args([
-                        "-c",
-                        r#"LISTEN_FDS=1 LISTEN_PID=$$ exec "$@" 3<&0 </dev/null"#,
-                        "sh",
-                    ])
-                    .arg(program);
-                let copy = socket.try_clone().expect("share the socket");
-                shell.stdin(Stdio::from(OwnedFd::from(copy)));
-                shell
-            }
-        };
+        // The descriptors of systemd begin at 3, and carry the number of the process that may take them. Writing
+        // past the limit shall fail, not kill, as on a full disk.
+        const LAUNCH: &str = r#"
+            test -z "$FILE_BLOCKS" || { trap '' XFSZ; ulimit -f "$FILE_BLOCKS"; }
+            test -z "$HANDED_OVER" || { exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; }
+            exec "$@""#;
+        let mut command = self.sandbox.command(Path::new("/bin/sh"), "service");
+        command.args(["-c", LAUNCH, "sh"]).arg(binary("jumpstarter"));
+        command.stdin(Stdio::null());
+        if let Some(limit) = self.file_limit {
+            command.env("FILE_BLOCKS", (limit / 512).to_string());
+        }
+        if let Some(socket) = &self.socket {
+            let copy = socket.try_clone().expect("share the socket");
+            command.stdin(Stdio::from(OwnedFd::from(copy))).env("HANDED_OVER", "1");
+        }
+        command.arg("serve").arg("--data-dir").arg(&self.data).args(["--listen", &self.address]).args(&self.flags);
         command
-            .arg("serve")
-            .arg("--data-dir")
-            .arg(&self.data)
-            .args(["--listen", &self.address])
-            .args(&self.flags);
-        command
+    }
+
+    /// From the next start on, lets it write no file beyond this size.
+    pub fn limit_files(&mut self, bytes: Option<u64>) {
+        self.file_limit = bytes;
     }
 
     /// Starts it again on the same data and port.
@@ -126,11 +118,7 @@ impl Service {
         let mut process = self.process.take().expect("the service is running");
         process.signal(Signal::TERM);
         let status = process.wait(MINUTE);
-        assert!(
-            status.success(),
-            "the service ended with {status}:\n{}",
-            process.output()
-        );
+        assert!(status.success(), "the service ended with {status}:\n{}", process.output());
     }
 
     /// Ends it as a power cut would.
@@ -143,19 +131,11 @@ impl Service {
 
 /// A program of this workspace, from the profile that the test was built with.
 #[track_caller]
-#[must_use]
 pub fn binary(name: &str) -> PathBuf {
     let test = env::current_exe().expect("the path of the test");
     // Tests live in `target/PROFILE/deps`, programs one level up.
-    let path = test
-        .ancestors()
-        .nth(2)
-        .expect("a test lives in target/PROFILE/deps")
-        .join(name);
-    assert!(
-        path.exists(),
-        "{name} is not built: run `cargo build --workspace --bins --tests`"
-    );
+    let path = test.ancestors().nth(2).expect("a test lives in target/PROFILE/deps").join(name);
+    assert!(path.exists(), "{name} is not built: run `cargo build --workspace --bins --tests`");
     path
 }
 

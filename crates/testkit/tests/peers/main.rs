@@ -1,0 +1,16 @@
+//! Real peers against the real service: the released Python packages, unmodified, and ours.
+//!
+//! Starting Python costs more than a second of processor time, so each test walks one lab through a story of
+//! several steps. A failing test shows the logs of every process of its lab.
+#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
+
+mod bad_input;
+mod device;
+mod failures;
+mod hooks;
+mod leases;
+mod listings;
+mod mixed;
+mod oldest;
+mod sharing;
+mod wire;
