@@ -7,9 +7,7 @@ use tonic::Status;
 #[derive(Debug, thiserror::Error)]
 pub enum ExporterError {
     /// The configuration lacks what is needed to register.
-    #[error(
-        "endpoint or token not set in exporter config: create it with `jmp admin create exporter NAME --out FILE`"
-    )]
+    #[error("endpoint or token not set in exporter config: create it with `jmp admin create exporter NAME --out FILE`")]
     NotConfigured,
     /// Hooks are written down, but this exporter would not run them.
     #[error(

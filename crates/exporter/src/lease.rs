@@ -87,12 +87,7 @@ impl LeaseMachine {
     /// A machine without a lease; with `one_lease_only` it leaves after the first one.
     #[must_use]
     pub fn new(one_lease_only: bool) -> Self {
-        Self {
-            phase: Phase::Free,
-            wanted: None,
-            stop: None,
-            one_lease_only,
-        }
+        Self { phase: Phase::Free, wanted: None, stop: None, one_lease_only }
     }
 
     /// The lease whose session is up or being set up.
@@ -123,10 +118,7 @@ impl LeaseMachine {
                 if let Phase::Starting(a) = &self.phase
                     && a.lease == lease
                 {
-                    todo.push(Action::Report(
-                        ExporterStatus::BeforeLeaseHookFailed,
-                        message,
-                    ));
+                    todo.push(Action::Report(ExporterStatus::BeforeLeaseHookFailed, message));
                     todo.push(Action::Release(lease));
                     self.phase = Phase::Failed(a.clone());
                 }
@@ -172,9 +164,7 @@ impl LeaseMachine {
     }
 
     fn still_wants(&self, serving: &Assignment) -> bool {
-        self.wanted
-            .as_ref()
-            .is_some_and(|wanted| wanted.lease == serving.lease)
+        self.wanted.as_ref().is_some_and(|wanted| wanted.lease == serving.lease)
     }
 
     /// The devices are back in their default state.

@@ -3,9 +3,8 @@ use std::time::Duration;
 
 use jumpstarter_config::{ExporterConfig, Secret};
 use jumpstarter_protocol::v1::{
-    ExporterStatus, ListenRequest, ListenResponse, RegisterRequest, ReleaseLeaseRequest,
-    ReportStatusRequest, StatusRequest, StatusResponse, UnregisterRequest,
-    controller_service_client::ControllerServiceClient,
+    ExporterStatus, ListenRequest, ListenResponse, RegisterRequest, ReleaseLeaseRequest, ReportStatusRequest,
+    StatusRequest, StatusResponse, UnregisterRequest, controller_service_client::ControllerServiceClient,
 };
 use tonic::{
     Request, Status, Streaming,
@@ -32,14 +31,10 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn new(config: &ExporterConfig, token: &Secret) -> Result<Self, ExporterError> {
         let ascii = |what, text: &str| text.parse().map_err(|_| ExporterError::Unsendable(what));
-        let mut authorization: MetadataValue<Ascii> =
-            ascii("token", &format!("Bearer {}", token.expose()))?;
+        let mut authorization: MetadataValue<Ascii> = ascii("token", &format!("Bearer {}", token.expose()))?;
         authorization.set_sensitive(true);
         Ok(Self {
-            namespace: ascii(
-                "metadata.namespace",
-                config.metadata.namespace.as_deref().unwrap_or_default(),
-            )?,
+            namespace: ascii("metadata.namespace", config.metadata.namespace.as_deref().unwrap_or_default())?,
             name: ascii("metadata.name", &config.metadata.name)?,
             authorization,
         })
@@ -71,74 +66,39 @@ impl ControllerLink {
     }
 
     pub(crate) fn with_identity(channel: Channel, identity: Identity) -> Self {
-        Self {
-            client: ControllerServiceClient::with_interceptor(channel, identity),
-        }
+        Self { client: ControllerServiceClient::with_interceptor(channel, identity) }
     }
 
     /// Announces labels and drivers.
     pub async fn register(&self, request: RegisterRequest) -> Result<(), Status> {
-        self.client
-            .clone()
-            .register(limited(request))
-            .await
-            .map(drop)
+        self.client.clone().register(limited(request)).await.map(drop)
     }
 
     /// Leaves in good order.
     pub async fn unregister(&self, reason: &str) -> Result<(), Status> {
-        self.client
-            .clone()
-            .unregister(limited(UnregisterRequest {
-                reason: reason.to_owned(),
-            }))
-            .await
-            .map(drop)
+        self.client.clone().unregister(limited(UnregisterRequest { reason: reason.to_owned() })).await.map(drop)
     }
 
     /// Tells what the exporter is doing.
     pub async fn report(&self, status: ExporterStatus, message: &str) -> Result<(), Status> {
-        let request = ReportStatusRequest {
-            status: status.into(),
-            message: Some(message.to_owned()),
-            release_lease: None,
-        };
-        self.client
-            .clone()
-            .report_status(limited(request))
-            .await
-            .map(drop)
+        let request =
+            ReportStatusRequest { status: status.into(), message: Some(message.to_owned()), release_lease: None };
+        self.client.clone().report_status(limited(request)).await.map(drop)
     }
 
     /// Gives a lease back, by the old way where the new one is not offered.
-    pub async fn release(
-        &self,
-        lease: &str,
-        status: ExporterStatus,
-        message: &str,
-    ) -> Result<(), Status> {
+    pub async fn release(&self, lease: &str, status: ExporterStatus, message: &str) -> Result<(), Status> {
         use tonic::Code::{InvalidArgument, PermissionDenied, Unauthenticated, Unimplemented};
-        let request = ReleaseLeaseRequest {
-            name: lease.to_owned(),
-        };
+        let request = ReleaseLeaseRequest { name: lease.to_owned() };
         match self.client.clone().release_lease(limited(request)).await {
             Ok(_) => Ok(()),
-            Err(err)
-                if matches!(
-                    err.code(),
-                    PermissionDenied | InvalidArgument | Unauthenticated | Unimplemented
-                ) =>
-            {
+            Err(err) if matches!(err.code(), PermissionDenied | InvalidArgument | Unauthenticated | Unimplemented) => {
                 let request = ReportStatusRequest {
                     status: status.into(),
                     message: Some(message.to_owned()),
                     release_lease: Some(true),
                 };
-                self.client
-                    .clone()
-                    .report_status(limited(request))
-                    .await
-                    .map(drop)
+                self.client.clone().report_status(limited(request)).await.map(drop)
             }
             Err(err) => Err(err),
         }
@@ -152,14 +112,8 @@ impl ControllerLink {
     /// Opens the stream of dials of a lease.
     pub async fn listen(&self, lease: &str) -> Result<Streaming<ListenResponse>, Status> {
         // No limit here: headers may come only with the first dial.
-        let request = ListenRequest {
-            lease_name: lease.to_owned(),
-        };
-        self.client
-            .clone()
-            .listen(request)
-            .await
-            .map(tonic::Response::into_inner)
+        let request = ListenRequest { lease_name: lease.to_owned() };
+        self.client.clone().listen(request).await.map(tonic::Response::into_inner)
     }
 }
 
@@ -169,13 +123,9 @@ fn limited<T>(message: T) -> Request<T> {
     request
 }
 
-async fn within<T>(
-    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
-) -> Result<T, Status> {
+async fn within<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
     match tokio::time::timeout(OPEN, call).await {
         Ok(answer) => answer.map(tonic::Response::into_inner),
-        Err(_) => Err(Status::deadline_exceeded(
-            "the controller did not answer in time",
-        )),
+        Err(_) => Err(Status::deadline_exceeded("the controller did not answer in time")),
     }
 }

@@ -82,10 +82,7 @@ async fn accept(
 
 /// Joins one dial's tunnel to the session.
 async fn tunnel(connector: Connector, session: Session, dial: ListenResponse) {
-    let ListenResponse {
-        router_endpoint,
-        router_token,
-    } = dial;
+    let ListenResponse { router_endpoint, router_token } = dial;
     let channel = match connector.connect(&router_endpoint).await {
         Ok(channel) => channel,
         Err(error) => {

@@ -16,8 +16,7 @@ use tonic::{Code, Status, transport::Channel};
 use uuid::Uuid;
 
 use crate::{
-    Action, Assignment, ControllerLink, Event, ExporterError, LeaseMachine, Session, SessionInfo,
-    StopWhen,
+    Action, Assignment, ControllerLink, Event, ExporterError, LeaseMachine, Session, SessionInfo, StopWhen,
     backoff::Backoff,
     link::{Identity, OPEN},
     listen::listen,
@@ -65,19 +64,9 @@ impl Exporter {
         }
         let token: &Secret = config.token.as_ref().ok_or(ExporterError::NotConfigured)?;
         let identity = Identity::new(&config, token)?;
-        let endpoint = config
-            .endpoint
-            .clone()
-            .ok_or(ExporterError::NotConfigured)?;
+        let endpoint = config.endpoint.clone().ok_or(ExporterError::NotConfigured)?;
         let reported = watch::Sender::new(None);
-        Ok(Self {
-            config,
-            identity,
-            endpoint,
-            connector,
-            registry: Registry::builtin(),
-            reported,
-        })
+        Ok(Self { config, identity, endpoint, connector, registry: Registry::builtin(), reported })
     }
 
     /// The same with other driver classes.
@@ -99,11 +88,7 @@ impl Exporter {
     /// # Cancel safety
     /// Not cancel safe: dropping the future cuts a running session and skips Unregister. Cancel `stop` instead.
     pub async fn run(self, stop: CancellationToken) -> Result<ExitReason, ExporterError> {
-        self.run_with(Stop {
-            now: stop,
-            after_lease: CancellationToken::new(),
-        })
-        .await
+        self.run_with(Stop { now: stop, after_lease: CancellationToken::new() }).await
     }
 
     /// [`Exporter::run`] with a second way to stop that waits for the lease to end.
@@ -111,20 +96,13 @@ impl Exporter {
         let process = Uuid::new_v4();
         let info = SessionInfo {
             uuid: process,
-            labels: HashMap::from([(
-                "jumpstarter.dev/name".to_owned(),
-                self.config.metadata.name.clone(),
-            )]),
+            labels: HashMap::from([("jumpstarter.dev/name".to_owned(), self.config.metadata.name.clone())]),
             motd: self.config.motd.clone().unwrap_or_default(),
             leased: true,
         };
         // Built once only to tell the controller what there is; each lease gets drivers of its own.
-        let probe = Session::new(&self.config, &self.registry, info.clone())
-            .map_err(ExporterError::Drivers)?;
-        let register = RegisterRequest {
-            labels: info.labels.clone(),
-            reports: probe.reports(),
-        };
+        let probe = Session::new(&self.config, &self.registry, info.clone()).map_err(ExporterError::Drivers)?;
+        let register = RegisterRequest { labels: info.labels.clone(), reports: probe.reports() };
         probe.close().await;
         drop(probe);
         let Some(channel) = self.register(register, &stop).await? else {
@@ -136,21 +114,13 @@ impl Exporter {
     }
 
     /// Connects and registers, trying again while the controller cannot be reached. None when stopped meanwhile.
-    async fn register(
-        &self,
-        request: RegisterRequest,
-        stop: &Stop,
-    ) -> Result<Option<Channel>, ExporterError> {
+    async fn register(&self, request: RegisterRequest, stop: &Stop) -> Result<Option<Channel>, ExporterError> {
         let endpoint = &self.endpoint;
         tracing::info!(%endpoint, exporter = %self.config.metadata.name, "Registering exporter with controller");
         let mut backoff = Backoff::default();
         loop {
             let attempt = async {
-                let channel = self
-                    .connector
-                    .connect(endpoint)
-                    .await
-                    .map_err(|err| Err(chain(&*err)))?;
+                let channel = self.connector.connect(endpoint).await.map_err(|err| Err(chain(&*err)))?;
                 let link = ControllerLink::with_identity(channel.clone(), self.identity.clone());
                 link.register(request.clone()).await.map_err(Ok)?;
                 Ok::<_, Result<Status, String>>(channel)
@@ -226,24 +196,10 @@ impl<'a> Running<'a> {
         let (events, inbox) = mpsc::channel(EVENTS);
         let report = watch::Sender::new((ExporterStatus::Available, String::new()));
         let mut tasks = JoinSet::new();
-        tasks.spawn(send_reports(
-            link.clone(),
-            report.subscribe(),
-            exporter.reported.clone(),
-        ));
+        tasks.spawn(send_reports(link.clone(), report.subscribe(), exporter.reported.clone()));
         tasks.spawn(follow_status(link.clone(), events.clone(), report.clone()));
         let machine = LeaseMachine::new(exporter.config.exit_on_lease_end);
-        Self {
-            exporter,
-            link,
-            info,
-            machine,
-            session: None,
-            report,
-            events,
-            inbox,
-            tasks,
-        }
+        Self { exporter, link, info, machine, session: None, report, events, inbox, tasks }
     }
 
     async fn serve(mut self, stop: Stop) -> ExitReason {
@@ -267,11 +223,7 @@ impl<'a> Running<'a> {
                 if self.carry_out(action) {
                     self.goodbye().await;
                     let was_asked = asked.now.is_cancelled() || asked.after_lease.is_cancelled();
-                    return if was_asked {
-                        ExitReason::Stopped
-                    } else {
-                        ExitReason::LeaseEnded
-                    };
+                    return if was_asked { ExitReason::Stopped } else { ExitReason::LeaseEnded };
                 }
             }
         }
@@ -306,32 +258,19 @@ impl<'a> Running<'a> {
         let Assignment { lease, client } = assignment;
         tracing::info!(%lease, %client, "lease starts");
         let events = self.events.clone();
-        let session = match Session::new(
-            &self.exporter.config,
-            &self.exporter.registry,
-            self.info.clone(),
-        ) {
+        let session = match Session::new(&self.exporter.config, &self.exporter.registry, self.info.clone()) {
             Ok(session) => session,
             Err(err) => {
                 tracing::error!(%lease, %err, "set up the drivers");
-                let event = Event::Failed {
-                    lease: lease.clone(),
-                    message: format!("the drivers could not be set up: {err}"),
-                };
-                self.tasks
-                    .spawn(async move { drop(events.send(event).await) });
+                let event =
+                    Event::Failed { lease: lease.clone(), message: format!("the drivers could not be set up: {err}") };
+                self.tasks.spawn(async move { drop(events.send(event).await) });
                 return;
             }
         };
         let (stop, lease) = (CancellationToken::new(), lease.clone());
         self.session = Some((session.clone(), stop.clone()));
-        let dials = listen(
-            self.link.clone(),
-            self.exporter.connector.clone(),
-            session.clone(),
-            lease.clone(),
-            stop,
-        );
+        let dials = listen(self.link.clone(), self.exporter.connector.clone(), session.clone(), lease.clone(), stop);
         self.tasks.spawn(async move {
             // Clients may dial while the devices are being reset: their calls simply come later.
             let ready = async {
@@ -360,10 +299,7 @@ impl<'a> Running<'a> {
         self.tasks.shutdown().await;
         let link = self.link;
         let bye = async {
-            if let Err(status) = link
-                .report(ExporterStatus::Offline, "exporter stopped")
-                .await
-            {
+            if let Err(status) = link.report(ExporterStatus::Offline, "exporter stopped").await {
                 tracing::warn!(%status, "report OFFLINE");
             }
             link.unregister("exporter stopped").await
@@ -371,13 +307,9 @@ impl<'a> Running<'a> {
         match timeout(GOODBYE, bye).await {
             Ok(Ok(())) => tracing::info!("exporter unregistered"),
             Ok(Err(status)) => tracing::warn!(%status, "unregister"),
-            Err(_) => tracing::warn!(
-                "unregister: no answer from the controller; it will notice by silence"
-            ),
+            Err(_) => tracing::warn!("unregister: no answer from the controller; it will notice by silence"),
         }
-        self.exporter
-            .reported
-            .send_replace(Some(ExporterStatus::Offline));
+        self.exporter.reported.send_replace(Some(ExporterStatus::Offline));
     }
 }
 
@@ -400,20 +332,12 @@ async fn follow_status(
                 first = false;
                 let mut opened = false;
                 loop {
-                    let next = if opened {
-                        Ok(stream.next().await)
-                    } else {
-                        timeout(OPEN, stream.next()).await
-                    };
+                    let next = if opened { Ok(stream.next().await) } else { timeout(OPEN, stream.next()).await };
                     match next {
                         Ok(Some(Ok(message))) => {
                             opened = true;
                             backoff.reset();
-                            if events
-                                .send(Event::Assigned(assignment(message)))
-                                .await
-                                .is_err()
-                            {
+                            if events.send(Event::Assigned(assignment(message))).await.is_err() {
                                 return;
                             }
                         }
@@ -433,17 +357,9 @@ async fn follow_status(
 }
 
 fn assignment(message: StatusResponse) -> Option<Assignment> {
-    let StatusResponse {
-        leased,
-        lease_name,
-        client_name,
-        context: _,
-    } = message;
+    let StatusResponse { leased, lease_name, client_name, context: _ } = message;
     let lease = lease_name.filter(|name| leased && !name.is_empty())?;
-    Some(Assignment {
-        lease,
-        client: client_name.unwrap_or_default(),
-    })
+    Some(Assignment { lease, client: client_name.unwrap_or_default() })
 }
 
 /// Sends the newest status, again and again until the controller took it. Older ones may be skipped.

@@ -3,10 +3,9 @@ use futures::{StreamExt as _, stream::BoxStream};
 use jumpstarter_drivers::{Driver, DriverError};
 use jumpstarter_protocol::{
     v1::{
-        DriverCallRequest, DriverCallResponse, EndSessionRequest, EndSessionResponse,
-        ExporterStatus, GetReportResponse, GetStatusRequest, GetStatusResponse, LogStreamResponse,
-        ResetRequest, ResetResponse, StreamingDriverCallRequest, StreamingDriverCallResponse,
-        exporter_service_server::ExporterService,
+        DriverCallRequest, DriverCallResponse, EndSessionRequest, EndSessionResponse, ExporterStatus,
+        GetReportResponse, GetStatusRequest, GetStatusResponse, LogStreamResponse, ResetRequest, ResetResponse,
+        StreamingDriverCallRequest, StreamingDriverCallResponse, exporter_service_server::ExporterService,
     },
     value,
 };
@@ -21,10 +20,7 @@ const MAX_DETAILS: usize = 2048;
 
 #[tonic::async_trait]
 impl ExporterService for Session {
-    async fn get_report(
-        &self,
-        _request: Request<()>,
-    ) -> Result<Response<GetReportResponse>, Status> {
+    async fn get_report(&self, _request: Request<()>) -> Result<Response<GetReportResponse>, Status> {
         let info = &self.inner.info;
         Ok(Response::new(GetReportResponse {
             uuid: info.uuid.to_string(),
@@ -35,25 +31,15 @@ impl ExporterService for Session {
         }))
     }
 
-    async fn driver_call(
-        &self,
-        request: Request<DriverCallRequest>,
-    ) -> Result<Response<DriverCallResponse>, Status> {
+    async fn driver_call(&self, request: Request<DriverCallRequest>) -> Result<Response<DriverCallResponse>, Status> {
         let DriverCallRequest { uuid, method, args } = request.into_inner();
         let driver = self.driver(&uuid)?;
         let args = args.iter().map(value::to_json).collect();
-        let result = driver
-            .call(&method, args)
-            .await
-            .map_err(|err| driver_status(&err))?;
-        Ok(Response::new(DriverCallResponse {
-            uuid: fresh(),
-            result: Some(value::from_json(&result)),
-        }))
+        let result = driver.call(&method, args).await.map_err(|err| driver_status(&err))?;
+        Ok(Response::new(DriverCallResponse { uuid: fresh(), result: Some(value::from_json(&result)) }))
     }
 
-    type StreamingDriverCallStream =
-        BoxStream<'static, Result<StreamingDriverCallResponse, Status>>;
+    type StreamingDriverCallStream = BoxStream<'static, Result<StreamingDriverCallResponse, Status>>;
 
     async fn streaming_driver_call(
         &self,
@@ -62,64 +48,31 @@ impl ExporterService for Session {
         let StreamingDriverCallRequest { uuid, method, args } = request.into_inner();
         let driver = self.driver(&uuid)?;
         let args = args.iter().map(value::to_json).collect();
-        let values = driver
-            .stream_call(&method, args)
-            .await
-            .map_err(|err| driver_status(&err))?;
+        let values = driver.stream_call(&method, args).await.map_err(|err| driver_status(&err))?;
         let answers = values.map(|value| match value {
-            Ok(value) => Ok(StreamingDriverCallResponse {
-                uuid: fresh(),
-                result: Some(value::from_json(&value)),
-            }),
+            Ok(value) => Ok(StreamingDriverCallResponse { uuid: fresh(), result: Some(value::from_json(&value)) }),
             Err(err) => Err(driver_status(&err)),
         });
-        Ok(Response::new(
-            answers
-                .take_until(self.inner.closing.clone().cancelled_owned())
-                .boxed(),
-        ))
+        Ok(Response::new(answers.take_until(self.inner.closing.clone().cancelled_owned()).boxed()))
     }
 
     type LogStreamStream = BoxStream<'static, Result<LogStreamResponse, Status>>;
 
-    async fn log_stream(
-        &self,
-        _request: Request<()>,
-    ) -> Result<Response<Self::LogStreamStream>, Status> {
+    async fn log_stream(&self, _request: Request<()>) -> Result<Response<Self::LogStreamStream>, Status> {
         let lines = self.inner.logs.read().map(Ok);
-        Ok(Response::new(
-            lines
-                .take_until(self.inner.closing.clone().cancelled_owned())
-                .boxed(),
-        ))
+        Ok(Response::new(lines.take_until(self.inner.closing.clone().cancelled_owned()).boxed()))
     }
 
-    async fn reset(
-        &self,
-        _request: Request<ResetRequest>,
-    ) -> Result<Response<ResetResponse>, Status> {
-        Err(Status::unimplemented(
-            "Reset is not offered: end the lease to bring the devices to their default state",
-        ))
+    async fn reset(&self, _request: Request<ResetRequest>) -> Result<Response<ResetResponse>, Status> {
+        Err(Status::unimplemented("Reset is not offered: end the lease to bring the devices to their default state"))
     }
 
-    async fn get_status(
-        &self,
-        _request: Request<GetStatusRequest>,
-    ) -> Result<Response<GetStatusResponse>, Status> {
-        let status = self
-            .inner
-            .status
-            .lock()
-            .expect("no code panics while it holds the status")
-            .clone();
+    async fn get_status(&self, _request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
+        let status = self.inner.status.lock().expect("no code panics while it holds the status").clone();
         Ok(Response::new(status))
     }
 
-    async fn end_session(
-        &self,
-        _request: Request<EndSessionRequest>,
-    ) -> Result<Response<EndSessionResponse>, Status> {
+    async fn end_session(&self, _request: Request<EndSessionRequest>) -> Result<Response<EndSessionResponse>, Status> {
         let (success, message) = if self.inner.info.leased {
             // Without an afterLease hook there is nothing left to wait for.
             self.set_status(ExporterStatus::Available, "");
@@ -128,24 +81,17 @@ impl ExporterService for Session {
         } else {
             (false, "No active lease context")
         };
-        Ok(Response::new(EndSessionResponse {
-            success,
-            message: Some(message.to_owned()),
-        }))
+        Ok(Response::new(EndSessionResponse { success, message: Some(message.to_owned()) }))
     }
 }
 
 impl Session {
     pub(super) fn driver(&self, uuid: &str) -> Result<&Arc<dyn Driver>, Status> {
-        let id: Uuid = uuid.parse().map_err(|_| {
-            Status::invalid_argument(short(&format!(
-                "'{uuid}' is not the UUID of a driver instance"
-            )))
-        })?;
+        let id: Uuid = uuid
+            .parse()
+            .map_err(|_| Status::invalid_argument(short(&format!("'{uuid}' is not the UUID of a driver instance"))))?;
         self.inner.tree.get(&id).ok_or_else(|| {
-            Status::not_found(format!(
-                "driver instance {id} does not exist in this session; fetch the report again"
-            ))
+            Status::not_found(format!("driver instance {id} does not exist in this session; fetch the report again"))
         })
     }
 }
@@ -168,10 +114,7 @@ fn short(text: &str) -> String {
     if text.len() <= MAX_DETAILS {
         return text.to_owned();
     }
-    let end = (0..=MAX_DETAILS)
-        .rev()
-        .find(|&i| text.is_char_boundary(i))
-        .unwrap_or(0);
+    let end = (0..=MAX_DETAILS).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
     format!("{}…", &text[..end])
 }
 

@@ -20,18 +20,12 @@ impl LogRing {
     /// An empty ring.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            kept: Mutex::default(),
-            live: broadcast::Sender::new(CAPACITY),
-        }
+        Self { kept: Mutex::default(), live: broadcast::Sender::new(CAPACITY) }
     }
 
     /// Adds a line; the oldest one goes when the ring is full.
     pub fn push(&self, entry: LogStreamResponse) {
-        let mut kept = self
-            .kept
-            .lock()
-            .expect("no code panics while it holds the ring");
+        let mut kept = self.kept.lock().expect("no code panics while it holds the ring");
         if kept.len() == CAPACITY {
             kept.pop_front();
         }
@@ -42,10 +36,7 @@ impl LogRing {
 
     /// What is kept, then what comes. A reader that falls behind misses lines and is told how many.
     pub fn read(&self) -> impl Stream<Item = LogStreamResponse> + Send + use<> {
-        let kept = self
-            .kept
-            .lock()
-            .expect("no code panics while it holds the ring");
+        let kept = self.kept.lock().expect("no code panics while it holds the ring");
         let live = BroadcastStream::new(self.live.subscribe());
         let before: Vec<_> = kept.iter().cloned().collect();
         stream::iter(before).chain(live.map(|line| match line {
@@ -72,12 +63,7 @@ impl LogSink for LogRing {
     }
 }
 
-fn entry(
-    level: LogLevel,
-    source: LogSource,
-    driver: Option<&str>,
-    message: &str,
-) -> LogStreamResponse {
+fn entry(level: LogLevel, source: LogSource, driver: Option<&str>, message: &str) -> LogStreamResponse {
     LogStreamResponse {
         uuid: String::new(),
         severity: level.as_str().to_owned(),

@@ -1,4 +1,5 @@
 //! One session: fresh drivers, served to any number of connections until it is closed.
+mod authority;
 mod calls;
 mod log;
 mod serve;
@@ -53,11 +54,7 @@ struct Inner {
 
 impl Session {
     /// Builds fresh drivers from `config`.
-    pub fn new(
-        config: &ExporterConfig,
-        registry: &Registry,
-        info: SessionInfo,
-    ) -> Result<Self, TreeError> {
+    pub fn new(config: &ExporterConfig, registry: &Registry, info: SessionInfo) -> Result<Self, TreeError> {
         let logs = Arc::new(LogRing::new());
         let sink: Arc<dyn LogSink> = Arc::<LogRing>::clone(&logs);
         let tree = DriverTree::build(config, registry, &sink)?;
@@ -76,20 +73,13 @@ impl Session {
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The driver reports in wire form.
     #[must_use]
     pub fn reports(&self) -> Vec<DriverInstanceReport> {
-        self.inner
-            .tree
-            .reports()
-            .iter()
-            .map(report_to_proto)
-            .collect()
+        self.inner.tree.reports().iter().map(report_to_proto).collect()
     }
 
     /// The session's log.
@@ -105,11 +95,7 @@ impl Session {
 
     /// Sets what clients see as the exporter's status; the same status again changes nothing.
     pub fn set_status(&self, status: ExporterStatus, message: &str) {
-        let mut now = self
-            .inner
-            .status
-            .lock()
-            .expect("no code panics while it holds the status");
+        let mut now = self.inner.status.lock().expect("no code panics while it holds the status");
         if now.status == i32::from(status) && now.message.as_deref() == Some(message) {
             return;
         }
@@ -131,10 +117,7 @@ impl Session {
         self.inner.closing.cancel();
         self.inner.tasks.close();
         if timeout(GRACE * 2, self.inner.tasks.wait()).await.is_err() {
-            tracing::warn!(
-                open = self.inner.tasks.len(),
-                "calls still running while their session closes"
-            );
+            tracing::warn!(open = self.inner.tasks.len(), "calls still running while their session closes");
         }
         self.inner.tree.close().await;
     }

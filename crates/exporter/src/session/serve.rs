@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tonic::{codec::CompressionEncoding, service::Routes};
 
-use super::{GRACE, Session};
+use super::{GRACE, Session, authority::LenientAuthority};
 
 /// Flow-control window of one call; large enough for a fast link, small enough for many idle ones.
 const STREAM_WINDOW: u32 = 1024 * 1024;
@@ -34,10 +34,8 @@ impl Session {
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let exporter =
-            ExporterServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
-        let router =
-            RouterServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
+        let exporter = ExporterServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
+        let router = RouterServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
         let routes = Routes::new(exporter).add_service(router).prepare();
         let mut builder = http2::Builder::new(Owned(self.inner.tasks.clone()));
         builder
@@ -46,7 +44,7 @@ impl Session {
             .max_frame_size(FRAME)
             .max_concurrent_streams(MAX_CALLS);
         let mut connection =
-            pin!(builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(routes)));
+            pin!(builder.serve_connection(TokioIo::new(LenientAuthority::new(io)), TowerToHyperService::new(routes)));
         let outcome = tokio::select! {
             // Polled again below when the session closes first, so nothing is lost.
             outcome = connection.as_mut() => outcome,
@@ -56,10 +54,7 @@ impl Session {
             }
         };
         if let Err(err) = outcome {
-            tracing::debug!(
-                err = &err as &dyn std::error::Error,
-                "a session connection ended"
-            );
+            tracing::debug!(err = &err as &dyn std::error::Error, "a session connection ended");
         }
     }
 
@@ -93,9 +88,7 @@ impl Session {
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let session = self.clone();
-        self.inner
-            .tasks
-            .spawn(async move { session.serve(io).await });
+        self.inner.tasks.spawn(async move { session.serve(io).await });
     }
 }
 
