@@ -140,6 +140,15 @@ impl Link {
         self.open_with(headers).await
     }
 
+    /// The HTTP status of a request without a body.
+    pub async fn status(&self, method: http::Method, path: &str, content_type: &str) -> u16 {
+        let request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        let request = request.header("content-type", content_type).body(()).unwrap();
+        let mut send = soon(self.send.clone().ready()).await.unwrap();
+        let (response, _) = send.send_request(request, true).unwrap();
+        soon(response).await.unwrap().status().as_u16()
+    }
+
     /// A call with other headers than usual.
     pub async fn open_with(&self, headers: HeaderMap) -> Peer {
         let uri = format!("http://{}/jumpstarter.v1.RouterService/Stream", self.address);
@@ -221,8 +230,10 @@ impl Peer {
     }
 
     async fn received(&mut self) -> Result<&mut RecvStream, End> {
-        if let Some(response) = self.response.take() {
-            let response = response.await.map_err(|error| End::Reset(error.reason()))?;
+        if let Some(response) = &mut self.response {
+            let response = response.await;
+            self.response = None;
+            let response = response.map_err(|error| End::Reset(error.reason()))?;
             assert_eq!(response.status(), 200);
             self.headers = response.headers().clone();
             self.received = Some(response.into_body());
