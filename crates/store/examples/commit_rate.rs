@@ -44,10 +44,9 @@ async fn claims(store: &EmbeddedStore, writer: usize, until: Instant) -> Result<
 
 #[tokio::main]
 async fn main() -> Result<(), StoreError> {
-    let dir = std::env::args().nth(1).map_or_else(
-        || std::env::temp_dir().join(format!("commit-rate-{}", std::process::id())),
-        PathBuf::from,
-    );
+    let dir = std::env::args()
+        .nth(1)
+        .map_or_else(|| std::env::temp_dir().join(format!("commit-rate-{}", std::process::id())), PathBuf::from);
     let store = EmbeddedStore::open(&dir, EmbeddedOptions::default())?;
     println!("{:>8} {:>12} {:>10} {:>10} {:>8}", "writers", "commits/s", "p50", "p99", "ratio");
     let mut single = None;
@@ -65,7 +64,7 @@ async fn main() -> Result<(), StoreError> {
         let until = started + FOR;
         let outcomes = futures::future::join_all((0..writers).map(|writer| claims(&store, writer, until))).await;
         let mut times = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
-        let rate = times.len() as f64 / started.elapsed().as_secs_f64();
+        let rate = f64::from(u32::try_from(times.len()).unwrap_or(u32::MAX)) / started.elapsed().as_secs_f64();
         times.sort_unstable();
         let quantile = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
         let ratio = rate / *single.get_or_insert(rate);

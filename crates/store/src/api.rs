@@ -31,10 +31,9 @@ impl Write {
     /// The object that it is about; the name is empty for a create with `generateName`.
     pub fn key(&self) -> &Key {
         match self {
-            Self::Create(object)
-            | Self::Update(object)
-            | Self::UpdateStatus(object)
-            | Self::Replace(object) => object.key(),
+            Self::Create(object) | Self::Update(object) | Self::UpdateStatus(object) | Self::Replace(object) => {
+                object.key()
+            }
             Self::Delete(key, _) => key,
         }
     }
@@ -126,9 +125,5 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Fails with [`StoreError::Gone`], at once or later in the stream, when history no longer holds the next event:
     /// `from` is too old, or the reader too slow. A slow reader costs no memory.
-    fn watch<'a>(
-        &'a self,
-        kinds: &'a [Kind],
-        from: ResourceVersion,
-    ) -> BoxFuture<'a, Result<EventStream, StoreError>>;
+    fn watch<'a>(&'a self, kinds: &'a [Kind], from: ResourceVersion) -> BoxFuture<'a, Result<EventStream, StoreError>>;
 }

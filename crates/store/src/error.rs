@@ -20,9 +20,7 @@ pub enum StoreError {
         detail: String,
     },
     /// History does not reach back (or forward) to the version asked for: list again, then watch from there.
-    #[error(
-        "version {requested} is no longer in the history, which begins after {oldest}: list again"
-    )]
+    #[error("version {requested} is no longer in the history, which begins after {oldest}: list again")]
     Gone {
         /// Version asked for.
         requested: u64,

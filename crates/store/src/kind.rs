@@ -25,14 +25,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in export order.
-    pub const ALL: [Self; 6] = [
-        Self::Secret,
-        Self::ConfigMap,
-        Self::Client,
-        Self::Exporter,
-        Self::ExporterAccessPolicy,
-        Self::Lease,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Secret, Self::ConfigMap, Self::Client, Self::Exporter, Self::ExporterAccessPolicy, Self::Lease];
 
     /// `kind` as written in manifests.
     pub const fn name(self) -> &'static str {
@@ -60,20 +54,12 @@ impl Kind {
 
     /// `apiVersion` as written in manifests.
     pub const fn api_version(self) -> &'static str {
-        if self.is_core() {
-            "v1"
-        } else {
-            jumpstarter_model::API_VERSION
-        }
+        if self.is_core() { "v1" } else { jumpstarter_model::API_VERSION }
     }
 
     /// API group; empty for the core kinds.
     pub const fn group(self) -> &'static str {
-        if self.is_core() {
-            ""
-        } else {
-            jumpstarter_model::GROUP
-        }
+        if self.is_core() { "" } else { jumpstarter_model::GROUP }
     }
 
     /// Whether the kind is one of Kubernetes' own: `data` in place of `spec`, no status, no generation.
@@ -83,9 +69,7 @@ impl Kind {
 
     /// The kind of a manifest's `apiVersion` and `kind`.
     pub fn from_type(api_version: &str, name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.api_version() == api_version && kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.api_version() == api_version && kind.name() == name)
     }
 
     /// The kind of this `kind` text alone.
@@ -118,11 +102,4 @@ macro_rules! stored {
         })*
     };
 }
-stored!(
-    Client,
-    Exporter,
-    Lease,
-    ExporterAccessPolicy,
-    Secret,
-    ConfigMap
-);
+stored!(Client, Exporter, Lease, ExporterAccessPolicy, Secret, ConfigMap);

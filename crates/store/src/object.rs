@@ -36,21 +36,13 @@ impl Object {
         let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
         let (api_version, name) = (text("apiVersion"), text("kind"));
         let kind = Kind::from_type(api_version, name).ok_or_else(|| {
-            DecodeError::Shape(format!(
-                "apiVersion `{api_version}`, kind `{name}` is none of the kinds kept here"
-            ))
+            DecodeError::Shape(format!("apiVersion `{api_version}`, kind `{name}` is none of the kinds kept here"))
         })?;
         let metadata = value
             .get("metadata")
             .and_then(Value::as_object)
-            .ok_or_else(|| {
-                DecodeError::Shape(format!("{kind}: metadata is missing or not an object"))
-            })?;
-        let key = Key::new(
-            kind,
-            string(metadata, "namespace")?,
-            string(metadata, "name")?,
-        );
+            .ok_or_else(|| DecodeError::Shape(format!("{kind}: metadata is missing or not an object")))?;
+        let key = Key::new(kind, string(metadata, "namespace")?, string(metadata, "name")?);
         let version = match string(metadata, "resourceVersion")? {
             "" => ResourceVersion::ZERO,
             text => text.parse().map_err(|_| DecodeError::Content {
@@ -69,25 +61,16 @@ impl Object {
                 return Err(DecodeError::Content { key, detail });
             }
         }
-        Ok(Self(Arc::new(Inner {
-            key,
-            version,
-            value,
-        })))
+        Ok(Self(Arc::new(Inner { key, version, value })))
     }
 
     /// The typed form.
     pub fn decode<K: StoredKind>(&self) -> Result<K, DecodeError> {
         if self.kind() != K::KIND {
-            return Err(DecodeError::Kind {
-                expected: K::KIND,
-                found: self.key().to_string(),
-            });
+            return Err(DecodeError::Kind { expected: K::KIND, found: self.key().to_string() });
         }
-        K::deserialize(&self.0.value).map_err(|error| DecodeError::Content {
-            key: self.key().clone(),
-            detail: error.to_string(),
-        })
+        K::deserialize(&self.0.value)
+            .map_err(|error| DecodeError::Content { key: self.key().clone(), detail: error.to_string() })
     }
 
     /// Its kind.
@@ -112,10 +95,7 @@ impl Object {
 
     /// `metadata.uid`; empty before the object is stored.
     pub fn uid(&self) -> &str {
-        self.metadata()
-            .get("uid")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.metadata().get("uid").and_then(Value::as_str).unwrap_or_default()
     }
 
     /// `metadata.resourceVersion`; zero before the object is stored.
@@ -125,10 +105,7 @@ impl Object {
 
     /// `metadata.generation`; zero for kinds without one.
     pub fn generation(&self) -> i64 {
-        self.metadata()
-            .get("generation")
-            .and_then(Value::as_i64)
-            .unwrap_or_default()
+        self.metadata().get("generation").and_then(Value::as_i64).unwrap_or_default()
     }
 
     /// The value of one label.
@@ -164,19 +141,11 @@ impl Object {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.shift_remove("resourceVersion");
         }
-        Self(Arc::new(Inner {
-            key,
-            version: ResourceVersion::ZERO,
-            value,
-        }))
+        Self(Arc::new(Inner { key, version: ResourceVersion::ZERO, value }))
     }
 
     pub(crate) fn metadata(&self) -> &Map<String, Value> {
-        self.0
-            .value
-            .get("metadata")
-            .and_then(Value::as_object)
-            .expect("every constructor checks it")
+        self.0.value.get("metadata").and_then(Value::as_object).expect("every constructor checks it")
     }
 
     fn texts(&self, field: &str) -> BTreeMap<String, String> {
@@ -203,8 +172,6 @@ fn string<'a>(metadata: &'a Map<String, Value>, field: &str) -> Result<&'a str, 
     match metadata.get(field) {
         None | Some(Value::Null) => Ok(""),
         Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(DecodeError::Shape(format!(
-            "metadata.{field} is not a string"
-        ))),
+        Some(_) => Err(DecodeError::Shape(format!("metadata.{field} is not a string"))),
     }
 }

@@ -36,11 +36,7 @@ pub(crate) fn created(
     }
     let mut metadata = Map::new();
     metadata.insert("name".into(), key.name.as_str().into());
-    if let Some(prefix) = incoming
-        .metadata()
-        .get("generateName")
-        .filter(|prefix| prefix.is_string())
-    {
+    if let Some(prefix) = incoming.metadata().get("generateName").filter(|prefix| prefix.is_string()) {
         metadata.insert("generateName".into(), prefix.clone());
     }
     metadata.insert("namespace".into(), key.namespace.as_str().into());
@@ -66,38 +62,23 @@ pub(crate) fn changed(
     check(incoming, key)?;
     let expected = Precondition {
         uid: Some(incoming.uid().to_owned()).filter(|uid| !uid.is_empty()),
-        resource_version: Some(incoming.resource_version())
-            .filter(|version| *version != ResourceVersion::ZERO),
+        resource_version: Some(incoming.resource_version()).filter(|version| *version != ResourceVersion::ZERO),
     };
     check_precondition(current, &expected)?;
     if part != Part::Desired && key.kind.is_core() && status(incoming).is_some() {
-        return Err(StoreError::Invalid(format!(
-            "{key}: this kind has no status"
-        )));
+        return Err(StoreError::Invalid(format!("{key}: this kind has no status")));
     }
-    let wanted = if part == Part::Status {
-        current
-    } else {
-        incoming
-    };
-    let observed = if part == Part::Desired {
-        current
-    } else {
-        incoming
-    };
+    let wanted = if part == Part::Status { current } else { incoming };
+    let observed = if part == Part::Desired { current } else { incoming };
 
     let mut metadata = current.metadata().clone();
     copy_metadata(wanted.metadata(), &mut metadata);
-    let same_desired =
-        Map::from_iter(desired(wanted).map(owned)) == Map::from_iter(desired(current).map(owned));
+    let same_desired = desired_map(wanted) == desired_map(current);
     if same_desired && status(observed) == status(current) && metadata == *current.metadata() {
         return Ok(None);
     }
     if !same_desired && !key.kind.is_core() {
-        metadata.insert(
-            "generation".into(),
-            current.generation().saturating_add(1).into(),
-        );
+        metadata.insert("generation".into(), current.generation().saturating_add(1).into());
     }
     let mut body = frame(key, metadata);
     body.extend(desired(wanted).map(owned));
@@ -106,36 +87,19 @@ pub(crate) fn changed(
 }
 
 /// Fails unless the object is in the state that a writer expects.
-pub(crate) fn check_precondition(
-    current: &Object,
-    expected: &Precondition,
-) -> Result<(), StoreError> {
-    let conflict = |detail| {
-        Err(StoreError::Conflict {
-            key: current.key().clone(),
-            detail,
-        })
-    };
+pub(crate) fn check_precondition(current: &Object, expected: &Precondition) -> Result<(), StoreError> {
+    let conflict = |detail| Err(StoreError::Conflict { key: current.key().clone(), detail });
     if let Some(uid) = expected.uid.as_ref().filter(|uid| *uid != current.uid()) {
         return conflict(format!("uid {uid} was expected, it is {}", current.uid()));
     }
-    if let Some(version) = expected
-        .resource_version
-        .filter(|version| *version != current.resource_version())
-    {
-        return conflict(format!(
-            "version {version} was expected, it is {}",
-            current.resource_version()
-        ));
+    if let Some(version) = expected.resource_version.filter(|version| *version != current.resource_version()) {
+        return conflict(format!("version {version} was expected, it is {}", current.resource_version()));
     }
     Ok(())
 }
 
 /// The object with this version.
-pub(crate) fn stamped(
-    mut body: Map<String, Value>,
-    version: ResourceVersion,
-) -> Result<Object, StoreError> {
+pub(crate) fn stamped(mut body: Map<String, Value>, version: ResourceVersion) -> Result<Object, StoreError> {
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("resourceVersion".into(), version.to_string().into());
     }
@@ -144,10 +108,7 @@ pub(crate) fn stamped(
 
 /// `uid`s of the owners.
 pub(crate) fn owners(object: &Object) -> Vec<&str> {
-    let references = object
-        .metadata()
-        .get("ownerReferences")
-        .and_then(Value::as_array);
+    let references = object.metadata().get("ownerReferences").and_then(Value::as_array);
     let mut uids: Vec<&str> = references
         .into_iter()
         .flatten()
@@ -162,14 +123,10 @@ pub(crate) fn owners(object: &Object) -> Vec<&str> {
 /// The object without its reference to one owner.
 pub(crate) fn without_owner(object: &Object, uid: &str) -> Map<String, Value> {
     let mut body = object.value().as_object().cloned().unwrap_or_default();
-    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-        if let Some(references) = metadata
-            .get_mut("ownerReferences")
-            .and_then(Value::as_array_mut)
-        {
-            references
-                .retain(|reference| reference.get("uid").and_then(Value::as_str) != Some(uid));
-        }
+    let references =
+        body.get_mut("metadata").and_then(|metadata| metadata.get_mut("ownerReferences")).and_then(Value::as_array_mut);
+    if let Some(references) = references {
+        references.retain(|reference| reference.get("uid").and_then(Value::as_str) != Some(uid));
     }
     body
 }
@@ -180,19 +137,12 @@ pub(crate) fn seconds(time: Timestamp) -> String {
 }
 
 fn check(incoming: &Object, key: &Key) -> Result<(), StoreError> {
-    let finalizers = incoming
-        .metadata()
-        .get("finalizers")
-        .and_then(Value::as_array);
+    let finalizers = incoming.metadata().get("finalizers").and_then(Value::as_array);
     if finalizers.is_some_and(|finalizers| !finalizers.is_empty()) {
-        return Err(StoreError::Invalid(format!(
-            "{key}: metadata.finalizers are not supported by this store"
-        )));
+        return Err(StoreError::Invalid(format!("{key}: metadata.finalizers are not supported by this store")));
     }
     if key.namespace.is_empty() {
-        return Err(StoreError::Invalid(format!(
-            "{key}: metadata.namespace is missing"
-        )));
+        return Err(StoreError::Invalid(format!("{key}: metadata.namespace is missing")));
     }
     Ok(())
 }
@@ -210,11 +160,12 @@ fn desired(object: &Object) -> impl Iterator<Item = (&String, &Value)> {
     fields.filter(|(field, value)| !FRAME.contains(&field.as_str()) && !value.is_null())
 }
 
+fn desired_map(object: &Object) -> Map<String, Value> {
+    desired(object).map(owned).collect()
+}
+
 fn status(object: &Object) -> Option<&Value> {
-    object
-        .value()
-        .get("status")
-        .filter(|status| !status.is_null())
+    object.value().get("status").filter(|status| !status.is_null())
 }
 
 fn owned((field, value): (&String, &Value)) -> (String, Value) {

@@ -1,5 +1,7 @@
 //! What the embedded store adds to the contract: one transaction, one file, one process.
 
+#![allow(clippy::unwrap_used, reason = "what tests share unwraps as they do")]
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -56,11 +58,7 @@ async fn a_transaction_happens_whole_or_not_at_all() {
     let store = open(dir.path());
     let before = store.list(Kind::Exporter, "lab", ListOptions::default()).await.unwrap().resource_version;
     let refused = store
-        .transact(vec![
-            Write::Create(exporter("a")),
-            Write::Delete(key("absent"), None),
-            Write::Create(exporter("b")),
-        ])
+        .transact(vec![Write::Create(exporter("a")), Write::Delete(key("absent"), None), Write::Create(exporter("b"))])
         .await;
     assert!(matches!(refused, Err(StoreError::NotFound(_))), "{refused:?}");
     assert!(names(&store).await.is_empty());
@@ -208,7 +206,11 @@ fn a_file_that_is_no_sound_store_is_refused_and_left_alone() {
     let cases: [(&str, Damage, &str); 6] = [
         ("empty", |path| fs::write(path, b"").unwrap(), "not a store file"),
         ("text", |path| fs::write(path, b"hello, this is not a database at all").unwrap(), "not a store file"),
-        ("foreign", |path| sqlite(path, "PRAGMA application_id = 7; CREATE TABLE t (x)"), "not a store of this program"),
+        (
+            "foreign",
+            |path| sqlite(path, "PRAGMA application_id = 7; CREATE TABLE t (x)"),
+            "not a store of this program",
+        ),
         ("newer", |path| sqlite(path, "PRAGMA user_version = 99"), "newer than"),
         (
             "scribbled",
@@ -320,7 +322,10 @@ async fn a_full_store_says_so_keeps_what_it_has_and_recovers() {
     assert!(matches!(large, Err(StoreError::Full(_))), "{large:?}");
     small.unwrap();
     for number in 1..kept {
-        store.transact(vec![Write::Delete(Key::new(Kind::ConfigMap, "lab", format!("a{number}")), None)]).await.unwrap();
+        store
+            .transact(vec![Write::Delete(Key::new(Kind::ConfigMap, "lab", format!("a{number}")), None)])
+            .await
+            .unwrap();
     }
     store.transact(vec![Write::Create(big("again"))]).await.unwrap();
     assert_eq!(store.integrity_check().await.unwrap(), Vec::<String>::new());

@@ -3,9 +3,11 @@
 //! The parent starts this same test binary as a child that writes until it is killed, and reads from a pipe what the
 //! child says is durable.
 
+#![allow(clippy::unwrap_used, reason = "what tests share unwraps as they do")]
+
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Write as _},
+    io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -76,7 +78,7 @@ fn write_until_killed(dir: &Path, life: Duration, acknowledged: &mut BTreeMap<us
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     // The life counts from the first sign of it, so that most rounds see writes; some end during the opening.
-    if life.as_micros() % 8 != 0 {
+    if !life.as_micros().is_multiple_of(8) {
         lines.by_ref().find(|line| line.as_ref().is_ok_and(|line| line.contains("opened")));
     }
     std::thread::sleep(life);
@@ -164,7 +166,7 @@ async fn work(store: &EmbeddedStore, worker: usize) {
         match store.transact(writes).await {
             Ok(_) => {
                 number += 1;
-                writeln!(std::io::stdout(), "ack {worker} {number};").unwrap();
+                println!("ack {worker} {number};");
             }
             // Another worker was faster.
             Err(StoreError::Conflict { .. }) => {}

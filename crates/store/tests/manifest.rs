@@ -1,7 +1,9 @@
 //! Export and import: what goes out comes back, and nothing half comes in.
 
+#![allow(clippy::unwrap_used, reason = "what tests share unwraps as they do")]
+
 use std::{
-    io::{self, Write as _},
+    io,
     sync::{Arc, Mutex},
 };
 
@@ -155,7 +157,7 @@ spec: { clientRef: { name: c }, duration: soon }
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: { name: no }
+metadata: { name: web }
 ---
 apiVersion: v1
 kind: Secret
@@ -177,7 +179,7 @@ this: [is not
         "document 3 (Lease Bad_Name): metadata.name: Invalid value: \"Bad_Name\"",
         "document 3 (Lease Bad_Name): spec.duration: Invalid value: \"soon\"",
         "document 3 (Lease Bad_Name): spec: Invalid value: \"object\": one of selector or exporterRef.name is required",
-        "document 4 (Deployment no): apiVersion `apps/v1`, kind `Deployment` cannot be imported",
+        "document 4 (Deployment web): apiVersion `apps/v1`, kind `Deployment` cannot be imported",
         "document 5 (Secret s): data",
         "document 6 (Client fine): the same object is in document 1",
         "document 7: ",

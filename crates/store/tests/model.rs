@@ -1,5 +1,7 @@
 //! Any sequence of writes has the outcome that a few lines of plain code predict.
 
+#![allow(clippy::unwrap_used, reason = "what tests share unwraps as they do")]
+
 use std::collections::BTreeMap;
 
 use jumpstarter_store::{
@@ -52,8 +54,11 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(name, spec, status, label)| Op::Create { name, spec, status, label }),
         (name.clone(), small.clone(), small.clone(), expect.clone())
             .prop_map(|(name, spec, label, expect)| Op::Update { name, spec, label, expect }),
-        (name.clone(), small.clone(), expect.clone())
-            .prop_map(|(name, status, expect)| Op::Status { name, status, expect }),
+        (name.clone(), small.clone(), expect.clone()).prop_map(|(name, status, expect)| Op::Status {
+            name,
+            status,
+            expect
+        }),
         (name.clone(), small.clone(), small.clone(), small, expect.clone())
             .prop_map(|(name, spec, status, label, expect)| Op::Replace { name, spec, status, label, expect }),
         (name, expect).prop_map(|(name, expect)| Op::Delete { name, expect }),

@@ -4,13 +4,15 @@
 //! of each; the path it takes names an `async fn() -> (Arc<dyn Store>, String, impl Sized)` whose third value lives as
 //! long as the case.
 
+#![expect(clippy::missing_panics_doc, reason = "a test case panics when the store is wrong")]
+
 mod objects;
 mod queries;
 mod watches;
 
 use std::{future::Future, time::Duration};
 
-use jumpstarter_model::{Exporter, Lease, LeaseSpec, LocalObjectReference};
+use jumpstarter_model::{Exporter, ExporterSpec, Lease, LeaseSpec, LocalObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
@@ -53,7 +55,7 @@ macro_rules! conformance_tests {
 }
 
 fn exporter(namespace: &str, name: &str) -> Object {
-    let mut exporter = Exporter::new(name, Default::default());
+    let mut exporter = Exporter::new(name, ExporterSpec::default());
     exporter.metadata.namespace = Some(namespace.to_owned());
     Object::from_resource(&exporter)
 }
@@ -69,7 +71,7 @@ fn lease(namespace: &str, name: &str, client: &str) -> Object {
     Object::from_resource(&Lease { metadata, spec, status: None })
 }
 
-fn core(kind: Kind, namespace: &str, name: &str, data: Value) -> Object {
+fn core(kind: Kind, namespace: &str, name: &str, data: &Value) -> Object {
     object(json!({
         "apiVersion": "v1", "kind": kind.name(),
         "metadata": { "name": name, "namespace": namespace },

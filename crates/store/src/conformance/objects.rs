@@ -28,7 +28,7 @@ pub async fn a_name_is_taken_once(store: Arc<dyn Store>, namespace: String) {
     let second = one(&*store, Write::Create(exporter(&namespace, "a"))).await;
     assert!(matches!(second, Err(StoreError::AlreadyExists(_))), "{second:?}");
     assert_eq!(get(&*store, first.key()).await, Some(first));
-    create(&*store, core(Kind::Secret, &namespace, "a", json!({}))).await;
+    create(&*store, core(Kind::Secret, &namespace, "a", &json!({}))).await;
 }
 
 /// `generateName` gives each object another name.
@@ -174,8 +174,7 @@ pub async fn a_delete_honours_its_conditions(store: Arc<dyn Store>, namespace: S
         let refused = one(&*store, Write::Delete(old.key().clone(), Some(expected))).await;
         assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
     }
-    let exact =
-        Precondition { uid: Some(new.uid().to_owned()), resource_version: Some(new.resource_version()) };
+    let exact = Precondition { uid: Some(new.uid().to_owned()), resource_version: Some(new.resource_version()) };
     let last = one(&*store, Write::Delete(old.key().clone(), Some(exact))).await.expect("delete");
     assert_eq!(last.uid(), old.uid());
     assert_eq!(get(&*store, old.key()).await, None);
@@ -193,7 +192,7 @@ pub async fn a_name_used_again_is_another_object(store: Arc<dyn Store>, namespac
 
 /// Secrets and `ConfigMap`s have data, and neither status nor generation.
 pub async fn core_kinds_keep_data(store: Arc<dyn Store>, namespace: String) {
-    let secret = create(&*store, core(Kind::Secret, &namespace, "s", json!({ "token": "YQ==" }))).await;
+    let secret = create(&*store, core(Kind::Secret, &namespace, "s", &json!({ "token": "YQ==" }))).await;
     let next = edit(&secret, |value| value["data"] = json!({ "token": "Yg==", "more": "Yw==" }));
     let secret = one(&*store, Write::Update(next)).await.expect("update");
     assert_eq!(secret.value()["data"], json!({ "token": "Yg==", "more": "Yw==" }));
@@ -202,7 +201,7 @@ pub async fn core_kinds_keep_data(store: Arc<dyn Store>, namespace: String) {
     assert_eq!(typed.data.expect("data")["token"].0, b"b");
     assert!(!format!("{secret:?}").contains("Yg=="), "secrets do not print");
 
-    let map = create(&*store, core(Kind::ConfigMap, &namespace, "c", json!({ "config": "a: 1" }))).await;
+    let map = create(&*store, core(Kind::ConfigMap, &namespace, "c", &json!({ "config": "a: 1" }))).await;
     assert_eq!(map.value()["data"]["config"], "a: 1");
     assert!(map.decode::<Exporter>().is_err(), "a ConfigMap is no exporter");
 }
@@ -242,13 +241,13 @@ fn owned(object: &Object, owners: &[&Object]) -> Object {
 /// Whoever owns goes, and takes along what it owns, and what that owns.
 pub async fn owners_take_their_dependents(store: Arc<dyn Store>, namespace: String) {
     let owner = create(&*store, exporter(&namespace, "owner")).await;
-    let secret = owned(&core(Kind::Secret, &namespace, "owner-exporter", json!({})), &[&owner]);
+    let secret = owned(&core(Kind::Secret, &namespace, "owner-exporter", &json!({})), &[&owner]);
     let secret = create(&*store, secret).await;
     // Owned later, by an update, as leases are when they are assigned.
     let held = create(&*store, lease(&namespace, "held", "c")).await;
     let held = one(&*store, Write::Update(owned(&held, &[&owner]))).await.expect("update");
-    let below = create(&*store, owned(&core(Kind::ConfigMap, &namespace, "below", json!({})), &[&held])).await;
-    let other = create(&*store, core(Kind::Secret, &namespace, "other", json!({}))).await;
+    let below = create(&*store, owned(&core(Kind::ConfigMap, &namespace, "below", &json!({})), &[&held])).await;
+    let other = create(&*store, core(Kind::Secret, &namespace, "other", &json!({}))).await;
 
     one(&*store, Write::Delete(owner.key().clone(), None)).await.expect("delete");
     for object in [&secret, &held, &below] {
@@ -261,7 +260,7 @@ pub async fn owners_take_their_dependents(store: Arc<dyn Store>, namespace: Stri
 pub async fn the_last_owner_takes_the_dependent(store: Arc<dyn Store>, namespace: String) {
     let one_owner = create(&*store, exporter(&namespace, "one")).await;
     let other = create(&*store, exporter(&namespace, "other")).await;
-    let secret = owned(&core(Kind::Secret, &namespace, "shared", json!({})), &[&one_owner, &other]);
+    let secret = owned(&core(Kind::Secret, &namespace, "shared", &json!({})), &[&one_owner, &other]);
     let secret = create(&*store, secret).await;
     one(&*store, Write::Delete(one_owner.key().clone(), None)).await.expect("delete");
     within(async {

@@ -67,8 +67,8 @@ pub async fn a_watch_shows_only_its_kinds(store: Arc<dyn Store>, namespace: Stri
     let kinds = [Kind::Secret, Kind::ConfigMap];
     let mut stream = within(store.watch(&kinds, list.resource_version)).await.expect("watch");
     create(&*store, exporter(&namespace, "e")).await;
-    create(&*store, core(Kind::Secret, &namespace, "s", json!({}))).await;
-    create(&*store, core(Kind::ConfigMap, &namespace, "c", json!({}))).await;
+    create(&*store, core(Kind::Secret, &namespace, "s", &json!({}))).await;
+    create(&*store, core(Kind::ConfigMap, &namespace, "c", &json!({}))).await;
     let described: Vec<_> = take(&mut stream, &namespace, 2).await.iter().map(describe).collect();
     assert_eq!(described, ["added s", "added c"]);
 }
@@ -132,7 +132,9 @@ async fn follow(store: &dyn Store, namespace: &str) -> BTreeMap<String, Resource
 /// Whether every exporter carries the status of a last round, so that nothing more will happen.
 async fn finished(store: &dyn Store, namespace: &str, state: &BTreeMap<String, ResourceVersion>) -> bool {
     let list = within(store.list(Kind::Exporter, namespace, ListOptions::default())).await.expect("list");
-    let done = |endpoint: &serde_json::Value| endpoint.as_str().and_then(|text| text.parse().ok()).is_some_and(|round: u32| round >= 35);
+    let done = |endpoint: &serde_json::Value| {
+        endpoint.as_str().and_then(|text| text.parse().ok()).is_some_and(|round: u32| round >= 35)
+    };
     list.items.len() == 20
         && list.items.iter().all(|item| {
             done(&item.value()["status"]["endpoint"]) && state.get(item.name()) == Some(&item.resource_version())

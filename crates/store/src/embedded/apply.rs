@@ -49,10 +49,7 @@ pub(super) struct Identities {
 
 impl Identities {
     pub(super) fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            context: ContextV7::new(),
-        }
+        Self { clock, context: ContextV7::new() }
     }
 
     fn next(&self) -> String {
@@ -90,12 +87,7 @@ impl Apply<'_> {
 
     fn create(&mut self, incoming: &Object, uid: &str) -> Result<Object, Failure> {
         let key = self.free_key(incoming)?;
-        let body = semantics::created(
-            incoming,
-            &key,
-            uid,
-            self.identities.clock.now(),
-        )?;
+        let body = semantics::created(incoming, &key, uid, self.identities.clock.now())?;
         self.put(body, None)
     }
 
@@ -117,10 +109,7 @@ impl Apply<'_> {
             self.remove(&object)?;
             for dependent in self.dependents(object.uid())? {
                 if self.has_owner(&dependent)? {
-                    self.put(
-                        semantics::without_owner(&dependent, object.uid()),
-                        Some(&dependent),
-                    )?;
+                    self.put(semantics::without_owner(&dependent, object.uid()), Some(&dependent))?;
                 } else {
                     gone.push(dependent);
                 }
@@ -132,22 +121,13 @@ impl Apply<'_> {
     fn free_key(&self, incoming: &Object) -> Result<Key, Failure> {
         let mut key = incoming.key().clone();
         if !key.name.is_empty() {
-            return if self.load(&key)?.is_some() {
-                Err(StoreError::AlreadyExists(key).into())
-            } else {
-                Ok(key)
-            };
+            return if self.load(&key)?.is_some() { Err(StoreError::AlreadyExists(key).into()) } else { Ok(key) };
         }
-        let prefix = incoming
-            .metadata()
-            .get("generateName")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let prefix = incoming.metadata().get("generateName").and_then(Value::as_str).unwrap_or_default();
         if prefix.is_empty() {
-            return Err(StoreError::Invalid(format!(
-                "{key}: metadata.name or metadata.generateName is required"
-            ))
-            .into());
+            return Err(
+                StoreError::Invalid(format!("{key}: metadata.name or metadata.generateName is required")).into()
+            );
         }
         let prefix: String = prefix.chars().take(NAME_PREFIX).collect();
         for _ in 0..NAME_TRIES {
@@ -160,35 +140,23 @@ impl Apply<'_> {
     }
 
     fn existing(&self, key: &Key) -> Result<Object, Failure> {
-        self.load(key)?
-            .ok_or_else(|| StoreError::NotFound(key.clone()).into())
+        self.load(key)?.ok_or_else(|| StoreError::NotFound(key.clone()).into())
     }
 
     fn load(&self, key: &Key) -> Result<Option<Object>, Failure> {
         Ok(load(self.connection, key)??)
     }
 
-    fn put(
-        &mut self,
-        body: Map<String, Value>,
-        before: Option<&Object>,
-    ) -> Result<Object, Failure> {
+    fn put(&mut self, body: Map<String, Value>, before: Option<&Object>) -> Result<Object, Failure> {
         let version = self.version + 1;
         let object = semantics::stamped(body, ResourceVersion(version))?;
         let key = object.key();
         let text = object.value().to_string();
         if text.len() > semantics::MAX_OBJECT {
-            let detail = format!(
-                "{key} has {} bytes, {} are allowed",
-                text.len(),
-                semantics::MAX_OBJECT
-            );
+            let detail = format!("{key} has {} bytes, {} are allowed", text.len(), semantics::MAX_OBJECT);
             return Err(StoreError::Invalid(detail).into());
         }
-        let labels = object
-            .metadata()
-            .get("labels")
-            .map_or_else(|| "{}".to_owned(), Value::to_string);
+        let labels = object.metadata().get("labels").map_or_else(|| "{}".to_owned(), Value::to_string);
         self.connection
             .prepare_cached(
                 "INSERT INTO obj (kind, namespace, name, uid, rv, labels, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -211,11 +179,7 @@ impl Apply<'_> {
                     .execute(params![owner, object.uid()])?;
             }
         }
-        let event = if before.is_some() {
-            Event::Modified(object.clone())
-        } else {
-            Event::Added(object.clone())
-        };
+        let event = if before.is_some() { Event::Modified(object.clone()) } else { Event::Added(object.clone()) };
         self.record(event, &text)?;
         Ok(object)
     }
@@ -235,30 +199,21 @@ impl Apply<'_> {
     }
 
     fn disown(&self, uid: &str) -> Result<(), Failure> {
-        self.connection
-            .prepare_cached("DELETE FROM owner WHERE uid = ?1")?
-            .execute([uid])?;
+        self.connection.prepare_cached("DELETE FROM owner WHERE uid = ?1")?.execute([uid])?;
         Ok(())
     }
 
     /// Objects that name this owner. Their rows keep the reference, so ask after the owner itself is removed.
     fn dependents(&self, owner: &str) -> Result<Vec<Object>, Failure> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT body FROM owner JOIN obj USING (uid) WHERE owner.owner_uid = ?1 ORDER BY uid",
-        )?;
-        let bodies = statement
-            .query_map([owner], |row| row.get::<_, String>(0))?
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(bodies
-            .iter()
-            .map(|body| parse(body))
-            .collect::<Result<_, _>>()?)
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT body FROM owner JOIN obj USING (uid) WHERE owner.owner_uid = ?1 ORDER BY uid")?;
+        let bodies = statement.query_map([owner], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+        Ok(bodies.iter().map(|body| parse(body)).collect::<Result<_, _>>()?)
     }
 
     fn has_owner(&self, object: &Object) -> Result<bool, Failure> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT 1 FROM obj WHERE uid = ?1")?;
+        let mut statement = self.connection.prepare_cached("SELECT 1 FROM obj WHERE uid = ?1")?;
         for owner in semantics::owners(object) {
             if statement.exists([owner])? {
                 return Ok(true);
@@ -271,30 +226,17 @@ impl Apply<'_> {
         self.version += 1;
         self.connection
             .prepare_cached("INSERT INTO ev (rv, type, kind, body) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![
-                sql_version(self.version),
-                type_name(&event),
-                event.object().kind().name(),
-                text
-            ])?;
-        self.records.push(Record {
-            event,
-            bytes: text.len(),
-        });
+            .execute(params![sql_version(self.version), type_name(&event), event.object().kind().name(), text])?;
+        self.records.push(Record { event, bytes: text.len() });
         Ok(())
     }
 }
 
 /// Reads one object.
-pub(super) fn load(
-    connection: &Connection,
-    key: &Key,
-) -> rusqlite::Result<Result<Option<Object>, StoreError>> {
+pub(super) fn load(connection: &Connection, key: &Key) -> rusqlite::Result<Result<Option<Object>, StoreError>> {
     let body: Option<String> = connection
         .prepare_cached("SELECT body FROM obj WHERE kind = ?1 AND namespace = ?2 AND name = ?3")?
-        .query_row(params![key.kind.name(), key.namespace, key.name], |row| {
-            row.get(0)
-        })
+        .query_row(params![key.kind.name(), key.namespace, key.name], |row| row.get(0))
         .optional()?;
     Ok(body.map(|body| parse(&body)).transpose())
 }
@@ -317,9 +259,7 @@ pub(super) fn parse_event(type_: &str, body: &str) -> Result<Event, StoreError> 
         "ADDED" => Ok(Event::Added(object)),
         "MODIFIED" => Ok(Event::Modified(object)),
         "DELETED" => Ok(Event::Deleted(object)),
-        other => Err(StoreError::Corrupt(format!(
-            "an event has the unknown type {other}"
-        ))),
+        other => Err(StoreError::Corrupt(format!("an event has the unknown type {other}"))),
     }
 }
 
@@ -334,15 +274,19 @@ pub(super) fn last_version(connection: &Connection) -> rusqlite::Result<u64> {
 
 /// The oldest version that a watch can start at.
 pub(super) fn floor(connection: &Connection) -> rusqlite::Result<u64> {
-    let floor: i64 = connection
-        .prepare_cached("SELECT value FROM meta WHERE key = 'floor'")?
-        .query_row([], |row| row.get(0))?;
+    let floor: i64 =
+        connection.prepare_cached("SELECT value FROM meta WHERE key = 'floor'")?.query_row([], |row| row.get(0))?;
     Ok(u64::try_from(floor).unwrap_or_default())
 }
 
 /// Versions as `SQLite` counts; it ends at 2⁶³, which no store will see.
 pub(super) fn sql_version(version: u64) -> i64 {
     i64::try_from(version).unwrap_or(i64::MAX)
+}
+
+/// A count as `SQLite` counts.
+pub(super) fn sql_count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// A kind from its column.

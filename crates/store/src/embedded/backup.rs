@@ -23,10 +23,7 @@ impl EmbeddedStore {
     /// [`StoreError::Invalid`] when the file exists: it is left as it is.
     pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
         let to = to.to_owned();
-        self.0
-            .readers
-            .run(move |connection| backup(connection, &to))
-            .await
+        self.0.readers.run(move |connection| backup(connection, &to)).await
     }
 }
 
@@ -34,25 +31,15 @@ fn backup(connection: &Connection, to: &Path) -> Result<(), StoreError> {
     if fs::symlink_metadata(to).is_ok() {
         return Err(exists(to));
     }
-    let name = to
-        .file_name()
-        .ok_or_else(|| StoreError::Invalid(format!("{} names no file", to.display())))?;
+    let name = to.file_name().ok_or_else(|| StoreError::Invalid(format!("{} names no file", to.display())))?;
     let dir = match to.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
-    let partial = dir.join(format!(
-        ".{}.{}.partial",
-        name.to_string_lossy(),
-        std::process::id()
-    ));
+    let partial = dir.join(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
     let written = copy(connection, &partial).and_then(|()| {
         place(&partial, to).map_err(|error| {
-            if error.kind() == io::ErrorKind::AlreadyExists {
-                exists(to)
-            } else {
-                broken(to, &error)
-            }
+            if error.kind() == io::ErrorKind::AlreadyExists { exists(to) } else { broken(to, &error) }
         })?;
         files::sync_dir(dir).map_err(|error| broken(to, &error))
     });
@@ -71,15 +58,10 @@ fn copy(connection: &Connection, partial: &Path) -> Result<(), StoreError> {
         .and_then(|backup| backup.run_to_completion(ALL_PAGES, Duration::ZERO, None))
         .map_err(sqlite)?;
     // One file without companions, whatever mode the original is in.
-    copy.pragma_update(None, "journal_mode", "DELETE")
-        .map_err(sqlite)?;
-    let verdict: String = copy
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(sqlite)?;
+    copy.pragma_update(None, "journal_mode", "DELETE").map_err(sqlite)?;
+    let verdict: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
     if verdict != "ok" {
-        return Err(StoreError::Corrupt(format!(
-            "the copy is not sound: {verdict}"
-        )));
+        return Err(StoreError::Corrupt(format!("the copy is not sound: {verdict}")));
     }
     copy.close().map_err(|(_, error)| sqlite(error))?;
     file.sync_all().map_err(|error| broken(partial, &error))
@@ -88,9 +70,7 @@ fn copy(connection: &Connection, partial: &Path) -> Result<(), StoreError> {
 /// Gives the copy its name unless that is taken; some file systems cannot do both at once.
 fn place(partial: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, partial, CWD, to, RenameFlags::NOREPLACE) {
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if !to.exists() => {
-            fs::rename(partial, to)
-        }
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if !to.exists() => fs::rename(partial, to),
         result => Ok(result?),
     }
 }
@@ -98,19 +78,16 @@ fn place(partial: &Path, to: &Path) -> io::Result<()> {
 fn remove(partial: &Path) {
     let journal = PathBuf::from(format!("{}-journal", partial.display()));
     for file in [partial, &journal] {
-        if let Err(error) = fs::remove_file(file) {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(path = %file.display(), %error, "remove an unfinished backup");
-            }
+        if let Err(error) = fs::remove_file(file)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %file.display(), %error, "remove an unfinished backup");
         }
     }
 }
 
 fn exists(to: &Path) -> StoreError {
-    StoreError::Invalid(format!(
-        "{} exists already: backups never replace a file, choose another name",
-        to.display()
-    ))
+    StoreError::Invalid(format!("{} exists already: backups never replace a file, choose another name", to.display()))
 }
 
 fn broken(path: &Path, error: &io::Error) -> StoreError {

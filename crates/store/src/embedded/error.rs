@@ -10,9 +10,9 @@ pub(super) fn from_sqlite(error: &rusqlite::Error) -> StoreError {
         Some(ErrorCode::DiskFull) => {
             StoreError::Full("free some space on its disk, or raise its size limit".to_owned())
         }
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(format!(
-            "{error}. Stop the service and restore a backup of the store file"
-        )),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Corrupt(format!("{error}. Stop the service and restore a backup of the store file"))
+        }
         _ => StoreError::Unavailable(error.to_string()),
     }
 }

@@ -34,11 +34,7 @@ pub(super) fn prepare(data_dir: &Path) -> Result<(), StoreError> {
         }
         return Ok(());
     }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
-        .map_err(|error| unavailable(data_dir, error))
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|error| unavailable(data_dir, error))
 }
 
 /// Claims the directory, waiting up to `patience` for another process to let go of it.
@@ -61,11 +57,8 @@ pub(super) fn lock(data_dir: &Path, patience: Duration) -> Result<Lock, StoreErr
         if waited >= patience {
             let mut holder = String::new();
             let _ = (&file).take(32).read_to_string(&mut holder);
-            let holder = if holder.trim().is_empty() {
-                "another process"
-            } else {
-                &format!("process {}", holder.trim())
-            };
+            let holder =
+                if holder.trim().is_empty() { "another process" } else { &format!("process {}", holder.trim()) };
             return Err(StoreError::Unavailable(format!(
                 "the data directory {} is in use by {holder}: stop it first, or choose another directory",
                 data_dir.display()
@@ -75,9 +68,7 @@ pub(super) fn lock(data_dir: &Path, patience: Duration) -> Result<Lock, StoreErr
         waited += LOCK_POLL;
     }
     // Only for the message above; the lock does not depend on it.
-    let _ = file
-        .set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(Lock(file))
 }
 
@@ -95,19 +86,14 @@ pub(super) fn store(data_dir: &Path) -> Result<PathBuf, StoreError> {
 /// Opens a connection to an existing file.
 pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection =
-        Connection::open_with_flags(path, flags).map_err(|error| damaged(path, &error))?;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| damaged(path, &error))?;
     schema::configure(&connection).map_err(|error| damaged(path, &error))?;
     Ok(connection)
 }
 
 /// An empty file that only its owner may read.
 pub(super) fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Makes names in a directory durable.
@@ -133,16 +119,11 @@ pub(super) fn unavailable(path: &Path, detail: impl std::fmt::Display) -> StoreE
 fn make(data_dir: &Path, path: &Path) -> Result<(), StoreError> {
     let wal = data_dir.join(format!("{STORE}-wal"));
     if wal.exists() {
-        return Err(damaged(
-            path,
-            &format!("the file is missing, though {} is there", wal.display()),
-        ));
+        return Err(damaged(path, &format!("the file is missing, though {} is there", wal.display())));
     }
     let fresh = data_dir.join(format!("{STORE}.new"));
     let io = |error: io::Error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            StoreError::Full(error.to_string())
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full(error.to_string()),
         _ => unavailable(&fresh, error),
     };
     for leftover in [fresh.clone(), data_dir.join(format!("{STORE}.new-journal"))] {
@@ -156,22 +137,18 @@ fn make(data_dir: &Path, path: &Path) -> Result<(), StoreError> {
     Connection::open_with_flags(&fresh, flags)
         .and_then(|mut connection| schema::create(&mut connection))
         .map_err(|error| super::error::from_sqlite(&error))?;
-    fs::rename(&fresh, path)
-        .and_then(|()| sync_dir(data_dir))
-        .map_err(io)
+    fs::rename(&fresh, path).and_then(|()| sync_dir(data_dir)).map_err(io)
 }
 
 fn check(path: &Path) -> Result<(), StoreError> {
     let mut header = Vec::new();
-    let read =
-        File::open(path).and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut header));
+    let read = File::open(path).and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut header));
     read.map_err(|error| unavailable(path, error))?;
     if header != HEADER {
         return Err(damaged(path, &"this is not a store file"));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection =
-        Connection::open_with_flags(path, flags).map_err(|error| damaged(path, &error))?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(|error| damaged(path, &error))?;
     // A file that is refused stays as it is, its log included.
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
@@ -179,10 +156,7 @@ fn check(path: &Path) -> Result<(), StoreError> {
     let layout = schema::layout(&connection).map_err(|error| damaged(path, &error))?;
     match layout {
         Layout::Foreign => {
-            return Err(damaged(
-                path,
-                &"this SQLite file is not a store of this program",
-            ));
+            return Err(damaged(path, &"this SQLite file is not a store of this program"));
         }
         Layout::Newer { found, known } => {
             let newer = format!(
@@ -192,9 +166,8 @@ fn check(path: &Path) -> Result<(), StoreError> {
         }
         Layout::Current | Layout::Older(_) => {}
     }
-    let verdict: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| damaged(path, &error))?;
+    let verdict: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| damaged(path, &error))?;
     if verdict != "ok" {
         return Err(damaged(path, &verdict));
     }
@@ -202,6 +175,5 @@ fn check(path: &Path) -> Result<(), StoreError> {
         tracing::info!(path = %path.display(), version, "bringing the store's schema up to date");
         schema::migrate(&mut connection, version).map_err(|error| damaged(path, &error))?;
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-        .map_err(|error| unavailable(path, error))
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|error| unavailable(path, error))
 }

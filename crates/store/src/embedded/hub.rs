@@ -43,23 +43,13 @@ pub(super) enum Found {
 
 impl Hub {
     pub(super) fn new(version: u64) -> Self {
-        let recent = Recent {
-            floor: version,
-            events: VecDeque::new(),
-            bytes: 0,
-        };
-        Self {
-            recent: Mutex::new(recent),
-            latest: watch::Sender::new(version),
-        }
+        let recent = Recent { floor: version, events: VecDeque::new(), bytes: 0 };
+        Self { recent: Mutex::new(recent), latest: watch::Sender::new(version) }
     }
 
     /// Makes committed events visible.
     pub(super) fn publish(&self, records: Vec<Record>) {
-        let Some(latest) = records
-            .last()
-            .map(|record| record.event.resource_version().0)
-        else {
+        let Some(latest) = records.last().map(|record| record.event.resource_version().0) else {
             return;
         };
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,15 +84,8 @@ impl Hub {
         if cursor < recent.floor {
             return Found::Older;
         }
-        let start = recent
-            .events
-            .partition_point(|(event, _)| event.resource_version().0 <= cursor);
-        let events: Vec<Event> = recent
-            .events
-            .range(start..)
-            .take(limit)
-            .map(|(event, _)| event.clone())
-            .collect();
+        let start = recent.events.partition_point(|(event, _)| event.resource_version().0 <= cursor);
+        let events: Vec<Event> = recent.events.range(start..).take(limit).map(|(event, _)| event.clone()).collect();
         match events.last().map(|event| event.resource_version().0) {
             Some(last) => Found::Events(events, last),
             None => Found::Nothing,

@@ -23,11 +23,7 @@ pub(super) fn list(
     namespace: &str,
     options: &ListOptions,
 ) -> Result<List, StoreError> {
-    let ListOptions {
-        label_selector,
-        limit,
-        continue_token,
-    } = options;
+    let ListOptions { label_selector, limit, continue_token } = options;
     let sqlite = |error: rusqlite::Error| error::from_sqlite(&error);
     let transaction = connection.transaction().map_err(sqlite)?;
     let position = continue_token.as_deref().map(parse_token).transpose()?;
@@ -35,22 +31,16 @@ pub(super) fn list(
         Some(position) => {
             let oldest = apply::floor(&transaction).map_err(sqlite)?;
             if position.version < oldest {
-                return Err(StoreError::Gone {
-                    requested: position.version,
-                    oldest,
-                });
+                return Err(StoreError::Gone { requested: position.version, oldest });
             }
             position.version
         }
         None => apply::last_version(&transaction).map_err(sqlite)?,
     };
     let limit = limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
-    let selector = label_selector
-        .as_ref()
-        .filter(|selector| !selector.is_empty());
-    let (after_namespace, after_name) = position.map_or_else(Default::default, |position| {
-        (position.namespace, position.name)
-    });
+    let selector = label_selector.as_ref().filter(|selector| !selector.is_empty());
+    let (after_namespace, after_name) =
+        position.map_or_else(Default::default, |position| (position.namespace, position.name));
 
     let mut items = Vec::new();
     let mut more = false;
@@ -62,14 +52,9 @@ pub(super) fn list(
                  ORDER BY namespace, name",
             )
             .map_err(sqlite)?;
-        let mut rows = statement
-            .query(params![kind.name(), namespace, after_namespace, after_name])
-            .map_err(sqlite)?;
+        let mut rows = statement.query(params![kind.name(), namespace, after_namespace, after_name]).map_err(sqlite)?;
         while let Some(row) = rows.next().map_err(sqlite)? {
-            let labels = row
-                .get_ref(0)
-                .and_then(|column| Ok(column.as_str()?))
-                .map_err(sqlite)?;
+            let labels = row.get_ref(0).and_then(|column| Ok(column.as_str()?)).map_err(sqlite)?;
             if !selector.is_none_or(|selector| selects(selector, labels)) {
                 continue;
             }
@@ -77,22 +62,12 @@ pub(super) fn list(
                 more = true;
                 break;
             }
-            let body = row
-                .get_ref(1)
-                .and_then(|column| Ok(column.as_str()?))
-                .map_err(sqlite)?;
+            let body = row.get_ref(1).and_then(|column| Ok(column.as_str()?)).map_err(sqlite)?;
             items.push(apply::parse(body)?);
         }
     }
-    let continue_token = items
-        .last()
-        .filter(|_| more)
-        .map(|last| token(version, last));
-    Ok(List {
-        items,
-        resource_version: ResourceVersion(version),
-        continue_token,
-    })
+    let continue_token = items.last().filter(|_| more).map(|last| token(version, last));
+    Ok(List { items, resource_version: ResourceVersion(version), continue_token })
 }
 
 fn selects(selector: &Selector, labels: &str) -> bool {
@@ -109,13 +84,7 @@ fn parse_token(token: &str) -> Result<Position, StoreError> {
     let parse = || {
         let mut parts = token.splitn(3, '/');
         let version = parts.next()?.parse().ok()?;
-        Some(Position {
-            version,
-            namespace: parts.next()?.to_owned(),
-            name: parts.next()?.to_owned(),
-        })
+        Some(Position { version, namespace: parts.next()?.to_owned(), name: parts.next()?.to_owned() })
     };
-    parse().ok_or_else(|| {
-        StoreError::Invalid("the continue token is not one that this store gave out".to_owned())
-    })
+    parse().ok_or_else(|| StoreError::Invalid("the continue token is not one that this store gave out".to_owned()))
 }

@@ -27,10 +27,7 @@ use std::{
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    Clock, EventStream, Key, Kind, List, ListOptions, Object, ResourceVersion, Store, StoreError,
-    Write,
-};
+use crate::{Clock, EventStream, Key, Kind, List, ListOptions, Object, ResourceVersion, Store, StoreError, Write};
 
 /// How an embedded store behaves.
 #[derive(Clone, Debug)]
@@ -47,12 +44,7 @@ pub struct EmbeddedOptions {
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        Self {
-            clock: Clock::system(),
-            history: 20_000,
-            max_bytes: None,
-            lock_patience: Duration::ZERO,
-        }
+        Self { clock: Clock::system(), history: 20_000, max_bytes: None, lock_patience: Duration::ZERO }
     }
 }
 
@@ -75,10 +67,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.writer = None;
         self.readers.close();
-        let threads = self
-            .threads
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
+        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             // The last clone may be dropped by a job on one of the threads, which cannot wait for itself.
             if thread.thread().id() != thread::current().id() && thread.join().is_err() {
@@ -101,39 +90,21 @@ impl EmbeddedStore {
     /// [`StoreError::Unavailable`] when another process has it open, [`StoreError::Corrupt`] when the file is damaged,
     /// newer than this program or not a store: it is then left as it is.
     pub fn open(data_dir: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
-        let EmbeddedOptions {
-            clock,
-            history,
-            max_bytes,
-            lock_patience,
-        } = options;
+        let EmbeddedOptions { clock, history, max_bytes, lock_patience } = options;
         files::prepare(data_dir)?;
         let lock = files::lock(data_dir, lock_patience)?;
         let path = files::store(data_dir)?;
         let connection = files::connect(&path)?;
         let sqlite = |error: rusqlite::Error| error::from_sqlite(&error);
         if let Some(max_bytes) = max_bytes {
-            let page: u32 = connection
-                .pragma_query_value(None, "page_size", |row| row.get(0))
-                .map_err(sqlite)?;
-            let pages = u32::try_from(max_bytes / u64::from(page))
-                .unwrap_or(u32::MAX - 1)
-                .max(1);
-            connection
-                .pragma_update(None, "max_page_count", pages)
-                .map_err(sqlite)?;
+            let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(sqlite)?;
+            let pages = u32::try_from(max_bytes / u64::from(page)).unwrap_or(u32::MAX - 1).max(1);
+            connection.pragma_update(None, "max_page_count", pages).map_err(sqlite)?;
         }
-        let hub = Arc::new(hub::Hub::new(
-            apply::last_version(&connection).map_err(sqlite)?,
-        ));
+        let hub = Arc::new(hub::Hub::new(apply::last_version(&connection).map_err(sqlite)?));
         let (readers, mut threads) = reader::Readers::start(&path)?;
-        let (writer, thread) = writer::start(
-            connection,
-            Arc::clone(&hub),
-            apply::Identities::new(clock),
-            history,
-        )
-        .map_err(|error| StoreError::Unavailable(format!("start the writer: {error}")))?;
+        let (writer, thread) = writer::start(connection, Arc::clone(&hub), apply::Identities::new(clock), history)
+            .map_err(|error| StoreError::Unavailable(format!("start the writer: {error}")))?;
         threads.push(thread);
         Ok(Self(Arc::new(Shared {
             path,
@@ -170,10 +141,7 @@ impl Store for EmbeddedStore {
     ) -> BoxFuture<'a, Result<List, StoreError>> {
         let namespace = namespace.to_owned();
         Box::pin(async move {
-            self.0
-                .readers
-                .run(move |connection| list::list(connection, kind, &namespace, &options))
-                .await
+            self.0.readers.run(move |connection| list::list(connection, kind, &namespace, &options)).await
         })
     }
 
@@ -192,11 +160,7 @@ impl Store for EmbeddedStore {
         })
     }
 
-    fn watch<'a>(
-        &'a self,
-        kinds: &'a [Kind],
-        from: ResourceVersion,
-    ) -> BoxFuture<'a, Result<EventStream, StoreError>> {
+    fn watch<'a>(&'a self, kinds: &'a [Kind], from: ResourceVersion) -> BoxFuture<'a, Result<EventStream, StoreError>> {
         Box::pin(async move { watch::start(&self.0.hub, &self.0.readers, kinds, from).await })
     }
 }

@@ -38,19 +38,14 @@ impl Readers {
         let queue = Arc::new(Mutex::new(queue));
         let threads = (0..THREADS).map(|_| {
             let mut connection = files::connect(path)?;
-            connection
-                .pragma_update(None, "query_only", true)
-                .map_err(|error| error::from_sqlite(&error))?;
+            connection.pragma_update(None, "query_only", true).map_err(|error| error::from_sqlite(&error))?;
             let (queue, closing) = (Arc::clone(&queue), Arc::clone(&closing));
             thread::Builder::new()
                 .name("store-reader".to_owned())
                 .spawn(move || {
                     while !closing.load(Ordering::Acquire) {
                         // A statement of its own: the lock goes before the job runs.
-                        let job = queue
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .blocking_recv();
+                        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
                         let Some(job) = job else { break };
                         // One bad read must not take the thread from all others.
                         if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {

@@ -18,8 +18,7 @@ pub(super) enum Layout {
 
 /// Looks, changes nothing.
 pub(super) fn layout(connection: &Connection) -> rusqlite::Result<Layout> {
-    let application: i32 =
-        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if application != APPLICATION_ID {
         return Ok(Layout::Foreign);
     }
@@ -27,10 +26,7 @@ pub(super) fn layout(connection: &Connection) -> rusqlite::Result<Layout> {
     Ok(match usize::try_from(found) {
         Ok(version) if version == MIGRATIONS.len() => Layout::Current,
         Ok(version) if version < MIGRATIONS.len() => Layout::Older(version),
-        _ => Layout::Newer {
-            found,
-            known: MIGRATIONS.len(),
-        },
+        _ => Layout::Newer { found, known: MIGRATIONS.len() },
     })
 }
 
@@ -47,11 +43,7 @@ pub(super) fn migrate(connection: &mut Connection, from: usize) -> rusqlite::Res
     for script in &MIGRATIONS[from..] {
         transaction.execute_batch(script)?;
     }
-    transaction.pragma_update(
-        None,
-        "user_version",
-        i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX),
-    )?;
+    transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX))?;
     transaction.commit()
 }
 

@@ -36,19 +36,11 @@ pub(super) async fn start(
     let latest = hub.latest();
     if from.0 > latest {
         // A version from before a restore: what it stood for never happened here.
-        return Err(StoreError::Gone {
-            requested: from.0,
-            oldest: latest,
-        });
+        return Err(StoreError::Gone { requested: from.0, oldest: latest });
     }
-    let oldest = readers
-        .run(|connection| apply::floor(connection).map_err(|error| error::from_sqlite(&error)))
-        .await?;
+    let oldest = readers.run(|connection| apply::floor(connection).map_err(|error| error::from_sqlite(&error))).await?;
     if from.0 < oldest {
-        return Err(StoreError::Gone {
-            requested: from.0,
-            oldest,
-        });
+        return Err(StoreError::Gone { requested: from.0, oldest });
     }
     let cursor = Cursor {
         hub: Arc::downgrade(hub),
@@ -58,16 +50,13 @@ pub(super) async fn start(
         at: from.0,
         ready: Vec::new().into_iter(),
     };
-    Ok(Box::pin(stream::unfold(
-        Some(cursor),
-        |cursor| async move {
-            let mut cursor = cursor?;
-            match cursor.next().await {
-                Ok(event) => Some((Ok(event), Some(cursor))),
-                Err(error) => Some((Err(error), None)),
-            }
-        },
-    )))
+    Ok(Box::pin(stream::unfold(Some(cursor), |cursor| async move {
+        let mut cursor = cursor?;
+        match cursor.next().await {
+            Ok(event) => Some((Ok(event), Some(cursor))),
+            Err(error) => Some((Err(error), None)),
+        }
+    })))
 }
 
 impl Cursor {
@@ -80,11 +69,7 @@ impl Cursor {
             }
             // Before the look, so that a publication between the look and the wait still rings.
             self.bell.borrow_and_update();
-            let found = self
-                .hub
-                .upgrade()
-                .ok_or_else(error::closed)?
-                .after(self.at, CHUNK);
+            let found = self.hub.upgrade().ok_or_else(error::closed)?.after(self.at, CHUNK);
             match found {
                 Found::Events(events, last) => {
                     self.ready = events.into_iter();
@@ -93,10 +78,7 @@ impl Cursor {
                 Found::Nothing => self.bell.changed().await.map_err(|_| error::closed())?,
                 Found::Older => {
                     let at = self.at;
-                    let events = self
-                        .readers
-                        .run(move |connection| history(connection, at))
-                        .await?;
+                    let events = self.readers.run(move |connection| history(connection, at)).await?;
                     if let Some(last) = events.last() {
                         self.at = last.resource_version().0;
                     }
@@ -113,16 +95,12 @@ fn history(connection: &mut Connection, cursor: u64) -> Result<Vec<Event>, Store
     let transaction = connection.transaction().map_err(sqlite)?;
     let oldest = apply::floor(&transaction).map_err(sqlite)?;
     if cursor < oldest {
-        return Err(StoreError::Gone {
-            requested: cursor,
-            oldest,
-        });
+        return Err(StoreError::Gone { requested: cursor, oldest });
     }
-    let mut statement = transaction
-        .prepare_cached("SELECT type, body FROM ev WHERE rv > ?1 ORDER BY rv LIMIT ?2")
-        .map_err(sqlite)?;
+    let mut statement =
+        transaction.prepare_cached("SELECT type, body FROM ev WHERE rv > ?1 ORDER BY rv LIMIT ?2").map_err(sqlite)?;
     let rows = statement
-        .query_map(params![apply::sql_version(cursor), CHUNK as i64], |row| {
+        .query_map(params![apply::sql_version(cursor), apply::sql_count(CHUNK)], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
         })
         .map_err(sqlite)?;

@@ -42,15 +42,8 @@ pub(super) fn start(
     history: u64,
 ) -> std::io::Result<(mpsc::Sender<Request>, thread::JoinHandle<()>)> {
     let (sender, queue) = mpsc::channel(QUEUE);
-    let mut writer = Writer {
-        connection,
-        hub,
-        identities,
-        history,
-    };
-    let thread = thread::Builder::new()
-        .name("store-writer".to_owned())
-        .spawn(move || writer.run(queue))?;
+    let mut writer = Writer { connection, hub, identities, history };
+    let thread = thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run(queue))?;
     Ok((sender, thread))
 }
 
@@ -67,18 +60,13 @@ impl Writer {
     fn run(&mut self, mut queue: mpsc::Receiver<Request>) {
         let mut batch = Vec::with_capacity(BATCH);
         while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-            self.commit(
-                &batch
-                    .iter()
-                    .map(|request| &request.work)
-                    .collect::<Vec<_>>(),
-            )
-            .into_iter()
-            .zip(batch.drain(..))
-            .for_each(|(outcome, request)| {
-                // Whoever asked may have gone; the change is made all the same.
-                let _ = request.reply.send(outcome);
-            });
+            self.commit(&batch.iter().map(|request| &request.work).collect::<Vec<_>>())
+                .into_iter()
+                .zip(batch.drain(..))
+                .for_each(|(outcome, request)| {
+                    // Whoever asked may have gone; the change is made all the same.
+                    let _ = request.reply.send(outcome);
+                });
             self.compact(self.history, SLACK);
         }
     }
@@ -95,10 +83,7 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "commit to the store");
-                batch
-                    .iter()
-                    .map(|_| Err(error::from_sqlite(&error)))
-                    .collect()
+                batch.iter().map(|_| Err(error::from_sqlite(&error))).collect()
             }
         }
     }
@@ -113,20 +98,18 @@ impl Writer {
     /// Commits all transactions that the rules allow; on a database error none is made.
     fn attempt(&mut self, batch: &[&Work]) -> rusqlite::Result<Vec<Outcome>> {
         let result = self.begin_and_commit(batch);
-        if result.is_err() && !self.connection.is_autocommit() {
-            if let Err(error) = self.connection.execute_batch("ROLLBACK") {
-                tracing::error!(%error, "roll back in the store");
-            }
+        if result.is_err()
+            && !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "roll back in the store");
         }
         let (outcomes, records) = result?;
         self.hub.publish(records);
         Ok(outcomes)
     }
 
-    fn begin_and_commit(
-        &mut self,
-        batch: &[&Work],
-    ) -> rusqlite::Result<(Vec<Outcome>, Vec<Record>)> {
+    fn begin_and_commit(&mut self, batch: &[&Work]) -> rusqlite::Result<(Vec<Outcome>, Vec<Record>)> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let mut apply = Apply {
             connection: &self.connection,
@@ -143,7 +126,8 @@ impl Writer {
                 Err(Failure::Sqlite(error)) => return Err(error),
                 Err(Failure::Store(error)) => {
                     apply.connection.execute_batch("ROLLBACK TO request")?;
-                    (apply.version, _) = (version, apply.records.truncate(events));
+                    apply.version = version;
+                    apply.records.truncate(events);
                     outcomes.push(Err(error));
                 }
             }
@@ -163,12 +147,8 @@ impl Writer {
             }
             let transaction = self.connection.transaction()?;
             let floor = apply::sql_version(floor);
-            transaction
-                .prepare_cached("DELETE FROM ev WHERE rv <= ?1")?
-                .execute([floor])?;
-            transaction
-                .prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'floor'")?
-                .execute([floor])?;
+            transaction.prepare_cached("DELETE FROM ev WHERE rv <= ?1")?.execute([floor])?;
+            transaction.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'floor'")?.execute([floor])?;
             transaction.commit()?;
             self.give_back()
         })();
@@ -179,16 +159,10 @@ impl Writer {
 
     /// Shrinks the file when much of it is unused; a little is used again soon.
     fn give_back(&self) -> rusqlite::Result<()> {
-        let pages: u32 = self
-            .connection
-            .pragma_query_value(None, "page_count", |row| row.get(0))?;
-        let free: u32 = self
-            .connection
-            .pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        let pages: u32 = self.connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+        let free: u32 = self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
         if free > 4 * VACUUM_PAGES && free > pages / 2 {
-            let mut statement = self
-                .connection
-                .prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+            let mut statement = self.connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
             let mut steps = statement.query([])?; // One page a step.
             while steps.next()?.is_some() {}
         }

@@ -118,10 +118,11 @@ impl Parsed<'_> {
     }
 
     fn manifest(&mut self, document: usize, mut value: Value) {
-        if value["kind"] == "List" && value["apiVersion"] == "v1" {
-            if let Value::Array(items) = value["items"].take() {
-                return items.into_iter().for_each(|item| self.manifest(document, item));
-            }
+        if value["kind"] == "List"
+            && value["apiVersion"] == "v1"
+            && let Value::Array(items) = value["items"].take()
+        {
+            return items.into_iter().for_each(|item| self.manifest(document, item));
         }
         let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (api_version, kind) = (text("apiVersion"), text("kind"));

@@ -75,12 +75,12 @@ pub fn apply_defaults(kind: Kind, value: &mut Value) {
     if spec.is_null() {
         *spec = json!({});
     }
-    if kind == Kind::Lease {
-        if let Some(spec) = spec.as_object_mut() {
-            let selector = spec.entry("selector").or_insert_with(|| json!({}));
-            if selector.is_null() {
-                *selector = json!({});
-            }
+    if kind == Kind::Lease
+        && let Some(spec) = spec.as_object_mut()
+    {
+        let selector = spec.entry("selector").or_insert_with(|| json!({}));
+        if selector.is_null() {
+            *selector = json!({});
         }
     }
     if fields.get("status").is_some_and(Value::is_null) {

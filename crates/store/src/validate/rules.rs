@@ -34,8 +34,7 @@ pub(super) fn update_faults(kind: Kind, current: &Value, next: &Value) -> Vec<Fa
     if kind != Kind::Lease {
         return faults;
     }
-    let immutable =
-        [("tags", "tags are immutable after creation"), ("context", "context is immutable after creation")];
+    let immutable = [("tags", "tags are immutable after creation"), ("context", "context is immutable after creation")];
     for (field, message) in immutable {
         let before = &current["spec"][field];
         if !before.is_null() && *before != next["spec"][field] {

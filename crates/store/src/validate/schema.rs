@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 32;
 
 static SCHEMAS: LazyLock<Vec<(Kind, Value)>> =
     LazyLock::new(|| Kind::ALL.into_iter().map(|kind| (kind, build(kind))).collect());
-static METADATA: LazyLock<Value> = LazyLock::new(|| json_schema::<ObjectMeta>());
+static METADATA: LazyLock<Value> = LazyLock::new(json_schema::<ObjectMeta>);
 
 /// Unknown fields, missing fields, wrong types.
 pub(super) fn faults(kind: Kind, value: &Value) -> Vec<Fault> {
@@ -114,9 +114,8 @@ impl<'a> Walk<'a> {
         for (field, value) in fields {
             let path = join(path, field, known.is_none());
             match (known.and_then(|known| known.get(field)), open) {
-                (Some(schema), _) => self.value(schema, value, &path, depth + 1),
                 (None, Some(Value::Bool(_))) => {}
-                (None, Some(schema)) => self.value(schema, value, &path, depth + 1),
+                (Some(schema), _) | (None, Some(schema)) => self.value(schema, value, &path, depth + 1),
                 (None, None) if preserved => {}
                 (None, None) => self.fault(FaultKind::Unknown, &path, "there is no such field"),
             }
@@ -130,11 +129,11 @@ impl<'a> Walk<'a> {
     }
 
     fn text(&mut self, schema: &Value, text: &str, path: &str) {
-        if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
-            if !allowed.iter().any(|allowed| allowed.as_str() == Some(text)) {
-                let allowed: Vec<_> = allowed.iter().filter_map(Value::as_str).collect();
-                self.fault(FaultKind::Invalid, path, &format!("\"{text}\": use one of {}", allowed.join(", ")));
-            }
+        if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
+            && !allowed.iter().any(|allowed| allowed.as_str() == Some(text))
+        {
+            let allowed: Vec<_> = allowed.iter().filter_map(Value::as_str).collect();
+            self.fault(FaultKind::Invalid, path, &format!("\"{text}\": use one of {}", allowed.join(", ")));
         }
         if schema.get("format").and_then(Value::as_str) == Some("date-time") && text.parse::<Timestamp>().is_err() {
             self.fault(FaultKind::Invalid, path, &format!("\"{text}\": use a time such as 2026-01-02T03:04:05Z"));
@@ -151,9 +150,11 @@ impl<'a> Walk<'a> {
                     .iter()
                     .filter(|_| schema.get("properties").is_none())
                     .find_map(|field| schema.get(field)?.as_array())
-                    .and_then(|options| match options.iter().filter(|option| !is_null_type(option)).collect::<Vec<_>>()[..] {
-                        [only] => Some(only),
-                        _ => None,
+                    .and_then(|options| {
+                        match options.iter().filter(|option| !is_null_type(option)).collect::<Vec<_>>()[..] {
+                            [only] => Some(only),
+                            _ => None,
+                        }
                     })
             };
             match inner {
@@ -184,10 +185,12 @@ fn is_null_type(schema: &Value) -> bool {
 fn schema_type(schema: &Value) -> Option<&str> {
     match schema.get("type")? {
         Value::String(type_) => Some(type_),
-        Value::Array(types) => match types.iter().filter_map(Value::as_str).filter(|type_| *type_ != "null").collect::<Vec<_>>()[..] {
-            [only] => Some(only),
-            _ => None,
-        },
+        Value::Array(types) => {
+            match types.iter().filter_map(Value::as_str).filter(|type_| *type_ != "null").collect::<Vec<_>>()[..] {
+                [only] => Some(only),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
