@@ -1,0 +1,46 @@
+//! What is where in a data directory.
+
+use std::path::{Path, PathBuf};
+
+/// A data directory: `store.sqlite`, `keys/`, `tls/` and `admin.sock`, all for the operator alone.
+#[derive(Clone, Debug)]
+pub(crate) struct DataDir(PathBuf);
+
+impl DataDir {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Signs identity tokens.
+    pub(crate) fn token_key(&self) -> PathBuf {
+        self.0.join("keys/token.pem")
+    }
+
+    /// Signs router tickets; shared with routers of other processes.
+    pub(crate) fn ticket_key(&self) -> PathBuf {
+        self.0.join("keys/router.key")
+    }
+
+    /// Our own CA and the certificates that it signed.
+    pub(crate) fn tls(&self) -> PathBuf {
+        self.0.join("tls")
+    }
+
+    /// Where the running service answers the operator.
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.0.join("admin.sock")
+    }
+
+    /// Makes the directory and its parts, readable to the owner alone.
+    pub(crate) fn prepare(&self) -> std::io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        for directory in [self.0.clone(), self.0.join("keys"), self.tls()] {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,293 @@
+//! The whole service in one process.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use jiff::SignedDuration;
+use jumpstarter_auth::{SigningKey, TicketIssuer, TicketKey, TicketKeys, TicketVerifier, TokenIssuer};
+use jumpstarter_controller::{Controller, ControllerConfig, ControllerParts, Peer, RouterTarget};
+use jumpstarter_router::{Router, TicketCheck};
+use jumpstarter_store::{EmbeddedOptions, EmbeddedStore, Key, Kind, Object, Store, StoreError, Write};
+use jumpstarter_transport::{
+    BindOptions, Listener, OwnCa, PeerAddr, ServeCounters, ServeLimits, Server, ServingTls, listen,
+};
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use prometheus_client::registry::Registry;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    data_dir::DataDir,
+    ops::{self, Ops},
+    settings::{Certificate, MetricsListen, Settings},
+};
+
+/// ConfigMap in which configs' CA is looked up, by its fixed name (kubernetes.md §2.4).
+const CA_CONFIG_MAP: &str = "jumpstarter-service-ca-cert";
+/// How long a starting service waits for its predecessor to let go of the data directory.
+const HANDOVER: Duration = Duration::from_secs(10);
+/// How long calls in flight may take once tunnels were given their time.
+const LAST_CALLS: Duration = Duration::from_secs(2);
+
+/// A running service.
+pub(crate) struct Service {
+    pub(crate) listen: SocketAddr,
+    pub(crate) advertise: String,
+    pub(crate) metrics: Option<SocketAddr>,
+    router: Router,
+    controller: Controller,
+    servers: JoinSet<()>,
+    /// Ends streams of the controller and refuses new dials.
+    stop_calls: CancellationToken,
+    /// Closes the listeners.
+    stop_servers: CancellationToken,
+    ready: Arc<AtomicBool>,
+    drain: Duration,
+}
+
+impl Service {
+    /// Starts everything. The port is bound first, so that peers of a restarted service wait instead of being refused.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: what was started stops when the returned value is dropped.
+    pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
+        listen::raise_file_limit();
+        let listeners = bind(&settings).await?;
+        let listen = listeners.iter().find_map(Listener::tcp_addr).context("no TCP listener was bound")?;
+        let advertise = settings.advertise.clone().unwrap_or_else(|| advertised(&settings.listen, listen));
+        let metrics_listener = bind_metrics(&settings.metrics_listen).await?;
+        let metrics = metrics_listener.iter().find_map(Listener::tcp_addr);
+
+        let data_dir = DataDir::new(&settings.data_dir);
+        data_dir.prepare().with_context(|| format!("prepare the data directory {}", data_dir.path().display()))?;
+        let store = open_store(&data_dir).await?;
+        let key = SigningKey::load_or_create(&data_dir.token_key()).context("load the key that signs tokens")?;
+        let lifetime = SignedDuration::try_from(settings.token_lifetime).unwrap_or(SignedDuration::MAX);
+        let issuer = Arc::new(TokenIssuer::new(key).with_lifetime(lifetime));
+        let keys = TicketKeys::new(TicketKey::load_or_create(&data_dir.ticket_key()).context("load the router key")?);
+        let tls = Arc::new(certificate(&settings, &data_dir, &advertise)?);
+        publish_ca(&*store, &settings.namespace, tls.ca_pem().as_deref()).await?;
+
+        let mut registry = Registry::default();
+        let stop_calls = CancellationToken::new();
+        let mut routers = settings.routers.clone();
+        if settings.builtin_router {
+            routers.insert(0, RouterTarget { endpoint: advertise.clone(), labels: std::collections::BTreeMap::new() });
+        }
+        let config = ControllerConfig {
+            namespace: settings.namespace.clone(),
+            endpoint: advertise.clone(),
+            routers,
+            max_tags: settings.max_tags,
+            hidden_labels: settings.hidden_labels.clone(),
+            deprecated_labels: settings.deprecated_labels.clone(),
+            presence_grace: settings.presence_grace,
+            hook_limit: settings.hook_limit,
+            lease_retention: settings.lease_retention,
+        };
+        let parts = ControllerParts {
+            config,
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            issuer,
+            tickets: Arc::new(TicketIssuer::new(&keys)),
+        };
+        let controller =
+            Controller::start(parts, &mut registry, stop_calls.clone()).await.context("start the controller")?;
+        let router = Router::new(
+            router_config(settings.hook_limit),
+            Arc::new(TicketVerifier::new(&keys)) as Arc<dyn TicketCheck>,
+        );
+        router.register_metrics(&mut registry);
+
+        let stop_servers = CancellationToken::new();
+        let ready = Arc::new(AtomicBool::new(true));
+        let mut servers = JoinSet::new();
+        let service = with_peer(controller.routes().into_axum_router().merge(router.clone().into_axum_router()));
+        let server = Server {
+            listeners,
+            tls: Some(tls),
+            limits: ServeLimits { drain_grace: LAST_CALLS, ..ServeLimits::default() },
+            counters: Arc::new(ServeCounters::default()),
+        };
+        spawn(&mut servers, server, service, stop_servers.clone());
+        if !metrics_listener.is_empty() {
+            let ops = Ops { registry: Arc::new(registry), ready: Arc::clone(&ready) };
+            spawn(&mut servers, Server::new(metrics_listener, None), ops::routes(ops), stop_servers.clone());
+        }
+        Ok(Self {
+            listen,
+            advertise,
+            metrics,
+            router,
+            controller,
+            servers,
+            stop_calls,
+            stop_servers,
+            ready,
+            drain: settings.drain,
+        })
+    }
+
+    /// Drains and stops: tunnels get their time while the rest goes on, then streams end and the port closes.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropping cuts what is left.
+    pub(crate) async fn shutdown(mut self) {
+        self.ready.store(false, Ordering::Relaxed);
+        let open = self.router.stats().open;
+        if open > 0 && !self.drain.is_zero() {
+            info!(tunnels = open, limit = ?self.drain, "waiting for running tunnels");
+            let until = tokio::time::Instant::now() + self.drain;
+            while self.router.stats().open > 0 && tokio::time::Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        self.stop_calls.cancel();
+        self.router.drain();
+        self.stop_servers.cancel();
+        while self.servers.join_next().await.is_some() {}
+        self.controller.shutdown().await;
+        info!("stopped");
+    }
+
+    /// Waits until a server ends by itself, which it should not.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn failed(&mut self) {
+        let _ = self.servers.join_next().await;
+    }
+}
+
+/// Limits of a router beside hooks of this length.
+pub(crate) fn router_config(hook_limit: Duration) -> jumpstarter_router::Config {
+    let defaults = jumpstarter_router::Config::default();
+    jumpstarter_router::Config { wait_limit: hook_limit + Duration::from_mins(5), ..defaults }
+}
+
+pub(crate) fn spawn(servers: &mut JoinSet<()>, server: Server, service: axum::Router, stop: CancellationToken) {
+    servers.spawn(async move {
+        if let Err(error) = server.serve(service, stop).await {
+            tracing::error!(%error, "a server failed");
+        }
+    });
+}
+
+/// Tells the services where a request came from, in the forms that they know.
+pub(crate) fn with_peer(routes: axum::Router) -> axum::Router {
+    routes.layer(axum::middleware::map_request(|mut request: axum::extract::Request| async move {
+        if let Some(PeerAddr::Tcp(address)) = request.extensions().get::<PeerAddr>().copied() {
+            request.extensions_mut().insert(Peer(address));
+            request.extensions_mut().insert(axum::extract::ConnectInfo(address));
+        }
+        request
+    }))
+}
+
+/// Inherited sockets of the service manager, else a new one.
+async fn bind(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
+    let inherited = listen::inherited()?;
+    if !inherited.is_empty() {
+        info!(sockets = inherited.len(), "using the sockets of the service manager");
+        return Ok(inherited.into_iter().map(|one| one.listener).collect());
+    }
+    let options = BindOptions::default();
+    // A predecessor may need a moment to close its port.
+    let until = tokio::time::Instant::now() + HANDOVER;
+    loop {
+        match listen::bind_tcp(&settings.listen, &options).await {
+            Err(listen::ListenError::InUse(_)) if tokio::time::Instant::now() < until && settings_own(settings) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            bound => return Ok(bound?),
+        }
+    }
+}
+
+/// A port that was asked for must be free; the default one may be another service's on the same machine.
+async fn bind_metrics(listen: &MetricsListen) -> anyhow::Result<Vec<Listener>> {
+    let (address, asked) = match listen {
+        MetricsListen::Off => return Ok(Vec::new()),
+        MetricsListen::Default(address) => (address, false),
+        MetricsListen::At(address) => (address, true),
+    };
+    match listen::bind_tcp(&address.to_string(), &BindOptions::default()).await {
+        Ok(listeners) => Ok(listeners),
+        Err(listen::ListenError::InUse(_)) if !asked => {
+            warn!(%address, "no /metrics and /healthz: the port is taken; choose another with --metrics-listen");
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error).context("open the port of /metrics and /healthz"),
+    }
+}
+
+/// Whether a service runs on this data directory now: then its port is about to be free.
+fn settings_own(settings: &Settings) -> bool {
+    std::os::unix::net::UnixStream::connect(DataDir::new(&settings.data_dir).admin_socket()).is_ok()
+}
+
+async fn open_store(data_dir: &DataDir) -> anyhow::Result<Arc<EmbeddedStore>> {
+    let path = data_dir.path().to_owned();
+    let options = EmbeddedOptions { lock_patience: HANDOVER, ..EmbeddedOptions::default() };
+    let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&path, options)).await??;
+    Ok(Arc::new(store))
+}
+
+fn certificate(settings: &Settings, data_dir: &DataDir, advertise: &str) -> anyhow::Result<ServingTls> {
+    match &settings.certificate {
+        Certificate::OwnCa => {
+            let ca = OwnCa::load_or_create(&data_dir.tls()).context("load the certificate authority")?;
+            let host = advertise.rsplit_once(':').map_or(advertise, |(host, _)| host);
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            ServingTls::own(ca, &[host]).context("make the server certificate")
+        }
+        Certificate::Files { cert, key, ca } => {
+            ServingTls::from_files(cert, key, ca.as_deref()).context("load the server certificate")
+        }
+    }
+}
+
+/// The address to give to peers when the operator names none.
+fn advertised(listen: &str, bound: SocketAddr) -> String {
+    let host = listen.rsplit_once(':').map_or("", |(host, _)| host);
+    if host.is_empty() || bound.ip().is_unspecified() {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let name = if name.is_empty() { "localhost".to_owned() } else { name };
+        return format!("{name}:{}", bound.port());
+    }
+    format!("{host}:{}", bound.port())
+}
+
+/// Puts the CA where `jmp admin` looks for it.
+async fn publish_ca(store: &EmbeddedStore, namespace: &str, ca: Option<&str>) -> anyhow::Result<()> {
+    let key = Key::new(Kind::ConfigMap, namespace, CA_CONFIG_MAP);
+    let data = std::collections::BTreeMap::from([("ca.crt".to_owned(), ca.unwrap_or_default().to_owned())]);
+    let existing = store.get(&key).await.context("read the CA's ConfigMap")?;
+    let mut config_map: ConfigMap = match &existing {
+        Some(object) => object.decode()?,
+        None => ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(CA_CONFIG_MAP.to_owned()),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        },
+    };
+    if existing.is_some() && config_map.data.as_ref() == Some(&data) {
+        return Ok(());
+    }
+    config_map.data = Some(data);
+    let object = Object::from_resource(&config_map);
+    let write = if existing.is_some() { Write::Update(object) } else { Write::Create(object) };
+    store.transact(vec![write]).await.map_err(|error: StoreError| error).context("store the CA's ConfigMap")?;
+    Ok(())
+}
