@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use jumpstarter_config::{ClientConfig, Env};
+use jumpstarter_config::{ClientConfig, Env, ExporterConfig, ObjectMeta, Secret, TlsConfig};
 use jumpstarter_protocol::{
     client::v1::{
         CreateLeaseRequest, DeleteLeaseRequest, Exporter, GetExporterRequest, GetLeaseRequest, Lease,
@@ -20,72 +20,53 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
-/// One identity and a connection to the service. Its calls block.
-#[derive(Debug)]
-pub struct Grpc {
-    runtime: Runtime,
-    channel: Channel,
-    /// The namespace of the identity.
+/// Who speaks: what a configuration file says about it.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// `Client` or `Exporter`.
+    pub kind: &'static str,
+    /// Its namespace.
     pub namespace: String,
-    /// The name of the identity.
+    /// Its name.
     pub name: String,
-    /// The token of the identity.
+    /// Its token.
     pub token: String,
-    kind: &'static str,
+    /// Where the service is.
+    pub endpoint: String,
     ca: Vec<u8>,
 }
 
-impl Grpc {
-    /// The identity of a client's configuration file.
+impl Identity {
+    /// That of a client.
     #[track_caller]
     pub fn from_config(path: &Path) -> Self {
         let config = ClientConfig::from_file(path, &Env::empty()).expect("read the client's configuration");
-        Self::new(
-            "Client",
-            config.metadata.namespace.expect("the configuration has a namespace"),
-            config.metadata.name,
-            config.token.expect("the configuration has a token").expose().to_owned(),
-            &config.endpoint.expect("the configuration has an endpoint"),
-            config.tls.ca_pem().expect("the CA is base64").expect("the configuration has a CA"),
-        )
+        Self::new("Client", config.metadata, config.token, config.endpoint, &config.tls)
     }
 
-    /// The identity of an exporter's configuration file.
+    /// That of an exporter.
     #[track_caller]
     pub fn from_exporter_config(path: &Path) -> Self {
-        let config = jumpstarter_config::ExporterConfig::from_file(path, &Env::empty())
-            .expect("read the exporter's configuration");
-        Self::new(
-            "Exporter",
-            config.metadata.namespace.expect("the configuration has a namespace"),
-            config.metadata.name,
-            config.token.expect("the configuration has a token").expose().to_owned(),
-            &config.endpoint.expect("the configuration has an endpoint"),
-            config.tls.ca_pem().expect("the CA is base64").expect("the configuration has a CA"),
-        )
+        let config = ExporterConfig::from_file(path, &Env::empty()).expect("read the exporter's configuration");
+        Self::new("Exporter", config.metadata, config.token, config.endpoint, &config.tls)
     }
 
     #[track_caller]
-    fn new(kind: &'static str, namespace: String, name: String, token: String, endpoint: &str, ca: Vec<u8>) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("build a runtime");
-        let channel = runtime.block_on(async { connect(endpoint, &ca) });
-        Self { runtime, channel, namespace, name, token, kind, ca }
-    }
-
-    /// Runs a future to its end.
-    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.runtime.block_on(future)
-    }
-
-    /// Runs a call to its end, which must come within a minute.
-    pub fn call<T>(&self, call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
-        let limited = async { tokio::time::timeout(crate::MINUTE, call).await };
-        let answer = self.runtime.block_on(limited);
-        answer.unwrap_or_else(|_| Err(Status::cancelled("the test waited a minute"))).map(tonic::Response::into_inner)
+    fn new(
+        kind: &'static str,
+        metadata: ObjectMeta,
+        token: Option<Secret>,
+        endpoint: Option<String>,
+        tls: &TlsConfig,
+    ) -> Self {
+        Self {
+            kind,
+            namespace: metadata.namespace.expect("the configuration has a namespace"),
+            name: metadata.name,
+            token: token.expect("the configuration has a token").expose().to_owned(),
+            endpoint: endpoint.expect("the configuration has an endpoint"),
+            ca: tls.ca_pem().expect("the CA is base64").expect("the configuration has a CA"),
+        }
     }
 
     /// What an honest peer sends with every call.
@@ -101,6 +82,64 @@ impl Grpc {
     /// A request with the metadata of an honest peer.
     pub fn request<T>(&self, message: T) -> Request<T> {
         with(message, self.metadata())
+    }
+
+    /// A connection of its own, made when it is first used.
+    pub fn connect(&self) -> Channel {
+        connect(&self.endpoint, &self.ca)
+    }
+}
+
+/// One identity and a connection to the service. Its calls block.
+#[derive(Debug)]
+pub struct Grpc {
+    runtime: Runtime,
+    channel: Channel,
+    identity: Identity,
+}
+
+impl std::ops::Deref for Grpc {
+    type Target = Identity;
+
+    fn deref(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+impl Grpc {
+    /// The identity of a client's configuration file.
+    #[track_caller]
+    pub fn from_config(path: &Path) -> Self {
+        Self::new(Identity::from_config(path))
+    }
+
+    /// The identity of an exporter's configuration file.
+    #[track_caller]
+    pub fn from_exporter_config(path: &Path) -> Self {
+        Self::new(Identity::from_exporter_config(path))
+    }
+
+    #[track_caller]
+    fn new(identity: Identity) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("build a runtime");
+        let channel = runtime.block_on(async { identity.connect() });
+        Self { runtime, channel, identity }
+    }
+
+    /// Runs a future to its end.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// Runs a call to its end, which must come within a minute.
+    pub fn call<T>(&self, call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
+        let limited = async { tokio::time::timeout(crate::MINUTE, call).await };
+        let answer = self.runtime.block_on(limited);
+        answer.unwrap_or_else(|_| Err(Status::cancelled("the test waited a minute"))).map(tonic::Response::into_inner)
     }
 
     /// The connection.
@@ -120,7 +159,7 @@ impl Grpc {
 
     /// Stub of the router at `endpoint`, trusted as the service is. Only inside [`Grpc::block_on`].
     pub fn router_in_runtime(&self, endpoint: &str) -> RouterServiceClient<Channel> {
-        RouterServiceClient::new(connect(endpoint, &self.ca))
+        RouterServiceClient::new(connect(endpoint, &self.identity.ca))
     }
 
     /// Full resource name of something in the own namespace.

@@ -10,6 +10,8 @@
 )]
 
 pub mod exporter;
+pub mod figures;
+pub mod fleet;
 pub mod grpc;
 pub mod jmp;
 pub mod lab;

@@ -16,6 +16,9 @@ use rustix::process::Signal;
 
 use crate::{Process, Sandbox, wait::MINUTE};
 
+/// Enough to see in a failed test what happened, and why.
+const LOG: &str = "info,jumpstarter=debug,jumpstarter_controller=debug,jumpstarter_router=debug";
+
 /// The service and what is needed to start it again.
 #[derive(Debug)]
 pub struct Service {
@@ -86,7 +89,7 @@ impl Service {
             exec "$@""#;
         let mut command = self.sandbox.command(Path::new("/bin/sh"), "service");
         command.args(["-c", LAUNCH, "sh"]).arg(binary("jumpstarter"));
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::null()).env("JUMPSTARTER_LOG", LOG);
         if let Some(limit) = self.file_limit {
             command.env("FILE_BLOCKS", (limit / 512).to_string());
         }
@@ -94,7 +97,13 @@ impl Service {
             let copy = socket.try_clone().expect("share the socket");
             command.stdin(Stdio::from(OwnedFd::from(copy))).env("HANDED_OVER", "1");
         }
-        command.arg("serve").arg("--data-dir").arg(&self.data).args(["--listen", &self.address]).args(&self.flags);
+        command
+            .arg("serve")
+            .arg("--data-dir")
+            .arg(&self.data)
+            .args(["--listen", &self.address])
+            .args(["--metrics-listen", "127.0.0.1:0"])
+            .args(&self.flags);
         command
     }
 
@@ -108,7 +117,7 @@ impl Service {
     pub fn up(&mut self) {
         assert!(self.process.is_none(), "the service is running");
         let mut process = Process::start_with_stdin(&self.sandbox, "service", self.command());
-        process.wait_line("ready");
+        process.wait_line("jumpstarter is ready");
         self.process = Some(process);
     }
 
