@@ -77,6 +77,12 @@ impl Interceptor for Identity {
 }
 
 impl Client {
+    /// Connects as its configuration says.
+    pub async fn from_config(config: &ClientConfig) -> Result<Self, ClientError> {
+        let connector = Connector::from_config(&config.tls, config.grpc_options.as_ref());
+        Self::connect(config, connector.map_err(ClientError::Config)?).await
+    }
+
     /// Connects as the client of `config`, reaching controller and routers through `connector`.
     pub async fn connect(config: &ClientConfig, connector: Connector) -> Result<Self, ClientError> {
         let missing = || ClientError::NotConfigured(config.alias.clone());

@@ -57,6 +57,12 @@ pub struct Exporter {
 }
 
 impl Exporter {
+    /// An exporter that reaches controller and routers as its configuration says.
+    pub fn from_config(config: ExporterConfig) -> Result<Self, ExporterError> {
+        let connector = Connector::from_config(&config.tls, config.grpc_options.as_ref());
+        Self::new(config, connector.map_err(ExporterError::Config)?)
+    }
+
     /// An exporter for `config`, reaching controller and routers through `connector`.
     pub fn new(config: ExporterConfig, connector: Connector) -> Result<Self, ExporterError> {
         if !config.hooks.is_empty() {
