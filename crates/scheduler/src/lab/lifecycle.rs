@@ -84,9 +84,9 @@ impl Lab {
             // Has not yet reacted.
             ExporterPhase::Available | ExporterPhase::Offline => later(begin, self.config.ready_grace),
             ExporterPhase::BeforeLeaseHook => later(begin, self.config.hook_limit),
-            // Never reports.
-            ExporterPhase::Unspecified => begin,
-            ExporterPhase::LeaseReady
+            // Never reports, or has left the state in which it must be waited for.
+            ExporterPhase::Unspecified
+            | ExporterPhase::LeaseReady
             | ExporterPhase::AfterLeaseHook
             | ExporterPhase::BeforeLeaseHookFailed
             | ExporterPhase::AfterLeaseHookFailed => begin,

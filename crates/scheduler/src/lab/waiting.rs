@@ -63,11 +63,9 @@ impl Lab {
             let told = entry.pending.as_deref() == Some(reason)
                 || (reason == condition::NOT_READY && entry.pending.as_deref() == Some(condition::NOT_AVAILABLE));
             let message = if told { String::new() } else { self.message(reason, &census, entry, want, now) };
-            if let Some(limit) = census.limit {
-                let fits_from = entry.times.fits_from(limit).filter(|at| *at > now);
-                let wake = entry.times.fixed_end().into_iter().chain(fits_from).min();
-                self.set_timer(&name, wake);
-            }
+            let fits_from = census.limit.and_then(|limit| entry.times.fits_from(limit)).filter(|at| *at > now);
+            let wake = entry.times.fixed_end().into_iter().chain(fits_from).min();
+            self.set_timer(&name, wake);
             if fresh && fatal {
                 self.refuse(&name, RefusedAs::Unsatisfiable, reason, message, actions);
             } else if !told {

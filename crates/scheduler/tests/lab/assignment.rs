@@ -1,6 +1,7 @@
 //! The decision table (kubernetes.md §4.2) for leases that nobody has looked at yet.
 
 use jumpstarter_model::{Exporter, ExporterPhase, Lease};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
 
 use crate::kit::{ExporterExt as _, LeaseExt as _, World, at, exporter, lease};
 
@@ -57,7 +58,7 @@ fn a_lease_without_a_target_is_invalid() {
 #[test]
 fn a_malformed_selector_is_invalid() {
     let mut malformed = lease("l");
-    malformed.spec.selector.match_expressions = Some(vec![Default::default()]);
+    malformed.spec.selector.match_expressions = Some(vec![LabelSelectorRequirement::default()]);
     check(&[exporter("a")], malformed, "Invalid/InvalidSelector, ended");
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jumpstarter_model::{
-    Client, Condition, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterPhase, ExporterSpec, From,
-    GoDuration, Lease, LeaseSpec, LocalObjectReference, Policy, Selector, Timestamp, set_condition,
+    Client, ClientSpec, Condition, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterPhase,
+    ExporterSpec, From, GoDuration, Lease, LeaseSpec, LocalObjectReference, Policy, Selector, Timestamp, set_condition,
 };
 use jumpstarter_scheduler::{
     Action, Change, Lab, LabConfig,
@@ -175,7 +175,8 @@ impl World {
 
     /// An exporter taken from a lease owes a tear-down, unless it never heard of it.
     fn note_freed(&mut self, name: &str, action: &Action) {
-        let told = self.leases.get(action.lease()).is_none_or(|lease| lease.assigned_exporter() == Some(name));
+        let told = |lease: &Lease| lease.is_ended() || lease.assigned_exporter().is_some();
+        let told = self.leases.get(action.lease()).is_none_or(told);
         if told && !self.tears_down_at_once {
             self.owes.insert(name.to_owned());
         }
@@ -394,7 +395,7 @@ impl LeaseExt for Lease {
 }
 
 pub(crate) fn client(name: &str, labels: &[(&str, &str)]) -> Client {
-    let mut client = Client::new(name, Default::default());
+    let mut client = Client::new(name, ClientSpec::default());
     client.metadata.labels = Some(labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
     client
 }

@@ -1,9 +1,12 @@
 //! The scheduler against a lab on paper.
 
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
+
 mod assignment;
 mod explain;
 mod kit;
 mod lifecycle;
+mod oracle;
 mod order;
 mod policies;
 mod readiness;

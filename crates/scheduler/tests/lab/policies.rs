@@ -2,6 +2,7 @@
 
 use jumpstarter_model::{ExporterAccessPolicy, Lease};
 use jumpstarter_scheduler::{AccessError, Grant};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
 
 use crate::kit::{ExporterExt as _, LeaseExt as _, RuleExt as _, World, at, client, exporter, lease, policy, rule};
 
@@ -53,10 +54,11 @@ fn a_policy_without_a_selector_is_about_every_exporter() {
 #[test]
 fn a_selector_that_makes_no_sense_matches_nothing() {
     let mut broken = policy("p", "", &[rule("team=a", 0)]);
-    broken.spec.exporter_selector.as_mut().unwrap().match_expressions = Some(vec![Default::default()]);
+    broken.spec.exporter_selector.as_mut().unwrap().match_expressions = Some(vec![LabelSelectorRequirement::default()]);
     check(&[broken], lease("l"), REFUSED);
     let mut broken = rule("", 0);
-    broken.from.as_mut().unwrap()[0].client_selector.match_expressions = Some(vec![Default::default()]);
+    broken.from.as_mut().unwrap()[0].client_selector.match_expressions =
+        Some(vec![LabelSelectorRequirement::default()]);
     check(&[policy("p", "", &[broken])], lease("l"), REFUSED);
 }
 

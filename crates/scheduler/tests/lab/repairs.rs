@@ -56,14 +56,14 @@ fn a_completed_claim_is_not_given_to_an_elder_lease() {
 #[test]
 fn a_claim_that_no_longer_fits_is_given_up() {
     let offline = lease("l").pending("Offline");
-    let mut world = World::with(&[exporter("a").claimed_for("l").enabled(false)], &[offline.clone()]);
+    let mut world = World::with(&[exporter("a").claimed_for("l").enabled(false)], std::slice::from_ref(&offline));
     assert_eq!(world.settle()[0], unclaim("a", "l"));
     world.expect(&[("l", "Pending/AllDisabled")]);
 
     let mut world = World::with(&[exporter("a").claimed_for("l")], &[offline.clone().wants("board=y")]);
     assert_eq!(world.settle()[0], unclaim("a", "l"));
 
-    let mut world = World::with(&[exporter("a").claimed_for("l")], &[offline.clone()]);
+    let mut world = World::with(&[exporter("a").claimed_for("l")], std::slice::from_ref(&offline));
     world.put(policy("p", "", &[rule("team=b", 0)]));
     assert_eq!(world.settle()[0], unclaim("a", "l"));
     world.expect(&[("l", "Pending/NoAccess")]);

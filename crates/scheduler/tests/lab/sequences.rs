@@ -1,1 +1,464 @@
+//! Random histories of a lab, with crashes, against named invariants and the [oracle](crate::oracle).
 
+use std::collections::BTreeMap;
+
+use jumpstarter_model::{ExporterPhase, Lease, LeaseStatus, LocalObjectReference, condition};
+use jumpstarter_scheduler::{Action, Change, Lab, LabConfig, RefusedAs, transition::Transition};
+use proptest::{prelude::*, sample::select};
+
+use crate::{
+    kit::{ExporterExt as _, LeaseExt as _, RuleExt as _, World, at, client, exporter, lease, policy, rule},
+    oracle,
+};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Create {
+        client: &'static str,
+        target: Target,
+        times: Asked,
+    },
+    Edit {
+        lease: usize,
+        edit: Edit,
+    },
+    Delete {
+        lease: usize,
+    },
+    Exporter {
+        name: &'static str,
+        change: Turn,
+    },
+    Policy {
+        name: &'static str,
+        exporters: &'static str,
+        clients: &'static str,
+        terms: Terms,
+    },
+    NoPolicy {
+        name: &'static str,
+    },
+    Client {
+        name: &'static str,
+        team: &'static str,
+    },
+    NoClient {
+        name: &'static str,
+    },
+    TornDown {
+        exporter: &'static str,
+    },
+    Wait {
+        secs: i64,
+    },
+    Settle,
+    /// The process dies after so many of the writes that it decided on, then starts again.
+    Crash {
+        writes: usize,
+    },
+    /// One decided write fails and the true objects are observed again; the others succeed.
+    Conflict {
+        action: usize,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Selector(&'static str),
+    Pinned { exporter: &'static str, allow_disabled: bool },
+}
+
+/// Seconds from now.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Duration(i64),
+    Begin(i64, i64),
+    End(i64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Edit {
+    Release,
+    Last(i64),
+    Transfer(&'static str),
+    Want(&'static str),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    Online(bool),
+    Registered(bool),
+    Enabled(bool),
+    Phase(ExporterPhase),
+    Board(&'static str),
+    Deleted,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    priority: i64,
+    at_most: Option<i64>,
+    spot: bool,
+}
+
+const EXPORTERS: [&str; 4] = ["a", "b", "c", "d"];
+const CLIENTS: [&str; 3] = ["alice", "bob", "carol"];
+const SELECTORS: [&str; 6] = ["board=x", "board=y", "board in (x,y)", "board", "!special", "board!=x"];
+const PHASES: [ExporterPhase; 8] = [
+    ExporterPhase::Unspecified,
+    ExporterPhase::Offline,
+    ExporterPhase::Available,
+    ExporterPhase::Available,
+    ExporterPhase::BeforeLeaseHook,
+    ExporterPhase::LeaseReady,
+    ExporterPhase::AfterLeaseHook,
+    ExporterPhase::BeforeLeaseHookFailed,
+];
+
+fn step() -> impl Strategy<Value = Step> {
+    let target = prop_oneof![
+        3 => select(&SELECTORS[..]).prop_map(Target::Selector),
+        1 => (select(&EXPORTERS[..]), any::<bool>())
+            .prop_map(|(exporter, allow_disabled)| Target::Pinned { exporter, allow_disabled }),
+    ];
+    let times = prop_oneof![
+        4 => (20..200_i64).prop_map(Asked::Duration),
+        1 => (-20..40_i64, 20..200_i64).prop_map(|(begin, duration)| Asked::Begin(begin, duration)),
+        1 => (5..200_i64).prop_map(Asked::End),
+    ];
+    let edit = prop_oneof![
+        4 => Just(Edit::Release),
+        1 => (1..200_i64).prop_map(Edit::Last),
+        1 => select(&CLIENTS[..]).prop_map(Edit::Transfer),
+        1 => select(&SELECTORS[..]).prop_map(Edit::Want),
+    ];
+    let turn = prop_oneof![
+        3 => any::<bool>().prop_map(Turn::Online),
+        1 => any::<bool>().prop_map(Turn::Registered),
+        2 => any::<bool>().prop_map(Turn::Enabled),
+        4 => select(&PHASES[..]).prop_map(Turn::Phase),
+        1 => select(&["x", "y"][..]).prop_map(Turn::Board),
+        1 => Just(Turn::Deleted),
+    ];
+    let terms = (-2..3_i64, proptest::option::of(10..150_i64), proptest::bool::weighted(0.2));
+    let terms = terms.prop_map(|(priority, at_most, spot)| Terms { priority, at_most, spot });
+    prop_oneof![
+        6 => (select(&CLIENTS[..]), target, times)
+            .prop_map(|(client, target, times)| Step::Create { client, target, times }),
+        4 => (any::<usize>(), edit).prop_map(|(lease, edit)| Step::Edit { lease, edit }),
+        1 => any::<usize>().prop_map(|lease| Step::Delete { lease }),
+        6 => (select(&EXPORTERS[..]), turn).prop_map(|(name, change)| Step::Exporter { name, change }),
+        1 => (select(&["p", "q"][..]), select(&["", "board=x", "board=y"][..]), select(&["", "team=a"][..]), terms)
+            .prop_map(|(name, exporters, clients, terms)| Step::Policy { name, exporters, clients, terms }),
+        1 => select(&["p", "q"][..]).prop_map(|name| Step::NoPolicy { name }),
+        1 => (select(&CLIENTS[..]), select(&["a", "b"][..])).prop_map(|(name, team)| Step::Client { name, team }),
+        1 => select(&CLIENTS[..]).prop_map(|name| Step::NoClient { name }),
+        3 => select(&EXPORTERS[..]).prop_map(|exporter| Step::TornDown { exporter }),
+        3 => (1..60_i64).prop_map(|secs| Step::Wait { secs }),
+        8 => Just(Step::Settle),
+        2 => (0..8_usize).prop_map(|writes| Step::Crash { writes }),
+        1 => (0..4_usize).prop_map(|action| Step::Conflict { action }),
+    ]
+}
+
+/// One history.
+struct History {
+    world: World,
+    secs: i64,
+    created: usize,
+    /// Status of leases when they ended.
+    ended: BTreeMap<String, LeaseStatus>,
+}
+
+impl History {
+    fn new() -> Self {
+        let exporters = EXPORTERS.map(|name| exporter(name).label("board", if name < "c" { "x" } else { "y" }));
+        let mut world = World::with(&exporters, &[]);
+        world.put(client("carol", &[("team", "a")]));
+        world.tears_down_at_once = false;
+        Self { world, secs: 0, created: 0, ended: BTreeMap::new() }
+    }
+
+    fn pick(&self, index: usize) -> Option<String> {
+        let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended()).collect::<Vec<_>>();
+        (!live.is_empty()).then(|| live[index % live.len()].0.clone())
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Create { client, target, times } => self.create(client, *target, *times),
+            Step::Edit { lease, edit } => {
+                if let Some(name) = self.pick(*lease) {
+                    self.world.edit_lease(&name, |lease| apply_edit(lease, *edit));
+                }
+            }
+            Step::Delete { lease } => {
+                if let Some(name) = self.pick(*lease) {
+                    self.world.leases.remove(&name);
+                    self.world.lab.observe(Change::LeaseDeleted(&name));
+                }
+            }
+            Step::Exporter { name, change } => self.turn(name, *change),
+            Step::Policy { name, exporters, clients, terms } => {
+                let mut rule = rule(clients, terms.priority);
+                if let Some(secs) = terms.at_most {
+                    rule = rule.at_most(secs);
+                }
+                self.world.put(policy(name, exporters, &[if terms.spot { rule.spot() } else { rule }]));
+            }
+            Step::NoPolicy { name } => self.world.delete_policy(name),
+            Step::Client { name, team } => self.world.put(client(name, &[("team", team)])),
+            Step::NoClient { name } => {
+                self.world.clients.remove(*name);
+                self.world.lab.observe(Change::ClientDeleted(name));
+            }
+            Step::TornDown { exporter } => self.world.confirm_tear_down(exporter),
+            Step::Wait { secs } => self.wait(*secs),
+            Step::Settle => self.settle(),
+            Step::Crash { writes } => self.crash(*writes),
+            Step::Conflict { action } => self.conflict(*action),
+        }
+    }
+
+    fn create(&mut self, client: &str, target: Target, times: Asked) {
+        self.created += 1;
+        let name = format!("l{:03}", self.created);
+        let lease = lease(&name).by(client).created(self.secs);
+        let lease = match target {
+            Target::Selector(selector) => lease.wants(selector),
+            Target::Pinned { exporter, allow_disabled: true } => lease.pinned(exporter).allow_disabled(),
+            Target::Pinned { exporter, allow_disabled: false } => lease.pinned(exporter),
+        };
+        let now = self.secs;
+        self.world.put(match times {
+            Asked::Duration(secs) => lease.lasting(secs),
+            Asked::Begin(begin, secs) => lease.begins(now + begin).lasting(secs),
+            Asked::End(end) => lease.endless().ends(now + end),
+        });
+    }
+
+    fn turn(&mut self, name: &str, change: Turn) {
+        if !self.world.exporters.contains_key(name) {
+            return self.world.put(exporter(name));
+        }
+        match change {
+            Turn::Online(online) => self.world.edit_exporter(name, |exporter| exporter.online(online)),
+            Turn::Registered(registered) => {
+                self.world.edit_exporter(name, |exporter| exporter.condition("Registered", registered));
+            }
+            Turn::Enabled(enabled) => self.world.edit_exporter(name, |exporter| exporter.enabled(enabled)),
+            Turn::Phase(phase) => self.world.edit_exporter(name, |exporter| exporter.phase(phase)),
+            Turn::Board(board) => self.world.edit_exporter(name, |exporter| exporter.label("board", board)),
+            Turn::Deleted => self.world.delete_exporter(name),
+        }
+    }
+
+    /// Lets time pass. Before the instant that the core asked to be woken at, nothing happens.
+    fn wait(&mut self, secs: i64) {
+        self.settle();
+        if let Some(wake_at) = self.world.wake_at
+            && wake_at > at(self.secs + 1)
+        {
+            let before = wake_at.as_second() - at(0).as_second() - 1;
+            self.world.now = at(before.min(self.secs + secs));
+            assert_eq!(self.world.decide(), [], "woken too late");
+            assert_eq!(rebuilt(&self.world).decide(self.world.now).actions, [], "woken too late");
+        }
+        self.secs += secs;
+        self.world.now = at(self.secs);
+    }
+
+    /// What the core decides; a core that knows nothing but the objects decides the same.
+    fn decide(&mut self) -> Vec<Action> {
+        let sorted = |actions: &[Action]| {
+            let mut texts = actions.iter().map(|action| format!("{action:?}")).collect::<Vec<_>>();
+            texts.sort();
+            texts
+        };
+        let fresh = rebuilt(&self.world).decide(self.world.now);
+        let actions = self.world.decide();
+        assert_eq!(sorted(&actions), sorted(&fresh.actions), "decided, and decided by a new core");
+        assert_eq!(self.world.wake_at, fresh.wake_at, "woken, and woken by a new core");
+        actions
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..50 {
+            let actions = self.decide();
+            let is_assignment = |action: &&Action| matches!(action, Action::Assign { .. });
+            let first = actions.iter().take_while(|action| !is_assignment(action) && !is_verdict(action)).count();
+            actions[..first].iter().for_each(|action| self.carry_out(action));
+            let expected = oracle::assignments(&self.world);
+            let given = actions.iter().filter(is_assignment);
+            let given = given.map(|one| (one.lease().to_owned(), one.exporter().unwrap().to_owned())).collect();
+            assert_eq!(expected, given, "who should get what, and who does");
+            actions[first..].iter().for_each(|action| self.carry_out(action));
+            self.check();
+            if actions.is_empty() {
+                return;
+            }
+        }
+        panic!("never settles");
+    }
+
+    fn carry_out(&mut self, action: &Action) {
+        self.check_refusal(action);
+        let transition = self.world.transition(action).unwrap_or_else(|| panic!("{action:?} does not fit"));
+        self.world.write(action, transition);
+    }
+
+    fn crash(&mut self, writes: usize) {
+        let actions = self.decide();
+        let mut left = writes;
+        'crashed: for action in &actions {
+            let Some(transition) = self.world.transition(action) else { continue };
+            for half in halves(transition) {
+                if left == 0 {
+                    break 'crashed;
+                }
+                left -= 1;
+                self.world.write(action, half);
+            }
+        }
+        self.world.restart();
+    }
+
+    fn conflict(&mut self, failing: usize) {
+        let actions = self.decide();
+        for (index, action) in actions.iter().enumerate() {
+            if index == failing {
+                let exporter = action
+                    .exporter()
+                    .map(str::to_owned)
+                    .or_else(|| self.world.leases.get(action.lease())?.assigned_exporter().map(str::to_owned));
+                if let Some(exporter) = exporter.and_then(|name| self.world.exporters.get(&name).cloned()) {
+                    let name = exporter.metadata.name.clone().unwrap();
+                    self.world.put(exporter);
+                    let pending = self.world.owes.contains(&name);
+                    self.world.lab.observe(Change::TearDown { exporter: &name, pending });
+                }
+                if let Some(lease) = self.world.leases.get(action.lease()).cloned() {
+                    self.world.put(lease);
+                }
+            } else if let Some(transition) = self.world.transition(action) {
+                self.world.write(action, transition);
+            } else {
+                // Follows from the one that failed.
+                self.world.restart();
+                return;
+            }
+        }
+    }
+
+    fn check_refusal(&self, action: &Action) {
+        if let Action::Refuse { lease, condition: RefusedAs::Unsatisfiable, .. } = action {
+            let status = self.world.leases[lease].status.clone().unwrap_or_default();
+            let told = condition::find(&status.conditions, "Pending").map(|found| found.reason.clone());
+            assert!(told.is_none_or(|reason| reason == "Scheduled"), "a waiting lease is refused: {action:?}");
+        }
+    }
+
+    /// What holds whenever everything is written.
+    fn check(&mut self) {
+        for (name, exporter) in &self.world.exporters {
+            let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended());
+            let holders = live.filter(|(_, lease)| lease.assigned_exporter() == Some(name));
+            let holders = holders.map(|(lease, _)| lease.clone()).collect::<Vec<_>>();
+            let claim = exporter.status.as_ref().and_then(|status| status.lease_ref.clone());
+            assert_eq!(holders, claim.map(|claim| claim.name).into_iter().collect::<Vec<_>>(), "holders of {name}");
+        }
+        for (name, lease) in &self.world.leases {
+            let status = lease.status.clone().unwrap_or_default();
+            let conditions = &status.conditions;
+            assert!(condition::find(conditions, "Pending").is_none_or(|found| found.status == "True"));
+            let ready = conditions.iter().position(|found| found.type_ == "Ready");
+            assert!(ready.is_none_or(|index| index + 1 == conditions.len()), "Ready is the last of {name}");
+            if status.ended {
+                let known = self.ended.entry(name.clone()).or_insert_with(|| status.clone());
+                assert_eq!(*known, status, "the ended lease {name} changed");
+            }
+        }
+    }
+
+    /// In the end everything works, everybody lets go in turn, and everybody who can be served was.
+    fn drain(&mut self) {
+        for name in EXPORTERS {
+            if !self.world.exporters.contains_key(name) {
+                self.world.put(exporter(name));
+            }
+            self.world.edit_exporter(name, |exporter| {
+                exporter.condition("Registered", true).online(true).enabled(true).phase(ExporterPhase::Available)
+            });
+        }
+        for _ in 0..self.created + 2 {
+            EXPORTERS.iter().for_each(|name| self.world.confirm_tear_down(name));
+            self.settle();
+            let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended());
+            let holders = live.filter(|(_, lease)| lease.assigned_exporter().is_some());
+            for name in holders.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+                self.world.edit_lease(&name, |lease| lease.spec.release = Some(true));
+            }
+            self.settle();
+        }
+        for (name, lease) in self.world.leases.iter().filter(|(_, lease)| oracle::waits(lease, self.world.now)) {
+            let servable = self.world.exporters.values().any(|exporter| {
+                oracle::suits(lease, exporter) && oracle::granted(&self.world, lease, exporter).is_some()
+            });
+            assert!(!servable, "{name} was never served");
+        }
+    }
+}
+
+fn apply_edit(lease: &mut Lease, edit: Edit) {
+    match edit {
+        Edit::Release => lease.spec.release = Some(true),
+        Edit::Last(secs) => *lease = lease.clone().lasting(secs),
+        Edit::Transfer(client) => lease.spec.client_ref = LocalObjectReference::new(client),
+        Edit::Want(selector) => *lease = lease.clone().wants(selector),
+    }
+}
+
+fn is_verdict(action: &Action) -> bool {
+    matches!(action, Action::Wait { .. } | Action::Refuse { .. })
+}
+
+/// A new core over the same objects.
+fn rebuilt(world: &World) -> Lab {
+    let mut copy = World::new();
+    copy.exporters = world.exporters.clone();
+    copy.leases = world.leases.clone();
+    copy.policies = world.policies.clone();
+    copy.clients = world.clients.clone();
+    copy.owes = world.owes.clone();
+    copy.restart();
+    std::mem::replace(&mut copy.lab, Lab::new(LabConfig::default()))
+}
+
+/// The single writes of a transition, in their order.
+fn halves(transition: Transition) -> Vec<Transition> {
+    let Transition { exporter_status, lease_status, lease_metadata } = transition;
+    let ends = lease_status.iter().chain(&lease_metadata).any(Lease::is_ended);
+    let exporter =
+        exporter_status.map(|exporter| Transition { exporter_status: Some(exporter), ..Transition::default() });
+    let status = lease_status.map(|lease| Transition { lease_status: Some(lease), ..Transition::default() });
+    let metadata = lease_metadata.map(|lease| Transition { lease_metadata: Some(lease), ..Transition::default() });
+    let mut halves = vec![exporter, status, metadata];
+    if ends {
+        halves.rotate_left(1);
+    }
+    halves.into_iter().flatten().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_history_keeps_the_rules(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut history = History::new();
+        for step in &steps {
+            history.take(step);
+        }
+        history.settle();
+        history.drain();
+    }
+}
