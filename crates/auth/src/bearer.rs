@@ -3,10 +3,10 @@
 /// Why no token could be taken from the call's metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BearerError {
-    /// There is no `authorization` value: UNAUTHENTICATED.
+    /// There is no `authorization` value: `UNAUTHENTICATED`.
     #[error("missing authorization header: send `authorization: Bearer <token>`")]
     Missing,
-    /// There are several: INVALID_ARGUMENT on the controller, UNAUTHENTICATED on a router.
+    /// There are several: `INVALID_ARGUMENT` on the controller, `UNAUTHENTICATED` on a router.
     #[error("multiple authorization headers: send exactly one")]
     Multiple,
     /// The value is not of the form `Bearer <token>`; codes as for [`BearerError::Multiple`].

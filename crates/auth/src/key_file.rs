@@ -28,7 +28,9 @@ pub enum KeyError {
         source: io::Error,
     },
     /// The file's content is not a key of the expected kind.
-    #[error("the key file {path} is not usable: {reason}; restore it from a backup, or remove it to have a new key made (tokens signed with the old one then stop working)")]
+    #[error(
+        "the key file {path} is not usable: {reason}; restore it from a backup, or remove it to have a new key made (tokens signed with the old one then stop working)"
+    )]
     InvalidFile {
         /// The file.
         path: PathBuf,
@@ -59,15 +61,19 @@ impl KeyError {
 
 /// Reads the file, or creates it with what `make` returns. Of several processes that race to create it, all get the
 /// content of the winner.
-pub(crate) fn load_or_create(path: &Path, make: impl FnOnce() -> Result<Vec<u8>, KeyError>) -> Result<Vec<u8>, KeyError> {
+pub(crate) fn load_or_create(
+    path: &Path,
+    make: impl FnOnce() -> Result<Vec<u8>, KeyError>,
+) -> Result<Vec<u8>, KeyError> {
     if let Some(content) = read(path)? {
         return Ok(content);
     }
     let content = make()?;
     match create(path, &content) {
         Ok(()) => Ok(content),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path)?
-            .ok_or_else(|| KeyError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() }),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            read(path)?.ok_or_else(|| KeyError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() })
+        }
         Err(source) => Err(KeyError::Write { path: path.to_owned(), source }),
     }
 }
@@ -93,7 +99,8 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyError> {
 /// Takes the key away from group and others. Mounted secrets cannot be changed: there a warning has to do.
 fn make_private(path: &Path, file: &File) -> io::Result<()> {
     let mode = file.metadata()?.mode();
-    if mode & 0o077 == 0 {
+    let for_others = mode & 0o077;
+    if for_others == 0 {
         return Ok(());
     }
     let mode = format!("{:03o}", mode & 0o777);

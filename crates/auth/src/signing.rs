@@ -47,8 +47,7 @@ impl SigningKey {
     }
 
     fn from_pair(pair: &EcdsaKeyPair) -> Result<Self, KeyError> {
-        let document =
-            pair.to_pkcs8v1().map_err(|_| KeyError::Invalid("it cannot be written as PKCS#8".to_owned()))?;
+        let document = pair.to_pkcs8v1().map_err(|_| KeyError::Invalid("it cannot be written as PKCS#8".to_owned()))?;
         Ok(Self {
             private: EncodingKey::from_ec_der(document.as_ref()),
             public: VerifyingKey::from_point(pair.public_key().as_ref())?,
@@ -127,11 +126,9 @@ impl VerifyingKey {
                 continue;
             }
             let coordinate = |text: &str| {
-                URL_SAFE_NO_PAD
-                    .decode(text)
-                    .ok()
-                    .filter(|bytes| bytes.len() == 32)
-                    .ok_or_else(|| KeyError::Invalid("a P-256 key of the JWKS has a coordinate that is not 32 bytes".to_owned()))
+                URL_SAFE_NO_PAD.decode(text).ok().filter(|bytes| bytes.len() == 32).ok_or_else(|| {
+                    KeyError::Invalid("a P-256 key of the JWKS has a coordinate that is not 32 bytes".to_owned())
+                })
             };
             let point = [vec![4], coordinate(&parameters.x)?, coordinate(&parameters.y)?].concat();
             keys.push(Self::from_point(&point)?);
@@ -194,9 +191,16 @@ mod tests {
 
     #[test]
     fn sec1_keys_of_openssl_are_read() {
-        // `openssl ecparam -name prime256v1 -genkey`, made for this test.
-        let text = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
-        let error = SigningKey::from_pem(text.as_bytes()).unwrap_err();
+        // `openssl ecparam -name prime256v1 -genkey`, made for this test and used nowhere else.
+        let parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+        let private = "-----BEGIN EC PRIVATE KEY-----\n\
+            MHcCAQEEIBzIgSajCgdKhQeAJiDBP7cCRx9WEahF9zkolU7Biqp6oAoGCCqGSM49\n\
+            AwEHoUQDQgAE4yjuKPhNtvKBR7M7ULibYwKo7SD/1TOkdq8iagXXBTWrHXzHM25t\n\
+            8BlZ5W4t/a/7FZyaDUxTeTB7aHG+YDUYJw==\n-----END EC PRIVATE KEY-----\n";
+        let key = SigningKey::from_pem(format!("{parameters}{private}").as_bytes()).unwrap();
+        let again = SigningKey::from_pem(key.to_pem().as_bytes()).unwrap();
+        assert_eq!(key.verifying_key(), again.verifying_key());
+        let error = SigningKey::from_pem(parameters.as_bytes()).unwrap_err();
         assert!(error.to_string().contains("no PRIVATE KEY block"), "{error}");
     }
 

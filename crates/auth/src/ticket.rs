@@ -277,8 +277,7 @@ impl TicketVerifier {
                 return Err(TicketError::NotYetValid(start));
             }
         }
-        let stream_id =
-            claims.sub.filter(|sub| !sub.is_empty()).ok_or(TicketError::Malformed("it has no `sub`"))?;
+        let stream_id = claims.sub.filter(|sub| !sub.is_empty()).ok_or(TicketError::Malformed("it has no `sub`"))?;
         Ok(Ticket { stream_id, side: claims.side, jti: claims.jti, expires_at })
     }
 }

@@ -1,5 +1,7 @@
 //! Identity tokens: shape on the wire, and every way in which one is refused.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};

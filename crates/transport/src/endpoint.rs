@@ -105,8 +105,21 @@ mod tests {
     #[test]
     fn what_is_no_endpoint_is_refused() {
         for text in [
-            "", ":8082", "host:", "host:0", "host:65536", "host:http", "host:+1", "[::1", "[host]:1", "[::1]x", "a:1:2",
-            "https://host:1", "ho st:1", "host/path:1", "käse:1",
+            "",
+            ":8082",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:http",
+            "host:+1",
+            "[::1",
+            "[host]:1",
+            "[::1]x",
+            "a:1:2",
+            "https://host:1",
+            "ho st:1",
+            "host/path:1",
+            "käse:1",
         ] {
             let error = text.parse::<Endpoint>().unwrap_err();
             assert!(error.to_string().contains("HOST:PORT"), "{text}: {error}");

@@ -6,7 +6,6 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 
-use rustix::io::FdFlags;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream};
 
 /// A socket that accepts connections.
@@ -182,7 +181,8 @@ pub struct Inherited {
 }
 
 /// Takes the sockets of systemd's socket activation (`LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES`). Empty without it.
-/// Call it once, at start: every call takes the same descriptors.
+/// Call it once, early: the descriptors are closed on exec from then on, the variables are removed from the
+/// environment so that children do not take them for theirs, and a second call finds nothing.
 ///
 /// # Errors
 /// [`ListenError::Inherited`] when a descriptor is neither a TCP nor a Unix stream listener.
@@ -192,8 +192,7 @@ pub fn inherited() -> Result<Vec<Inherited>, ListenError> {
     let mut sockets = listenfd::ListenFd::from_env();
     (0..sockets.len())
         .map(|index| {
-            let listener =
-                take(&mut sockets, index).map_err(|source| ListenError::Inherited { index, source })?;
+            let listener = take(&mut sockets, index).map_err(|source| ListenError::Inherited { index, source })?;
             Ok(Inherited { name: names.next().flatten(), listener })
         })
         .collect()
@@ -209,14 +208,11 @@ fn take(sockets: &mut listenfd::ListenFd, index: usize) -> io::Result<Listener> 
 
 fn from_std_tcp(listener: StdTcpListener) -> io::Result<Listener> {
     listener.set_nonblocking(true)?;
-    // Children of ours must not keep the port.
-    rustix::io::fcntl_setfd(&listener, FdFlags::CLOEXEC)?;
     TcpListener::from_std(listener).map(Listener::Tcp)
 }
 
 fn from_std_unix(listener: StdUnixListener) -> io::Result<Listener> {
     listener.set_nonblocking(true)?;
-    rustix::io::fcntl_setfd(&listener, FdFlags::CLOEXEC)?;
     UnixListener::from_std(listener).map(Listener::Unix)
 }
 

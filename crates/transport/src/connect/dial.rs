@@ -102,9 +102,8 @@ async fn connect_tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
     if attempts.is_empty() {
         return Err(unresolved(io::ErrorKind::NotFound.into()));
     }
-    let (stream, _) = select_ok(attempts)
-        .await
-        .map_err(|source| ConnectError::Connect { target: endpoint.to_string(), source })?;
+    let (stream, _) =
+        select_ok(attempts).await.map_err(|source| ConnectError::Connect { target: endpoint.to_string(), source })?;
     // Fails only on a dead socket, which the handshake reports.
     let _ = stream.set_nodelay(true);
     Ok(stream)

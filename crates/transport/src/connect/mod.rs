@@ -178,10 +178,12 @@ where
 
 /// tonic's settings. Its own TLS stays off: the connector brings streams that are secured already.
 fn template(dialer: &Dialer, options: &ChannelOptions) -> Result<tonic::transport::Endpoint, ConnectError> {
-    let ChannelOptions { connect_timeout: _, keepalive_interval, keepalive_timeout, stream_window, user_agent } = options;
+    let ChannelOptions { connect_timeout: _, keepalive_interval, keepalive_timeout, stream_window, user_agent } =
+        options;
     let authority = dialer.authority();
     let wrong = |reason: BoxError| ConnectError::Options(reason);
-    let origin: Uri = format!("https://{authority}").parse().map_err(|error: http::uri::InvalidUri| wrong(error.into()))?;
+    let origin: Uri =
+        format!("https://{authority}").parse().map_err(|error: http::uri::InvalidUri| wrong(error.into()))?;
     let mut template = tonic::transport::Endpoint::from_shared(format!("http://{authority}"))
         .map_err(|error| wrong(error.into()))?
         .origin(origin)

@@ -39,7 +39,9 @@ pub enum TlsError {
         key: PathBuf,
     },
     /// Only one half of our CA is there.
-    #[error("{present} exists but {missing} does not: restore it from a backup, or remove both to have a new CA made (every client and exporter then needs the new one)")]
+    #[error(
+        "{present} exists but {missing} does not: restore it from a backup, or remove both to have a new CA made (every client and exporter then needs the new one)"
+    )]
     HalfCa {
         /// The file that exists.
         present: PathBuf,

@@ -12,7 +12,8 @@ const MAX_FILE: u64 = 1024 * 1024;
 
 /// The file's content.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    read_if_exists(path)?.ok_or_else(|| TlsError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() })
+    read_if_exists(path)?
+        .ok_or_else(|| TlsError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() })
 }
 
 /// The file's content; `None` when there is no such file.

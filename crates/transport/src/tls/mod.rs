@@ -26,7 +26,7 @@ use pair::Pair;
 /// How often the operator's files are looked at.
 const FILE_POLL: Duration = Duration::from_secs(2);
 /// How often our own certificate's age is looked at.
-const AGE_POLL: Duration = Duration::from_secs(600);
+const AGE_POLL: Duration = Duration::from_mins(10);
 
 /// A certificate in service. Give it to [`crate::Server`]; connections take whatever it holds at their handshake.
 pub struct ServingTls {

@@ -55,17 +55,17 @@ impl OwnCa {
     }
 
     fn create(directory: &Path) -> Result<Self, TlsError> {
-        std::fs::create_dir_all(directory)
-            .map_err(|source| TlsError::Write { path: directory.to_owned(), source })?;
-        let key = KeyPair::generate().map_err(crypto)?;
+        std::fs::create_dir_all(directory).map_err(|source| TlsError::Write { path: directory.to_owned(), source })?;
+        let key = KeyPair::generate().map_err(|error| crypto(&error))?;
         let mut parameters = CertificateParams::default();
         // A name of its own for every CA: two labs in one trust store must not be taken for each other.
-        let id: String = parameters.key_identifier(&key).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        parameters.distinguished_name.push(DnType::CommonName, format!("Jumpstarter CA {id}"));
+        let id = parameters.key_identifier(&key);
+        let id = u32::from_be_bytes([0, 1, 2, 3].map(|index| id.get(index).copied().unwrap_or_default()));
+        parameters.distinguished_name.push(DnType::CommonName, format!("Jumpstarter CA {id:08x}"));
         parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_life(&mut parameters, CA_YEARS.years());
-        let certificate = parameters.self_signed(&key).map_err(crypto)?.pem();
+        let certificate = parameters.self_signed(&key).map_err(|error| crypto(&error))?.pem();
         // The key first: with a certificate alone the next start would refuse, with a key alone as well, but a
         // certificate that has been given out must have its key on disk.
         replace(&directory.join("ca.key"), &key.serialize_pem(), 0o600)?;
@@ -100,8 +100,8 @@ impl OwnCa {
     }
 
     fn issue(&self, names: Vec<SanType>) -> Result<Pair, TlsError> {
-        let issuer = Issuer::from_ca_cert_pem(&self.certificate, &self.key).map_err(crypto)?;
-        let key = KeyPair::generate().map_err(crypto)?;
+        let issuer = Issuer::from_ca_cert_pem(&self.certificate, &self.key).map_err(|error| crypto(&error))?;
+        let key = KeyPair::generate().map_err(|error| crypto(&error))?;
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name.push(DnType::CommonName, "Jumpstarter service");
         parameters.subject_alt_names = names;
@@ -110,7 +110,7 @@ impl OwnCa {
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         set_life(&mut parameters, LEAF_DAYS.days());
         // With the CA behind it: clients that trust whatever is presented then hold a complete chain.
-        let chain = parameters.signed_by(&key, &issuer).map_err(crypto)?.pem() + &self.certificate;
+        let chain = parameters.signed_by(&key, &issuer).map_err(|error| crypto(&error))?.pem() + &self.certificate;
         let key = key.serialize_pem();
         let (path, key_path) = self.leaf_paths();
         replace(&key_path, &key, 0o600)?;
@@ -131,7 +131,7 @@ impl fmt::Debug for OwnCa {
     }
 }
 
-fn crypto(error: rcgen::Error) -> TlsError {
+fn crypto(error: &rcgen::Error) -> TlsError {
     TlsError::Crypto(error.to_string())
 }
 

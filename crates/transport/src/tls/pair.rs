@@ -39,8 +39,8 @@ impl Pair {
             path: key.to_owned(),
             reason: format!("it holds no unencrypted PEM private key ({error})"),
         })?;
-        let facts = Facts::read(&chain[0])
-            .map_err(|reason| TlsError::Content { path: certificate.to_owned(), reason })?;
+        let facts =
+            Facts::read(&chain[0]).map_err(|reason| TlsError::Content { path: certificate.to_owned(), reason })?;
         let served = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
                 TlsError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() }
@@ -53,7 +53,8 @@ impl Pair {
 
 impl Facts {
     pub(super) fn read(leaf: &CertificateDer<'_>) -> Result<Self, String> {
-        let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| format!("it is no X.509 certificate: {error}"))?;
+        let (_, leaf) =
+            X509Certificate::from_der(leaf).map_err(|error| format!("it is no X.509 certificate: {error}"))?;
         let names = leaf.subject_alternative_name().map_err(|error| error.to_string())?;
         let hosts = names.map(|names| names.value.general_names.iter().filter_map(host).collect());
         let at = |seconds| Timestamp::from_second(seconds).map_err(|error| error.to_string());
@@ -95,6 +96,5 @@ pub(crate) fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDe
 /// The provider in use, or ours when `main` has not installed one yet.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     crate::install_crypto_provider();
-    CryptoProvider::get_default()
-        .map_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()), Arc::clone)
+    CryptoProvider::get_default().map_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()), Arc::clone)
 }
