@@ -42,6 +42,10 @@ pub(crate) struct Service {
     pub(crate) listen: SocketAddr,
     pub(crate) advertise: String,
     pub(crate) metrics: Option<SocketAddr>,
+    /// The objects, for commands that work on a service in their own process.
+    pub(crate) store: Arc<dyn Store>,
+    /// What clients must trust, unless their system does.
+    pub(crate) ca_pem: Option<String>,
     router: Router,
     controller: Controller,
     servers: JoinSet<()>,
@@ -68,13 +72,14 @@ impl Service {
 
         let data_dir = DataDir::new(&settings.data_dir);
         data_dir.prepare().with_context(|| format!("prepare the data directory {}", data_dir.path().display()))?;
-        let store = open_store(&data_dir).await?;
+        let store: Arc<dyn Store> = open_store(&data_dir).await?;
         let key = SigningKey::load_or_create(&data_dir.token_key()).context("load the key that signs tokens")?;
         let lifetime = SignedDuration::try_from(settings.token_lifetime).unwrap_or(SignedDuration::MAX);
         let issuer = Arc::new(TokenIssuer::new(key).with_lifetime(lifetime));
         let keys = TicketKeys::new(TicketKey::load_or_create(&data_dir.ticket_key()).context("load the router key")?);
         let tls = Arc::new(certificate(&settings, &data_dir, &advertise)?);
-        publish_ca(&*store, &settings.namespace, tls.ca_pem().as_deref()).await?;
+        let ca_pem = tls.ca_pem();
+        publish_ca(&*store, &settings.namespace, ca_pem.as_deref()).await?;
 
         let mut registry = Registry::default();
         let stop_calls = CancellationToken::new();
@@ -95,7 +100,7 @@ impl Service {
         };
         let parts = ControllerParts {
             config,
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store: Arc::clone(&store),
             issuer,
             tickets: Arc::new(TicketIssuer::new(&keys)),
         };
@@ -126,6 +131,8 @@ impl Service {
             listen,
             advertise,
             metrics,
+            store,
+            ca_pem,
             router,
             controller,
             servers,
@@ -267,7 +274,7 @@ fn advertised(listen: &str, bound: SocketAddr) -> String {
 }
 
 /// Puts the CA where `jmp admin` looks for it.
-async fn publish_ca(store: &EmbeddedStore, namespace: &str, ca: Option<&str>) -> anyhow::Result<()> {
+async fn publish_ca(store: &dyn Store, namespace: &str, ca: Option<&str>) -> anyhow::Result<()> {
     let key = Key::new(Kind::ConfigMap, namespace, CA_CONFIG_MAP);
     let data = std::collections::BTreeMap::from([("ca.crt".to_owned(), ca.unwrap_or_default().to_owned())]);
     let existing = store.get(&key).await.context("read the CA's ConfigMap")?;

@@ -28,7 +28,9 @@ pub(crate) enum LogFormat {
 
 /// Starts logging to standard error.
 pub(crate) fn start(args: &LogArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.log).map_err(|error| anyhow::anyhow!("--log `{}`: {error}", args.log))?;
+    // Below `info` the HTTP/2 stack prints headers, and with them tokens; only who names it gets that.
+    let filter = format!("h2=info,hyper=info,rustls=info,{}", args.log);
+    let filter = EnvFilter::try_new(filter).map_err(|error| anyhow::anyhow!("--log `{}`: {error}", args.log))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
