@@ -1,0 +1,377 @@
+//! `jmp shell`: a lease, and a program that can use it.
+use std::{
+    ffi::OsString,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::{ExitCode, ExitStatus},
+    time::Duration,
+};
+
+use clap::Args;
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use jumpstarter_client::{
+    Client, ClientError, CreateLease, ExporterStatus, Lease, LeaseProblem, LocalHost, Session,
+};
+use jumpstarter_config::{ClientChoice, ClientConfig, ConfigHome, Env};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::SignalKind,
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    commands::run::caught,
+    failure::{Failure, chain},
+    output,
+    values::{duration, insecure_tls},
+};
+
+/// Time for a hook to end.
+const HOOK: Duration = Duration::from_secs(300);
+/// Time for giving the lease back.
+const RELEASE: Duration = Duration::from_secs(30);
+/// Looks at the lease while the program runs.
+const MONITOR: Duration = Duration::from_secs(30);
+/// Looks at the exporter while waiting for a hook.
+const POLL: Duration = Duration::from_millis(300);
+
+/// Options of `jmp shell`.
+#[derive(Args)]
+pub(crate) struct Shell {
+    /// Alias of a client config.
+    #[arg(long, value_name = "ALIAS", conflicts_with = "client_config")]
+    client: Option<String>,
+    /// Path of a client config.
+    #[arg(long, value_name = "PATH")]
+    client_config: Option<PathBuf>,
+    /// Use this lease; it is not released at the end.
+    #[arg(long, value_name = "NAME", env = "JMP_LEASE")]
+    lease: Option<String>,
+    /// Lease an exporter with these labels (repeatable).
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Vec<String>,
+    /// Lease this exporter.
+    #[arg(short = 'n', long, value_name = "EXPORTER")]
+    name: Option<String>,
+    /// How long to lease.
+    #[arg(long, value_parser = duration, default_value = "30m")]
+    duration: Duration,
+    /// Show the exporter's driver and system log too.
+    #[arg(long)]
+    exporter_logs: bool,
+    /// How long to wait for an exporter.
+    #[arg(long, value_parser = duration)]
+    acquisition_timeout: Option<Duration>,
+    /// How long to wait for the exporter to be reachable.
+    #[arg(long, value_parser = duration)]
+    dial_timeout: Option<Duration>,
+    /// Command to run instead of a shell.
+    command: Vec<OsString>,
+}
+
+impl Shell {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        let env = Env::from_process();
+        let config = self.config(&env)?;
+        let client = Client::from_config(&config).await?;
+        let (lease, ours) = self.lease(&client).await?;
+        let stop = CancellationToken::new();
+        let outcome = {
+            let work = self.with_lease(&config, &env, &client, &lease, ours, &stop);
+            tokio::pin!(work);
+            let mut interrupt = caught(SignalKind::interrupt())?;
+            let mut terminate = caught(SignalKind::terminate())?;
+            loop {
+                tokio::select! {
+                    // The work goes on to its orderly end; only waiting for the lease is cut short.
+                    _ = interrupt.recv() => tell_once(&stop, "SIGINT pressed, terminating"),
+                    _ = terminate.recv() => tell_once(&stop, "SIGTERM received, terminating"),
+                    outcome = &mut work => break outcome,
+                }
+            }
+        };
+        if ours {
+            tracing::info!("Releasing Lease {lease}");
+            match timeout(RELEASE, client.delete_lease(&lease)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "release the lease"),
+                Err(_) => tracing::warn!("the lease could not be released in time; it ends by itself"),
+            }
+        }
+        let code = outcome?;
+        Ok(if stop.is_cancelled() { ExitCode::from(2) } else { code })
+    }
+
+    fn config(&self, env: &Env) -> Result<ClientConfig, Failure> {
+        let choice = match (&self.client, &self.client_config) {
+            (Some(alias), _) => ClientChoice::Alias(alias.clone()),
+            (None, Some(path)) => ClientChoice::Path(path.clone()),
+            (None, None) => ClientChoice::Default,
+        };
+        let mut config = ConfigHome::resolve(env)
+            .and_then(|home| home.select_client(&choice, env))
+            .map_err(|error| Failure::from_error("Failed to load config", &error))?;
+        config.tls.insecure |= insecure_tls(env);
+        if let Some(limit) = self.acquisition_timeout {
+            config.leases.acquisition_timeout = limit.as_secs();
+        }
+        if let Some(limit) = self.dial_timeout {
+            config.leases.dial_timeout = limit.as_secs_f64();
+        }
+        Ok(config)
+    }
+
+    /// Name of the lease to use, and whether it was made for this shell.
+    async fn lease(&self, client: &Client) -> Result<(String, bool), Failure> {
+        if let Some(name) = self.lease.as_deref().filter(|name| !name.is_empty()) {
+            let lease = client.get_lease(name).await?;
+            if lease.client != client.name() {
+                let problem = LeaseProblem::NotMine { owner: lease.client, me: client.name().to_owned() };
+                return Err(ClientError::Lease { lease: name.to_owned(), problem }.into());
+            }
+            return Ok((lease.name, false));
+        }
+        let selector = self.selector.join(",");
+        if selector.is_empty() && self.name.is_none() {
+            let mut mine = client.list_leases(true).await?;
+            mine.retain(|lease| lease.client == client.name());
+            return match &mine[..] {
+                [one] => Ok((one.name.clone(), false)),
+                [] => Err(Failure::Usage("one of --selector/-l, --name/-n or --lease is needed: there is no active lease to use".to_owned())),
+                many => {
+                    let names: Vec<_> = many.iter().map(|lease| lease.name.as_str()).collect();
+                    let names = names.join(", ");
+                    Err(Failure::Usage(format!("several active leases, choose one with --lease: {names}")))
+                }
+            };
+        }
+        let wanted = CreateLease {
+            selector,
+            exporter_name: self.name.clone(),
+            duration: self.duration,
+            ..CreateLease::default()
+        };
+        let lease = client.create_lease(&wanted).await?;
+        let target = self.name.as_deref().unwrap_or(&wanted.selector);
+        tracing::info!("Acquiring lease {} for {target} for duration {:?}", lease.name, self.duration);
+        Ok((lease.name, true))
+    }
+
+    /// Everything between having asked for the lease and giving it back.
+    async fn with_lease(
+        &self,
+        config: &ClientConfig,
+        env: &Env,
+        client: &Client,
+        lease: &str,
+        ours: bool,
+        stop: &CancellationToken,
+    ) -> Result<ExitCode, Failure> {
+        let acquire = client.wait_ready(lease, |reason| tracing::info!("Waiting for lease: {reason}"));
+        let granted = tokio::select! {
+            // Nothing has been given out yet.
+            () = stop.cancelled() => return Ok(ExitCode::from(2)),
+            granted = acquire => granted?,
+        };
+        tracing::info!("Lease {lease} acquired successfully!");
+        let session = client.session(lease).await?;
+        session.report().await?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(show_logs(session.clone(), self.exporter_logs));
+        wait_for_exporter(&session).await?;
+        let host = LocalHost::bind(Path::new(env.non_empty("XDG_RUNTIME_DIR").unwrap_or("/tmp")))?;
+        let mut child = self.spawn(config, client, &granted, host.path()).await?;
+        let status = {
+            let serve = host.serve(client, lease, CancellationToken::new());
+            let watch = hang_up_at_end(client, &granted, child.id());
+            tokio::select! {
+                // Dropping these two cuts local connections of a program that is gone, and stops looking.
+                () = serve => unreachable!("nobody stops it"),
+                () = watch => unreachable!("it waits for ever after its work"),
+                status = child.wait() => status.map_err(|error| Failure::from_error("wait for the command", &error))?,
+            }
+        };
+        if ours && !stop.is_cancelled() {
+            end_session(&session).await?;
+        }
+        tasks.shutdown().await;
+        Ok(exit_code(status))
+    }
+
+    async fn spawn(&self, config: &ClientConfig, client: &Client, lease: &Lease, host: &Path) -> Result<Child, Failure> {
+        let exporter = lease.exporter.as_deref().unwrap_or_default();
+        let (program, args) = match self.command.split_first() {
+            Some((program, args)) => (program.clone(), args.to_vec()),
+            None => interactive(config.shell.use_profiles),
+        };
+        let mut command = Command::new(&program);
+        command
+            .args(args)
+            .env("JUMPSTARTER_HOST", host)
+            .env("JMP_DRIVERS_ALLOW", config.drivers.env_value())
+            .env("_JMP_SUPPRESS_DRIVER_WARNINGS", "1")
+            .env("JMP_EXPORTER", exporter)
+            .env("JMP_LEASE", &lease.name);
+        match client.get_exporter(exporter).await {
+            Ok(found) if !found.labels.is_empty() => {
+                let labels: Vec<_> = found.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                command.env("JMP_EXPORTER_LABELS", labels.join(","));
+            }
+            Ok(_) => drop(command.env_remove("JMP_EXPORTER_LABELS")),
+            Err(error) => tracing::warn!(%error, "read the exporter's labels"),
+        }
+        if self.command.is_empty() {
+            command.env("PS1", prompt(exporter));
+        }
+        command.kill_on_drop(false).spawn().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Failure::new(format!("command not found: {}", program.display())),
+            _ => Failure::from_error(&format!("run {}", program.display()), &error),
+        })
+    }
+}
+
+fn tell_once(stop: &CancellationToken, text: &str) {
+    if !stop.is_cancelled() {
+        output::complain(text);
+        stop.cancel();
+    }
+}
+
+fn interactive(use_profiles: bool) -> (OsString, Vec<OsString>) {
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "bash".into());
+    let bash = shell.to_string_lossy().ends_with("bash");
+    let args = if bash && !use_profiles { vec!["--norc".into(), "--noprofile".into()] } else { Vec::new() };
+    (shell, args)
+}
+
+/// The prompt that people know: directory, bolt, exporter.
+fn prompt(exporter: &str) -> String {
+    format!(r"\[\e[90m\]\W \[\e[93m\]⚡\[\e[97m\]{exporter} \[\e[93m\]➤\[\e[0m\] ")
+}
+
+/// Waits until the beforeLease hook is through.
+async fn wait_for_exporter(session: &Session) -> Result<(), Failure> {
+    let started = Instant::now();
+    let mut told = false;
+    loop {
+        let state = match session.status().await {
+            Ok(state) => state,
+            Err(_) if started.elapsed() < HOOK => {
+                sleep(POLL).await;
+                continue;
+            }
+            Err(err) => return Err(err.into()),
+        };
+        match state.status {
+            ExporterStatus::LeaseReady => {
+                if let Some(warning) = state.message.strip_prefix("[HOOK_WARNING] ") {
+                    output::complain(&format!("Warning: {warning}"));
+                }
+                return Ok(());
+            }
+            ExporterStatus::BeforeLeaseHookFailed => return Err(Failure::new(state.message)),
+            _ if started.elapsed() >= HOOK => {
+                let seconds = HOOK.as_secs();
+                return Err(Failure::new(format!("Timeout waiting for the beforeLease hook after {seconds} seconds")));
+            }
+            ExporterStatus::BeforeLeaseHook if !told => {
+                tracing::info!("Waiting for beforeLease hook to complete...");
+                told = true;
+            }
+            _ => {}
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// Has the afterLease hook run, and waits for it.
+async fn end_session(session: &Session) -> Result<(), Failure> {
+    match session.status().await {
+        Ok(state) if matches!(state.status, ExporterStatus::LeaseReady | ExporterStatus::AfterLeaseHook) => {}
+        _ => return Ok(()),
+    }
+    tracing::info!("Running afterLease hook (Ctrl+C to skip)...");
+    match session.end_session().await {
+        Ok(true) => {}
+        Ok(false) => return Ok(()),
+        Err(error) => {
+            tracing::warn!(%error, "end the session");
+            return Ok(());
+        }
+    }
+    let started = Instant::now();
+    while started.elapsed() < HOOK {
+        match session.status().await {
+            Ok(state) if state.status == ExporterStatus::Available => {
+                tracing::info!("afterLease hook completed");
+                return Ok(());
+            }
+            Ok(state) if state.status == ExporterStatus::AfterLeaseHookFailed => return Err(Failure::new(state.message)),
+            Ok(_) => {}
+            // The exporter has closed the session: that comes after the hook.
+            Err(_) => return Ok(()),
+        }
+        sleep(POLL).await;
+    }
+    let seconds = HOOK.as_secs();
+    Err(Failure::new(format!("Timeout waiting for the afterLease hook after {seconds} seconds")))
+}
+
+/// Shows the lines of hooks, and the others when asked for.
+async fn show_logs(session: Session, all: bool) {
+    let Ok(lines) = session.logs().await else { return };
+    let mut lines = std::pin::pin!(lines);
+    while let Some(Ok(line)) = lines.next().await {
+        let hook = line.source.as_str_name().ends_with("HOOK");
+        if hook || all {
+            tracing::info!("[exporter {}] {}", line.severity, line.message);
+        }
+    }
+}
+
+/// Looks at the lease now and then; at its end the program is told by SIGHUP. Never returns.
+async fn hang_up_at_end(client: &Client, granted: &Lease, child: Option<u32>) {
+    let planned = |lease: &Lease| {
+        let begin = lease.effective_begin_time?;
+        let duration = lease.duration?;
+        Some(begin + jiff::SignedDuration::try_from(duration).ok()?)
+    };
+    let mut end = planned(granted);
+    loop {
+        let left = end.and_then(|end| Duration::try_from(end.duration_since(Timestamp::now())).ok());
+        sleep(left.map_or(MONITOR, |left| (left + Duration::from_millis(500)).min(MONITOR))).await;
+        let over = match client.get_lease(&granted.name).await {
+            Ok(lease) => {
+                end = planned(&lease).or(end);
+                lease.effective_end_time.is_some()
+            }
+            // Without an answer, the last known end counts.
+            Err(_) => end.is_some_and(|end| end <= Timestamp::now()),
+        };
+        if over {
+            break;
+        }
+    }
+    tracing::info!("Lease {} ended at {}", granted.name, Timestamp::now());
+    if let Some(pid) = child.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
+        // The program may have ended by itself meanwhile.
+        let _ = kill_process(pid, Signal::HUP);
+    }
+    std::future::pending().await
+}
+
+/// The program's own code, or 128 + n when signal n ended it.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1))
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Failed(chain(&error))
+    }
+}
