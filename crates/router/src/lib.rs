@@ -33,8 +33,8 @@ mod ticket;
 mod tunnel;
 
 pub use config::Config;
+pub use jumpstarter_auth::Side;
 pub use metrics::Stats;
 pub use refusal::Refusal;
 pub use router::Router;
-pub use jumpstarter_auth::Side;
 pub use ticket::{StreamId, StreamTicket, TicketCheck};

@@ -28,15 +28,8 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 7] = [
-        Self::Complete,
-        Self::Cut,
-        Self::Drained,
-        Self::Faulty,
-        Self::HalfClosed,
-        Self::Lapsed,
-        Self::Abandoned,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Complete, Self::Cut, Self::Drained, Self::Faulty, Self::HalfClosed, Self::Lapsed, Self::Abandoned];
 
     pub(crate) fn from_repr(repr: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| *outcome as u8 == repr)

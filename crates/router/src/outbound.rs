@@ -27,7 +27,10 @@ const CUT_SHORT: &str = "the other side of the stream went away in the middle of
 
 enum Stage {
     /// For the partner; the sleep ends the wait.
-    Waiting { place: Place, limit: Pin<Box<Sleep>> },
+    Waiting {
+        place: Place,
+        limit: Pin<Box<Sleep>>,
+    },
     /// The partner is there, its requests not yet in our hands.
     Joined,
     Forwarding(Box<Relay>),
@@ -102,7 +105,9 @@ impl Outbound {
         let mut halves = self.tunnel.halves();
         halves.at(self.seat).watch(cx);
         match halves.at(self.seat.other()).input.take() {
-            Some(input) => Poll::Ready(Stage::Forwarding(Box::new(Relay::new(input, self.core.config.max_message_bytes)))),
+            Some(input) => {
+                Poll::Ready(Stage::Forwarding(Box::new(Relay::new(input, self.core.config.max_message_bytes))))
+            }
             None => Poll::Pending,
         }
     }
@@ -226,7 +231,6 @@ fn ok() -> Status {
     Status::new(Code::Ok, "")
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it is the form that a body answers in")]
 fn data(chunk: Bytes) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
     Poll::Ready(Some(Ok(Frame::data(chunk))))
 }

@@ -100,10 +100,9 @@ impl Refusal {
             | Self::Replayed
             | Self::SideTaken
             | Self::SidesMixed => Code::Unauthenticated,
-            Self::TooManyStreams
-            | Self::TooManyWaiting
-            | Self::TooManyWaitingOnConnection
-            | Self::TooManyTickets => Code::ResourceExhausted,
+            Self::TooManyStreams | Self::TooManyWaiting | Self::TooManyWaitingOnConnection | Self::TooManyTickets => {
+                Code::ResourceExhausted
+            }
             Self::Draining => Code::Unavailable,
             Self::Encoding => Code::Unimplemented,
         };

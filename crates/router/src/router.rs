@@ -32,7 +32,10 @@ pub struct Router {
 
 impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Router").field("config", &self.core.config).field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Router")
+            .field("config", &self.core.config)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 

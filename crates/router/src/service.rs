@@ -37,8 +37,7 @@ async fn stream(State(core): State<Arc<Core>>, request: Request) -> Response {
     if !is_grpc(&head.headers) {
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
-    let opened = admit(&core, &head.headers)
-        .and_then(|ticket| core.open(ticket, peer(&head.extensions), body));
+    let opened = admit(&core, &head.headers).and_then(|ticket| core.open(ticket, peer(&head.extensions), body));
     match opened {
         // Sent before the partner is there, so that a peer knows that its ticket was accepted.
         Ok(outbound) => {

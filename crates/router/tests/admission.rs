@@ -1,5 +1,7 @@
 //! Who is let in, and what the others are told.
 
+#![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
+
 mod lab;
 
 use std::sync::Arc;

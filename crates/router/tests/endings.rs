@@ -1,5 +1,7 @@
 //! How one side's end reaches the other.
 
+#![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
+
 mod lab;
 
 use std::time::Duration;

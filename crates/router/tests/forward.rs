@@ -1,5 +1,7 @@
 //! Bytes through a router on real sockets: whole, in order, in both directions, within bounds.
 
+#![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
+
 mod lab;
 
 use std::time::Duration;
@@ -49,9 +51,11 @@ async fn bulk_in_both_directions_at_once_arrives_whole() {
             loop {
                 tokio::select! {
                     // Both are cancel safe: a channel's receiver, and a body's next frame.
-                    message = queue.recv(), if sending => match message {
-                        Some(message) => peer.queue(message),
-                        None => { peer.finish(); sending = false; }
+                    message = queue.recv(), if sending => if let Some(message) = message {
+                        peer.queue(message);
+                    } else {
+                        peer.finish();
+                        sending = false;
                     },
                     chunk = peer.chunk() => match chunk {
                         Ok(chunk) => received.add(&chunk),
@@ -77,7 +81,11 @@ async fn bulk_in_both_directions_at_once_arrives_whole() {
     assert_eq!(stats.bytes_from_exporters, exporter.0.length);
 }
 
-async fn tonic(lab: &Lab, ticket: &str, frames: mpsc::Receiver<StreamRequest>) -> tonic::Streaming<jumpstarter_protocol::v1::StreamResponse> {
+async fn tonic(
+    lab: &Lab,
+    ticket: &str,
+    frames: mpsc::Receiver<StreamRequest>,
+) -> tonic::Streaming<jumpstarter_protocol::v1::StreamResponse> {
     let channel: Channel = Endpoint::from_shared(format!("http://{}", lab.address)).unwrap().connect().await.unwrap();
     let mut request = Request::new(ReceiverStream::new(frames));
     request.metadata_mut().insert("authorization", format!("bearer {ticket}").parse().unwrap());

@@ -1,5 +1,7 @@
 //! Released Python peers through our router.
 
+#![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
+
 mod lab;
 
 use std::process::Stdio;

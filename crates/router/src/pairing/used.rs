@@ -48,9 +48,8 @@ impl UsedTickets {
         let key = (Arc::from(id), side);
         match self.uses.get(&key) {
             Some(uses) if *uses >= allowed(side) => Err(Refusal::Replayed),
-            Some(_) => Ok(()),
             None if self.uses.len() >= self.limit => Err(Refusal::TooManyTickets),
-            None => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -1,7 +1,12 @@
 //! A router on a real socket, and peers that speak raw HTTP/2 to it, so that they can do what a good
 //! library would not.
 
-#![allow(dead_code, unreachable_pub, clippy::allow_attributes_without_reason, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    reason = "each test file uses a part of it"
+)]
 
 use std::future::poll_fn;
 use std::hash::Hasher as _;
@@ -158,7 +163,14 @@ impl Link {
         request.headers_mut().extend(headers);
         let mut send = soon(self.send.clone().ready()).await.unwrap();
         let (response, out) = send.send_request(request, false).unwrap();
-        Peer { out, response: Some(response), received: None, buffer: BytesMut::new(), headers: HeaderMap::new(), link: None }
+        Peer {
+            out,
+            response: Some(response),
+            received: None,
+            buffer: BytesMut::new(),
+            headers: HeaderMap::new(),
+            link: None,
+        }
     }
 }
 

@@ -134,6 +134,9 @@ async def main():
     alone = request["case"] in ("exporter_alone", "sent_away")
     exporter = Peer(request["address"], request["exporter"])
     client = None if alone else Peer(request["address"], request["client"])
+    for peer in filter(None, (client, exporter)):
+        # Both are let in: a half that ends its requests before its partner came is sent away.
+        await peer.call.initial_metadata()
     result = await asyncio.wait_for(globals()[request["case"]](client, exporter), 60)
     print(json.dumps(result), flush=True)
 
