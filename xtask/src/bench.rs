@@ -26,23 +26,11 @@ pub(crate) fn run(name: Option<Name>) -> Result<()> {
     // Optimised, without link-time optimisation: seconds after an edit instead of minutes.
     const PROFILE: [&str; 2] = ["--profile", "fastrel"];
     setup::run()?;
-    run_command(
-        cargo()
-            .args(["build", "--workspace", "--bins", "--locked"])
-            .args(PROFILE),
-    )?;
+    run_command(cargo().args(["build", "--workspace", "--bins", "--locked"]).args(PROFILE))?;
     let names = name.map_or_else(|| Name::value_variants().to_vec(), |name| vec![name]);
     for name in names {
-        let target = name
-            .to_possible_value()
-            .expect("no variant is hidden")
-            .get_name()
-            .to_owned();
-        run_command(
-            cargo()
-                .args(["bench", "--workspace", "--locked", "--bench", &target])
-                .args(PROFILE),
-        )?;
+        let target = name.to_possible_value().expect("no variant is hidden").get_name().to_owned();
+        run_command(cargo().args(["bench", "--workspace", "--locked", "--bench", &target]).args(PROFILE))?;
     }
     Ok(())
 }

@@ -18,24 +18,15 @@ pub(crate) fn cargo() -> Command {
 
 /// The root of the workspace.
 pub(crate) fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask is a folder of the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
 }
 
 /// Runs `command` with our output and without input.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);
     eprintln!("xtask: {shown}");
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| format!("start `{shown}`"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        bail!("`{shown}` ended with {status}")
-    }
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("start `{shown}`"))?;
+    if status.success() { Ok(()) } else { bail!("`{shown}` ended with {status}") }
 }
 
 /// Whether `command` can be started and ends well; says nothing.
@@ -50,9 +41,7 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 
 /// The command as one would type it, without the directories of program and paths.
 fn shown(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     std::iter::once(program)
         .chain(command.get_args())
         .map(|word| word.to_string_lossy().into_owned())

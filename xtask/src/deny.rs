@@ -22,16 +22,7 @@ pub(crate) fn install() -> Result<()> {
     }
     eprintln!("xtask: building cargo-deny {VERSION}");
     run(cargo()
-        .args([
-            "install",
-            "cargo-deny",
-            "--version",
-            VERSION,
-            "--locked",
-            "--force",
-            "--quiet",
-            "--root",
-        ])
+        .args(["install", "cargo-deny", "--version", VERSION, "--locked", "--force", "--quiet", "--root"])
         .arg(&home))?;
     mark_complete(&home, VERSION)?;
     Ok(())
@@ -40,15 +31,13 @@ pub(crate) fn install() -> Result<()> {
 /// Licences, banned crates and sources. Advisories need a Git host, so they are not part of the tests.
 pub(crate) fn check() -> Result<()> {
     install()?;
-    run(Command::new(home()?.join("bin/cargo-deny"))
-        .current_dir(workspace())
-        .args([
-            "--workspace",
-            "--locked",
-            "check",
-            "--hide-inclusion-graph",
-            "bans",
-            "licenses",
-            "sources",
-        ]))
+    run(Command::new(home()?.join("bin/cargo-deny")).current_dir(workspace()).args([
+        "--workspace",
+        "--locked",
+        "check",
+        "--hide-inclusion-graph",
+        "bans",
+        "licenses",
+        "sources",
+    ]))
 }

@@ -20,8 +20,7 @@ pub(crate) fn run() -> Result<()> {
     fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
     // Two runs at once would build the same entry twice, in the same place.
     let lock = File::create(root.join(".lock")).context("create the lock of the cache")?;
-    lock.lock()
-        .context("wait for another `cargo xtask setup`")?;
+    lock.lock().context("wait for another `cargo xtask setup`")?;
     python()?;
     for release in [NEWEST, OLDEST] {
         peers(&release)?;
@@ -32,34 +31,27 @@ pub(crate) fn run() -> Result<()> {
 /// Python 3.11 or newer that can make virtual environments. Debian keeps that part in a package of its own.
 fn python() -> Result<()> {
     let works = || {
-        succeeds(Command::new("python3").args([
-            "-c",
-            "import sys, venv, ensurepip; assert sys.version_info >= (3, 11)",
-        ]))
+        succeeds(
+            Command::new("python3").args(["-c", "import sys, venv, ensurepip; assert sys.version_info >= (3, 11)"]),
+        )
     };
     if works() {
         return Ok(());
     }
     if succeeds(Command::new("apt-get").arg("--version")) {
         run_command(Command::new("apt-get").args(["update", "--quiet"]))?;
-        run_command(
-            Command::new("apt-get")
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .args([
-                    "install",
-                    "--yes",
-                    "--no-install-recommends",
-                    "python3",
-                    "python3-venv",
-                ]),
-        )?;
+        run_command(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args([
+            "install",
+            "--yes",
+            "--no-install-recommends",
+            "python3",
+            "python3-venv",
+        ]))?;
     }
     if works() {
         return Ok(());
     }
-    bail!(
-        "the real peers need Python 3.11 or newer with the `venv` module: install `python3` and `python3-venv`"
-    )
+    bail!("the real peers need Python 3.11 or newer with the `venv` module: install `python3` and `python3-venv`")
 }
 
 /// One release in its virtual environment. A half-made one has no stamp and is made again from nothing.
@@ -69,11 +61,7 @@ fn peers(release: &Release) -> Result<()> {
         return Ok(());
     }
     eprintln!("xtask: installing the Python peers {}", release.version);
-    run_command(
-        Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&path),
-    )?;
+    run_command(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&path))?;
     let list = path.join("requirements.txt");
     fs::write(&list, release.requirements).with_context(|| format!("write {}", list.display()))?;
     install(&path, &list)?;
@@ -85,22 +73,8 @@ fn peers(release: &Release) -> Result<()> {
 fn install(venv: &Path, list: &Path) -> Result<()> {
     run_command(
         Command::new(venv.join("bin/python"))
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-input",
-            ])
-            .args([
-                "--no-deps",
-                "--only-binary",
-                ":all:",
-                "--no-binary",
-                "jumpstarter-driver-pyserial",
-                "--requirement",
-            ])
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"])
+            .args(["--no-deps", "--only-binary", ":all:", "--requirement"])
             .arg(list),
     )
 }

@@ -59,9 +59,5 @@ fn one(layer: Layer) -> Result<()> {
 fn tests(which: &[&str]) -> Result<()> {
     setup::run()?;
     run_command(cargo().args(["build", "--workspace", "--bins", "--tests", "--locked"]))?;
-    run_command(
-        cargo()
-            .args(["test", "--workspace", "--locked", "--no-fail-fast"])
-            .args(which),
-    )
+    run_command(cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(which))
 }
