@@ -118,6 +118,13 @@ impl Router {
     }
 }
 
+#[cfg(test)]
+impl Router {
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+}
+
 /// What every stream of a router shares.
 pub(crate) struct Core {
     pub(crate) config: Config,
@@ -184,6 +191,12 @@ impl Core {
                 Outbound::joined(self.clone(), tunnel)
             }
         })
+    }
+
+    /// Whether nothing is left of any stream.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.alive.is_empty() && self.pairing().waiting() == 0 && self.tunnels().is_empty()
     }
 
     /// Takes a half out of the waiting room, if it is still there.
