@@ -56,6 +56,7 @@ pub enum StartError {
 pub struct Controller {
     tasks: JoinSet<()>,
     stop: CancellationToken,
+    draining: CancellationToken,
     routes: Routes,
 }
 
@@ -116,6 +117,7 @@ impl Controller {
             rendezvous: rendezvous.clone(),
             stop: stop.clone(),
         };
+        let draining = stop.child_token();
         let dialer = Dialer {
             config: Arc::clone(&config),
             world: world.clone(),
@@ -124,7 +126,7 @@ impl Controller {
             tickets,
             metrics,
             turn: Arc::new(AtomicUsize::new(0)),
-            stop: stop.clone(),
+            stop: draining.clone(),
         };
         let controller_calls = ControllerCalls {
             config: Arc::clone(&config),
@@ -136,13 +138,18 @@ impl Controller {
         };
         let client_calls = ClientCalls { config, gate, world, leases, credentials };
         let routes = routes(controller_calls, client_calls).await?;
-        Ok(Self { tasks, stop: runtime_stop, routes })
+        Ok(Self { tasks, stop: runtime_stop, draining, routes })
     }
 
     /// The gRPC services: ControllerService, ClientService, health and reflection.
     #[must_use]
     pub fn routes(&self) -> Routes {
         self.routes.clone()
+    }
+
+    /// Answers new dials with UNAVAILABLE from now on, which clients retry; everything else goes on.
+    pub fn refuse_dials(&self) {
+        self.draining.cancel();
     }
 
     /// Stops the tasks after the last call was answered.

@@ -35,7 +35,7 @@ const CA_CONFIG_MAP: &str = "jumpstarter-service-ca-cert";
 /// How long a starting service waits for its predecessor to let go of the data directory.
 const HANDOVER: Duration = Duration::from_secs(10);
 /// How long calls in flight may take once tunnels were given their time.
-const LAST_CALLS: Duration = Duration::from_secs(2);
+const LAST_CALLS: Duration = Duration::from_millis(500);
 
 /// A running service.
 pub(crate) struct Service {
@@ -54,7 +54,6 @@ pub(crate) struct Service {
     /// Closes the listeners.
     stop_servers: CancellationToken,
     ready: Arc<AtomicBool>,
-    drain: Duration,
 }
 
 impl Service {
@@ -107,7 +106,7 @@ impl Service {
         let controller =
             Controller::start(parts, &mut registry, stop_calls.clone()).await.context("start the controller")?;
         let router = Router::new(
-            router_config(settings.hook_limit),
+            jumpstarter_router::Config { drain_grace: settings.drain, ..router_config(settings.hook_limit) },
             Arc::new(TicketVerifier::new(&keys)) as Arc<dyn TicketCheck>,
         );
         router.register_metrics(&mut registry);
@@ -139,7 +138,6 @@ impl Service {
             stop_calls,
             stop_servers,
             ready,
-            drain: settings.drain,
         })
     }
 
@@ -149,16 +147,10 @@ impl Service {
     /// Not cancel safe: dropping cuts what is left.
     pub(crate) async fn shutdown(mut self) {
         self.ready.store(false, Ordering::Relaxed);
-        let open = self.router.stats().open;
-        if open > 0 && !self.drain.is_zero() {
-            info!(tunnels = open, limit = ?self.drain, "waiting for running tunnels");
-            let until = tokio::time::Instant::now() + self.drain;
-            while self.router.stats().open > 0 && tokio::time::Instant::now() < until {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
+        self.controller.refuse_dials();
+        // The port stays open meanwhile: exporters that find it closed for more than two seconds give up.
+        self.router.shut_down().await;
         self.stop_calls.cancel();
-        self.router.drain();
         self.stop_servers.cancel();
         while self.servers.join_next().await.is_some() {}
         self.controller.shutdown().await;
