@@ -34,6 +34,8 @@ pub struct BindOptions {
     /// Connections that may wait to be accepted. A lab's exporters all come back at once after a restart.
     pub backlog: u32,
     /// Lets a new process of the same user bind while this one still drains (`SO_REUSEPORT`). Both must set it.
+    /// Connections that wait to be accepted when the old process closes its listener are reset; a socket inherited from
+    /// the service manager ([`inherited`]) loses none.
     pub reuse_port: bool,
 }
 

@@ -23,6 +23,7 @@ use crate::Endpoint;
 /// A client's byte stream.
 pub(crate) enum Io {
     Tls(Box<TlsStream<TcpStream>>),
+    Tcp(TcpStream),
     Unix(UnixStream),
 }
 
@@ -34,6 +35,7 @@ pub(super) struct Dialer {
 
 enum Target {
     Tls { endpoint: Endpoint, config: Arc<ClientConfig>, name: ServerName<'static> },
+    Plain(Endpoint),
     Unix(PathBuf),
 }
 
@@ -46,6 +48,10 @@ impl Dialer {
         Ok(Self { target: Target::Tls { endpoint, config, name }, limit: options.connect_timeout })
     }
 
+    pub(super) fn plain(endpoint: Endpoint, options: &ChannelOptions) -> Self {
+        Self { target: Target::Plain(endpoint), limit: options.connect_timeout }
+    }
+
     pub(super) fn unix(path: &Path, options: &ChannelOptions) -> Self {
         Self { target: Target::Unix(path.to_owned()), limit: options.connect_timeout }
     }
@@ -53,7 +59,7 @@ impl Dialer {
     /// Where this leads, for people.
     pub(super) fn target(&self) -> String {
         match &self.target {
-            Target::Tls { endpoint, .. } => endpoint.to_string(),
+            Target::Tls { endpoint, .. } | Target::Plain(endpoint) => endpoint.to_string(),
             Target::Unix(path) => path.display().to_string(),
         }
     }
@@ -61,8 +67,16 @@ impl Dialer {
     /// `:authority` of requests.
     pub(super) fn authority(&self) -> String {
         match &self.target {
-            Target::Tls { endpoint, .. } => endpoint.to_string(),
+            Target::Tls { endpoint, .. } | Target::Plain(endpoint) => endpoint.to_string(),
             Target::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
+    /// `:scheme` of requests.
+    pub(super) fn scheme(&self) -> &'static str {
+        match &self.target {
+            Target::Tls { .. } => "https",
+            Target::Plain(_) | Target::Unix(_) => "http",
         }
     }
 
@@ -81,6 +95,7 @@ impl Dialer {
                 let stream = UnixStream::connect(path).await;
                 stream.map(Io::Unix).map_err(|source| ConnectError::Connect { target: target(), source })
             }
+            Target::Plain(endpoint) => connect_tcp(endpoint).await.map(Io::Tcp),
             Target::Tls { endpoint, config, name } => {
                 let tcp = connect_tcp(endpoint).await?;
                 let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await;
@@ -113,6 +128,7 @@ macro_rules! each {
     ($io:expr, $inner:ident => $call:expr) => {
         match $io {
             Io::Tls($inner) => $call,
+            Io::Tcp($inner) => $call,
             Io::Unix($inner) => $call,
         }
     };

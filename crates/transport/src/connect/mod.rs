@@ -87,6 +87,14 @@ pub fn connect_lazy(endpoint: &str, tls: &ChannelTls, options: &ChannelOptions) 
     Ok(template.connect_with_connector_lazy(Connector::new(dialer, None)))
 }
 
+/// As [`connect`], without TLS: only for an exporter in direct mode that was told to do without, never for a service.
+///
+/// # Errors
+/// When the first connection fails.
+pub async fn connect_plain(endpoint: &str, options: &ChannelOptions) -> Result<Channel, ConnectError> {
+    connected(Dialer::plain(endpoint.parse()?, options), options).await
+}
+
 /// Connects to a Unix socket, without TLS.
 ///
 /// # Errors
@@ -182,8 +190,9 @@ fn template(dialer: &Dialer, options: &ChannelOptions) -> Result<tonic::transpor
         options;
     let authority = dialer.authority();
     let wrong = |reason: BoxError| ConnectError::Options(reason);
-    let origin: Uri =
-        format!("https://{authority}").parse().map_err(|error: http::uri::InvalidUri| wrong(error.into()))?;
+    let origin: Uri = format!("{}://{authority}", dialer.scheme())
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| wrong(error.into()))?;
     let mut template = tonic::transport::Endpoint::from_shared(format!("http://{authority}"))
         .map_err(|error| wrong(error.into()))?
         .origin(origin)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use jumpstarter_transport::connect::{connect, connect_lazy, connect_raw};
+use jumpstarter_transport::connect::{connect, connect_lazy, connect_plain, connect_raw};
 use jumpstarter_transport::listen::bind_tcp;
 use jumpstarter_transport::{BindOptions, ChannelOptions, ChannelTls, ConnectError, OwnCa, ServeLimits};
 use tokio::io::AsyncWriteExt;
@@ -141,4 +141,12 @@ async fn a_peer_without_http2_is_named() {
     let error = connect(&addr.to_string(), &insecure(), &ChannelOptions::default()).await.unwrap_err();
     assert!(matches!(error, ConnectError::NotHttp2 { .. }), "{error}");
     let _ = peer.await.unwrap();
+}
+
+#[tokio::test]
+async fn direct_mode_does_without_tls() {
+    let server = start_health(None, ServeLimits::default()).await;
+    let channel = connect_plain(&server.endpoint(), &ChannelOptions::default()).await.unwrap();
+    assert_eq!(check(channel).await.unwrap(), "SERVING");
+    server.stop().await;
 }

@@ -27,11 +27,12 @@ async fn read_to_close(stream: &mut (impl AsyncReadExt + Unpin)) -> usize {
 async fn huge_metadata_is_refused_and_others_go_on() {
     let directory = tempfile::tempdir().unwrap();
     let server = start(Some(own_tls(directory.path())), ServeLimits::default()).await;
-    for size in [40 * 1024, 4 * 1024 * 1024] {
+    for (size, taken) in [(8 * 1024, true), (40 * 1024, false), (4 * 1024 * 1024, false)] {
         // By hand, since well-behaved clients respect our SETTINGS: HEADERS, then CONTINUATION after CONTINUATION.
         let mut stream = tls_connect(server.addr, &["h2"]).await.unwrap();
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        // GET, https, `/peer` would need a literal; `/` echoes the empty body.
         let mut block: Vec<u8> = vec![0x82, 0x87, 0x84];
         // A literal header without indexing, with a name of one byte and a value of `size`.
         block.extend([0x00, 0x01, b'x', 0x7f]);
@@ -62,8 +63,11 @@ async fn huge_metadata_is_refused_and_others_go_on() {
                 break;
             }
             seen.extend_from_slice(&answer[..count]);
+            if has_ok_answer(&seen) {
+                break;
+            }
         }
-        assert!(!has_ok_answer(&seen), "{size} bytes of metadata were taken");
+        assert_eq!(has_ok_answer(&seen), taken, "{size} bytes of metadata");
     }
     let (mut sender, driver) =
         connect_raw::<Full<Bytes>>(&server.endpoint(), &insecure(), &ChannelOptions::default()).await.unwrap();
