@@ -11,11 +11,7 @@ use crate::{ApiVersion, ConfigError, Env, GrpcOptions, ObjectMeta, Secret, TlsCo
 #[serde(deny_unknown_fields)]
 pub struct ClientConfig {
     /// File name without ending; never written into the file.
-    #[serde(
-        default = "default_alias",
-        skip_serializing,
-        deserialize_with = "ignored_alias"
-    )]
+    #[serde(default = "default_alias", skip_serializing, deserialize_with = "ignored_alias")]
     pub alias: String,
     /// Where the configuration was read from; never written into the file.
     #[serde(default, skip_serializing, deserialize_with = "ignored_path")]
@@ -41,11 +37,7 @@ pub struct ClientConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<Secret>,
     /// Channel arguments.
-    #[serde(
-        rename = "grpcOptions",
-        default = "empty_options",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "grpcOptions", default = "empty_options", skip_serializing_if = "Option::is_none")]
     pub grpc_options: Option<GrpcOptions>,
     /// Which driver clients may be loaded.
     #[serde(default)]
@@ -80,11 +72,7 @@ impl DriverRules {
     /// The value of `JMP_DRIVERS_ALLOW` that says the same.
     #[must_use]
     pub fn env_value(&self) -> String {
-        if self.r#unsafe {
-            "UNSAFE".to_owned()
-        } else {
-            self.allow.join(",")
-        }
+        if self.r#unsafe { "UNSAFE".to_owned() } else { self.allow.join(",") }
     }
 }
 
@@ -181,12 +169,7 @@ fn list_or_csv<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
 impl ClientConfig {
     /// A configuration with defaults for everything but who and where.
     #[must_use]
-    pub fn new(
-        alias: impl Into<String>,
-        metadata: ObjectMeta,
-        endpoint: impl Into<String>,
-        token: Secret,
-    ) -> Self {
+    pub fn new(alias: impl Into<String>, metadata: ObjectMeta, endpoint: impl Into<String>, token: Secret) -> Self {
         Self {
             alias: alias.into(),
             path: None,
@@ -207,10 +190,7 @@ impl ClientConfig {
     /// Reads `path`; keys missing there come from the environment. The alias is the file name up to its first dot.
     pub fn from_file(path: &Path, env: &Env) -> Result<Self, ConfigError> {
         let mut config = Self::finish(file::read(path)?, env, &file::origin(path))?;
-        let name = path
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         config.alias = name.split('.').next().unwrap_or_default().to_owned();
         config.path = Some(path.to_owned());
         Ok(config)
@@ -260,10 +240,7 @@ impl ClientConfig {
         })?;
         with_object(&mut map, "drivers", |drivers| {
             env.fill(drivers, "allow", "JMP_DRIVERS_ALLOW");
-            if let Some(text) = env
-                .get("JMP_DRIVERS_UNSAFE")
-                .filter(|_| !drivers.contains_key("unsafe"))
-            {
+            if let Some(text) = env.get("JMP_DRIVERS_UNSAFE").filter(|_| !drivers.contains_key("unsafe")) {
                 drivers.insert("unsafe".to_owned(), Value::Bool(boolean(text)?));
             }
             Ok(())
@@ -274,12 +251,7 @@ impl ClientConfig {
             env.fill_number(leases, "retry_timeout", "RETRY_TIMEOUT")
         })?;
         let mut config: Self = file::typed(map, origin)?;
-        if config
-            .drivers
-            .allow
-            .iter()
-            .any(|pattern| pattern == "UNSAFE")
-        {
+        if config.drivers.allow.iter().any(|pattern| pattern == "UNSAFE") {
             config.drivers.r#unsafe = true;
         }
         config.check(origin)?;
@@ -287,11 +259,7 @@ impl ClientConfig {
     }
 
     fn check(&self, origin: &str) -> Result<(), ConfigError> {
-        let LeaseSettings {
-            acquisition_timeout,
-            dial_timeout,
-            retry_timeout,
-        } = self.leases;
+        let LeaseSettings { acquisition_timeout, dial_timeout, retry_timeout } = self.leases;
         let message = if acquisition_timeout < 5 {
             "leases.acquisition_timeout must be at least 5 seconds"
         } else if dial_timeout.is_nan() || dial_timeout <= 0.0 {
@@ -301,10 +269,7 @@ impl ClientConfig {
         } else {
             return Ok(());
         };
-        Err(ConfigError::Invalid {
-            origin: origin.to_owned(),
-            message: message.to_owned(),
-        })
+        Err(ConfigError::Invalid { origin: origin.to_owned(), message: message.to_owned() })
     }
 
     /// Writes the configuration to `path` (mode 0600, all or nothing).
@@ -314,10 +279,7 @@ impl ClientConfig {
 
     /// The YAML text as [`ClientConfig::save`] writes it, tokens included.
     pub fn to_yaml(&self) -> Result<String, ConfigError> {
-        file::to_yaml(self).map_err(|message| ConfigError::Invalid {
-            origin: "text".to_owned(),
-            message,
-        })
+        file::to_yaml(self).map_err(|message| ConfigError::Invalid { origin: "text".to_owned(), message })
     }
 }
 

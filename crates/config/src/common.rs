@@ -31,17 +31,12 @@ pub struct ObjectMeta {
 impl ObjectMeta {
     /// An object in a namespace.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: Some(namespace.into()),
-            name: name.into(),
-        }
+        Self { namespace: Some(namespace.into()), name: name.into() }
     }
 }
 
 /// `Option` without serde's habit of making the key optional.
-fn required_nullable<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<String>, D::Error> {
+fn required_nullable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Option::<String>::deserialize(deserializer)
 }
 
@@ -60,10 +55,7 @@ impl TlsConfig {
     /// Trust in exactly the certificates of this PEM bundle.
     #[must_use]
     pub fn from_pem(pem: &[u8]) -> Self {
-        Self {
-            ca: STANDARD.encode(pem),
-            insecure: false,
-        }
+        Self { ca: STANDARD.encode(pem), insecure: false }
     }
 
     /// The PEM bundle behind `ca`, or none when the system's roots are to be used.
@@ -72,13 +64,9 @@ impl TlsConfig {
         if text.is_empty() {
             return Ok(None);
         }
-        let pem = STANDARD
-            .decode(&text)
-            .map_err(|err| ConfigError::Ca(err.to_string()))?;
+        let pem = STANDARD.decode(&text).map_err(|err| ConfigError::Ca(err.to_string()))?;
         if !pem.windows(10).any(|w| w == b"-----BEGIN") {
-            return Err(ConfigError::Ca(
-                "it decodes, but to no PEM block".to_owned(),
-            ));
+            return Err(ConfigError::Ca("it decodes, but to no PEM block".to_owned()));
         }
         Ok(Some(pem))
     }

@@ -19,11 +19,7 @@ impl Env {
     /// The variables of this process that are valid Unicode.
     #[must_use]
     pub fn from_process() -> Self {
-        Self(
-            std::env::vars_os()
-                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-                .collect(),
-        )
+        Self(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect())
     }
 
     /// The value of `name`, when set.
@@ -40,12 +36,7 @@ impl Env {
 
     /// The value of `name` in any letter case, as the settings files are matched.
     fn any_case(&self, name: &str) -> Option<&str> {
-        self.get(name).or_else(|| {
-            self.0
-                .iter()
-                .find(|(k, _)| k.eq_ignore_ascii_case(name))
-                .map(|(_, v)| v.as_str())
-        })
+        self.get(name).or_else(|| self.0.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()))
     }
 
     /// Puts `key` from variable `name` as a string when the file does not have it.
@@ -56,12 +47,7 @@ impl Env {
     }
 
     /// Puts `key` from variable `name`, parsed as JSON, when the file does not have it.
-    pub(crate) fn fill_json(
-        &self,
-        into: &mut Map<String, Value>,
-        key: &str,
-        name: &str,
-    ) -> Result<(), ConfigError> {
+    pub(crate) fn fill_json(&self, into: &mut Map<String, Value>, key: &str, name: &str) -> Result<(), ConfigError> {
         if let (false, Some(text)) = (into.contains_key(key), self.any_case(name)) {
             let value = serde_json::from_str(text).map_err(|err| ConfigError::Invalid {
                 origin: "environment".to_owned(),
@@ -73,18 +59,10 @@ impl Env {
     }
 
     /// Puts a number for `key` from variable `name` when the file does not have it.
-    pub(crate) fn fill_number(
-        &self,
-        into: &mut Map<String, Value>,
-        key: &str,
-        name: &str,
-    ) -> Result<(), ConfigError> {
+    pub(crate) fn fill_number(&self, into: &mut Map<String, Value>, key: &str, name: &str) -> Result<(), ConfigError> {
         if let (false, Some(text)) = (into.contains_key(key), self.any_case(name)) {
-            let value = text
-                .trim()
-                .parse::<u64>()
-                .map(Value::from)
-                .or_else(|_| text.trim().parse::<f64>().map(Value::from));
+            let value =
+                text.trim().parse::<u64>().map(Value::from).or_else(|_| text.trim().parse::<f64>().map(Value::from));
             let value = value.map_err(|_| ConfigError::Invalid {
                 origin: "environment".to_owned(),
                 message: format!("{name} must be a number of seconds, not '{text}'"),
@@ -97,11 +75,7 @@ impl Env {
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
     fn from_iter<T: IntoIterator<Item = (K, V)>>(iter: T) -> Self {
-        Self(
-            iter.into_iter()
-                .map(|(k, v)| (k.into(), v.into()))
-                .collect(),
-        )
+        Self(iter.into_iter().map(|(k, v)| (k.into(), v.into())).collect())
     }
 }
 

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{
-    ApiVersion, ConfigError, Env, GrpcOptions, Instances, ObjectMeta, Secret, TlsConfig, file,
-};
+use crate::{ApiVersion, ConfigError, Env, GrpcOptions, Instances, ObjectMeta, Secret, TlsConfig, file};
 
 /// An exporter configuration. Unknown keys are ignored except in `metadata`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,11 +50,7 @@ pub struct ExporterConfig {
     #[serde(rename = "failureDetection", default)]
     pub failure_detection: FailureDetection,
     /// Stop after one lease.
-    #[serde(
-        rename = "exitOnLeaseEnd",
-        default,
-        skip_serializing_if = "std::ops::Not::not"
-    )]
+    #[serde(rename = "exitOnLeaseEnd", default, skip_serializing_if = "std::ops::Not::not")]
     pub exit_on_lease_end: bool,
 }
 
@@ -120,27 +114,16 @@ pub enum OnFailure {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureDetection {
     /// Failures in a row.
-    #[serde(
-        rename = "maxRapidFailures",
-        alias = "max_rapid_failures",
-        default = "max_failures"
-    )]
+    #[serde(rename = "maxRapidFailures", alias = "max_rapid_failures", default = "max_failures")]
     pub max_rapid_failures: u64,
     /// Seconds within which a failure counts as rapid.
-    #[serde(
-        rename = "rapidFailureWindow",
-        alias = "rapid_failure_window",
-        default = "failure_window"
-    )]
+    #[serde(rename = "rapidFailureWindow", alias = "rapid_failure_window", default = "failure_window")]
     pub rapid_failure_window: u64,
 }
 
 impl Default for FailureDetection {
     fn default() -> Self {
-        Self {
-            max_rapid_failures: max_failures(),
-            rapid_failure_window: failure_window(),
-        }
+        Self { max_rapid_failures: max_failures(), rapid_failure_window: failure_window() }
     }
 }
 
@@ -191,10 +174,7 @@ impl ExporterConfig {
     /// Reads `path`; only missing metadata keys come from the environment. The alias is the file stem.
     pub fn from_file(path: &Path, env: &Env) -> Result<Self, ConfigError> {
         let mut config = Self::finish(file::read(path)?, env, &file::origin(path))?;
-        config.alias = path
-            .file_stem()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        config.alias = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         config.path = Some(path.to_owned());
         Ok(config)
     }
@@ -219,9 +199,6 @@ impl ExporterConfig {
 
     /// The YAML text as [`ExporterConfig::save`] writes it, token included.
     pub fn to_yaml(&self) -> Result<String, ConfigError> {
-        file::to_yaml(self).map_err(|message| ConfigError::Invalid {
-            origin: "text".to_owned(),
-            message,
-        })
+        file::to_yaml(self).map_err(|message| ConfigError::Invalid { origin: "text".to_owned(), message })
     }
 }

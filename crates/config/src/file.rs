@@ -8,10 +8,7 @@ use crate::ConfigError;
 
 /// Reads the YAML mapping in `path`.
 pub(crate) fn read(path: &Path) -> Result<Map<String, Value>, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     parse(&text, &origin(path))
 }
 
@@ -23,30 +20,18 @@ pub(crate) fn origin(path: &Path) -> String {
 /// Parses one YAML mapping.
 pub(crate) fn parse(text: &str, origin: &str) -> Result<Map<String, Value>, ConfigError> {
     let options = serde_saphyr::options! { with_snippet: false };
-    let invalid = |message: String| ConfigError::Invalid {
-        origin: origin.to_owned(),
-        message,
-    };
-    match serde_saphyr::from_str_with_options::<Value>(text, options)
-        .map_err(|err| invalid(err.to_string()))?
-    {
+    let invalid = |message: String| ConfigError::Invalid { origin: origin.to_owned(), message };
+    match serde_saphyr::from_str_with_options::<Value>(text, options).map_err(|err| invalid(err.to_string()))? {
         Value::Object(map) => Ok(map),
         Value::Null => Err(invalid("the file is empty".to_owned())),
-        _ => Err(invalid(
-            "a mapping of keys to values is expected".to_owned(),
-        )),
+        _ => Err(invalid("a mapping of keys to values is expected".to_owned())),
     }
 }
 
 /// Turns a mapping into a typed configuration; the message names the offending key.
-pub(crate) fn typed<T: DeserializeOwned>(
-    map: Map<String, Value>,
-    origin: &str,
-) -> Result<T, ConfigError> {
-    serde_json::from_value(Value::Object(map)).map_err(|err| ConfigError::Invalid {
-        origin: origin.to_owned(),
-        message: err.to_string(),
-    })
+pub(crate) fn typed<T: DeserializeOwned>(map: Map<String, Value>, origin: &str) -> Result<T, ConfigError> {
+    serde_json::from_value(Value::Object(map))
+        .map_err(|err| ConfigError::Invalid { origin: origin.to_owned(), message: err.to_string() })
 }
 
 /// The YAML text of `value`; strings that YAML 1.1 readers could take for something else are quoted.
@@ -58,10 +43,7 @@ pub(crate) fn to_yaml<T: Serialize>(value: &T) -> Result<String, String> {
 /// Replaces `path` by `text`: a temporary file beside it (mode 0600), fsync, rename.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), ConfigError> {
     let write = || -> std::io::Result<()> {
-        let dir = path
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(dir)?;
         let mut file = tempfile::Builder::new()
             .prefix(".jumpstarter-")
@@ -72,17 +54,11 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), ConfigError> {
         file.persist(path).map_err(|err| err.error)?;
         fs::File::open(dir)?.sync_all()
     };
-    write().map_err(|source| ConfigError::Write {
-        path: path.to_owned(),
-        source,
-    })
+    write().map_err(|source| ConfigError::Write { path: path.to_owned(), source })
 }
 
 /// Saves `value` as YAML.
 pub(crate) fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), ConfigError> {
-    let text = to_yaml(value).map_err(|message| ConfigError::Invalid {
-        origin: origin(path),
-        message,
-    })?;
+    let text = to_yaml(value).map_err(|message| ConfigError::Invalid { origin: origin(path), message })?;
     replace(path, &text)
 }

@@ -41,10 +41,7 @@ impl ConfigHome {
 
     /// The given directory, with the usual system directory for exporters as fallback.
     pub fn at(home: impl Into<PathBuf>) -> Self {
-        Self {
-            home: home.into(),
-            system_exporters: PathBuf::from("/etc/jumpstarter/exporters"),
-        }
+        Self { home: home.into(), system_exporters: PathBuf::from("/etc/jumpstarter/exporters") }
     }
 
     /// The same with another system directory for exporters.
@@ -62,29 +59,19 @@ impl ConfigHome {
 
     /// File of the client `alias`.
     pub fn client_path(&self, alias: &str) -> Result<PathBuf, ConfigError> {
-        Ok(self
-            .home
-            .join("clients")
-            .join(format!("{}.yaml", plain(alias)?)))
+        Ok(self.home.join("clients").join(format!("{}.yaml", plain(alias)?)))
     }
 
     /// File of the exporter `alias` in the user's directory, where new ones are written.
     pub fn exporter_path(&self, alias: &str) -> Result<PathBuf, ConfigError> {
-        Ok(self
-            .home
-            .join("exporters")
-            .join(format!("{}.yaml", plain(alias)?)))
+        Ok(self.home.join("exporters").join(format!("{}.yaml", plain(alias)?)))
     }
 
     /// File of the exporter `alias`: the user's if there, else the system's if there, else the user's.
     pub fn find_exporter(&self, alias: &str) -> Result<PathBuf, ConfigError> {
         let user = self.exporter_path(alias)?;
         let system = self.system_exporters.join(format!("{alias}.yaml"));
-        Ok(if !user.exists() && system.exists() {
-            system
-        } else {
-            user
-        })
+        Ok(if !user.exists() && system.exists() { system } else { user })
     }
 
     /// Reads the client `alias`.
@@ -157,16 +144,10 @@ impl ConfigHome {
     }
 
     /// The client that a command means: as chosen, else from the environment alone, else the current one.
-    pub fn select_client(
-        &self,
-        choice: &ClientChoice,
-        env: &Env,
-    ) -> Result<ClientConfig, ConfigError> {
+    pub fn select_client(&self, choice: &ClientChoice, env: &Env) -> Result<ClientConfig, ConfigError> {
         match choice {
             ClientChoice::Alias(alias) => self.load_client(alias, env),
-            ClientChoice::Path(path) => {
-                ClientConfig::from_file(path, env).map_err(|err| missing(err, "client"))
-            }
+            ClientChoice::Path(path) => ClientConfig::from_file(path, env).map_err(|err| missing(err, "client")),
             ClientChoice::Default => {
                 if let Some(config) = ClientConfig::from_env(env)? {
                     return Ok(config);
@@ -184,13 +165,8 @@ impl ConfigHome {
 
 /// An alias that is a plain file name.
 fn plain(alias: &str) -> Result<&str, ConfigError> {
-    let bad =
-        alias.is_empty() || alias == "." || alias == ".." || alias.contains(['/', '\\', '\0']);
-    if bad {
-        Err(ConfigError::Alias(alias.to_owned()))
-    } else {
-        Ok(alias)
-    }
+    let bad = alias.is_empty() || alias == "." || alias == ".." || alias.contains(['/', '\\', '\0']);
+    if bad { Err(ConfigError::Alias(alias.to_owned())) } else { Ok(alias) }
 }
 
 fn missing(err: ConfigError, kind: &'static str) -> ConfigError {
@@ -206,10 +182,7 @@ fn remove(path: &Path) -> Result<bool, ConfigError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(ConfigError::Write {
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(ConfigError::Write { path: path.to_owned(), source }),
     }
 }
 
@@ -218,10 +191,7 @@ fn aliases(dir: &Path) -> Result<Vec<String>, ConfigError> {
         Ok(entries) => entries,
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => {
-            return Err(ConfigError::Read {
-                path: dir.to_owned(),
-                source,
-            });
+            return Err(ConfigError::Read { path: dir.to_owned(), source });
         }
     };
     let mut found: Vec<String> = entries

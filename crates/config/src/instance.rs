@@ -1,7 +1,5 @@
 //! The driver tree as written under `export:`.
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap as _,
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap as _};
 use serde_json::{Map, Value};
 
 /// Named instances in the order of the file.
@@ -11,18 +9,13 @@ pub struct Instances(Vec<(String, DriverInstance)>);
 impl Instances {
     /// Name and instance, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &DriverInstance)> {
-        self.0
-            .iter()
-            .map(|(name, instance)| (name.as_str(), instance))
+        self.0.iter().map(|(name, instance)| (name.as_str(), instance))
     }
 
     /// The instance called `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&DriverInstance> {
-        self.0
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, instance)| instance)
+        self.0.iter().find(|(n, _)| n == name).map(|(_, instance)| instance)
     }
 
     /// Nothing is exported.
@@ -34,11 +27,7 @@ impl Instances {
 
 impl<K: Into<String>> FromIterator<(K, DriverInstance)> for Instances {
     fn from_iter<T: IntoIterator<Item = (K, DriverInstance)>>(iter: T) -> Self {
-        Self(
-            iter.into_iter()
-                .map(|(name, instance)| (name.into(), instance))
-                .collect(),
-        )
+        Self(iter.into_iter().map(|(name, instance)| (name.into(), instance)).collect())
     }
 }
 
@@ -59,10 +48,7 @@ impl<'de> Deserialize<'de> for Instances {
             Ok(instance) => Ok((name, instance)),
             Err(err) => Err(D::Error::custom(format!("driver '{name}': {err}"))),
         };
-        map.into_iter()
-            .map(parse)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        map.into_iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -128,43 +114,22 @@ impl<'de> Deserialize<'de> for DriverInstance {
             children: Instances,
         }
         let Value::Object(map) = Value::deserialize(deserializer)? else {
-            return Err(D::Error::custom(
-                "expected a mapping with `type`, `ref` or `children`",
-            ));
+            return Err(D::Error::custom("expected a mapping with `type`, `ref` or `children`"));
         };
         let has = |key: &str| map.contains_key(key);
         if has("type") {
-            let Typed {
-                r#type,
-                description,
-                methods_description,
-                config,
-                children,
-            } = serde_json::from_value(Value::Object(map)).map_err(D::Error::custom)?;
-            let methods_description = methods_description
-                .into_iter()
-                .map(|(k, v)| (k, Value::String(v)))
-                .collect();
-            return Ok(Self::Driver {
-                r#type,
-                description,
-                methods_description,
-                config,
-                children,
-            });
+            let Typed { r#type, description, methods_description, config, children } =
+                serde_json::from_value(Value::Object(map)).map_err(D::Error::custom)?;
+            let methods_description = methods_description.into_iter().map(|(k, v)| (k, Value::String(v))).collect();
+            return Ok(Self::Driver { r#type, description, methods_description, config, children });
         }
         if has("ref") && !has("children") {
             return match map.get("ref") {
-                Some(Value::String(target)) => Ok(Self::Proxy {
-                    r#ref: target.clone(),
-                }),
-                _ => Err(D::Error::custom(
-                    "`ref` must be the dotted path of another driver",
-                )),
+                Some(Value::String(target)) => Ok(Self::Proxy { r#ref: target.clone() }),
+                _ => Err(D::Error::custom("`ref` must be the dotted path of another driver")),
             };
         }
-        let Group { children } =
-            serde_json::from_value(Value::Object(map)).map_err(D::Error::custom)?;
+        let Group { children } = serde_json::from_value(Value::Object(map)).map_err(D::Error::custom)?;
         Ok(Self::Composite { children })
     }
 }
