@@ -1,0 +1,13 @@
+//! A controller over a store in a temporary directory, served on a real socket, and peers that speak to it.
+
+pub(crate) mod client;
+pub(crate) mod exporter;
+pub(crate) mod lab;
+pub(crate) mod wait;
+
+pub(crate) use self::{
+    client::{FakeClient, for_exporter, wanted},
+    exporter::{FakeExporter, StatusFeed},
+    lab::{Identity, Lab},
+    wait::{LIMIT, eventually, soon},
+};
