@@ -1,0 +1,75 @@
+//! `jmp admin`: the objects of a service.
+
+mod apply;
+mod create;
+mod create_policy;
+mod delete;
+mod get;
+mod import;
+mod rotate;
+mod saved;
+
+use clap::{Args, Subcommand};
+
+use super::version::{self, VersionArgs};
+use crate::{cli::LogLevel, failure::Failure};
+
+/// Options of the group.
+#[derive(Debug, Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct AdminArgs {
+    /// Set the log level.
+    #[arg(long, value_enum, value_name = "LEVEL", ignore_case = true)]
+    pub(crate) log_level: Option<LogLevel>,
+
+    #[command(subcommand)]
+    command: AdminCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AdminCommand {
+    /// Create or change the objects of a manifest file.
+    Apply(apply::ApplyArgs),
+    /// Create objects.
+    #[command(subcommand, alias = "c", subcommand_required = true, arg_required_else_help = true)]
+    Create(create::CreateCommand),
+    /// Delete objects.
+    #[command(subcommand, aliases = ["del", "d"], subcommand_required = true, arg_required_else_help = true)]
+    Delete(delete::DeleteCommand),
+    /// Show objects.
+    #[command(subcommand, alias = "g", subcommand_required = true, arg_required_else_help = true)]
+    Get(get::GetCommand),
+    /// Write the configuration of an existing object into a file.
+    #[command(subcommand, alias = "i", subcommand_required = true, arg_required_else_help = true)]
+    Import(import::ImportCommand),
+    /// List objects; the same as `get` without a name.
+    #[command(subcommand, alias = "ls", subcommand_required = true, arg_required_else_help = true)]
+    List(get::GetCommand),
+    /// Replace credentials.
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Rotate(rotate::RotateCommand),
+    /// Get the current Jumpstarter version.
+    #[command(aliases = ["ver", "v"])]
+    Version(VersionArgs),
+}
+
+/// Runs a command of the group.
+pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
+    match args.command {
+        AdminCommand::Apply(args) => apply::run(&args).await,
+        AdminCommand::Create(command) => create::run(&command).await,
+        AdminCommand::Delete(command) => delete::run(&command).await,
+        AdminCommand::Get(command) | AdminCommand::List(command) => get::run(&command).await,
+        AdminCommand::Import(command) => import::run(&command).await,
+        AdminCommand::Rotate(command) => rotate::run(&command).await,
+        AdminCommand::Version(args) => version::run(&args),
+    }
+}
+
+/// The name that the parser lets people leave out, so that the message is the familiar one.
+fn required<'a>(name: Option<&'a String>, kind: &'static str) -> Result<&'a str, Failure> {
+    let name = name.map(|name| name.trim()).filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| Failure::Usage("Missing required argument 'NAME'.".to_owned()))?;
+    jumpstarter_model::name::validate_subdomain(kind, name).map_err(|error| Failure::new(error.to_string()))?;
+    Ok(name)
+}

@@ -1,0 +1,155 @@
+//! Each command and what it prints.
+
+use serde_json::{Value, json};
+
+use crate::Bench;
+
+#[test]
+fn create_a_client_and_look_at_it() {
+    let bench = Bench::new();
+    assert_eq!(
+        bench.admin("create client alice --nointeractive -l team=qa --label=x= --oidc-username dex:alice").ok(),
+        "Creating client 'alice' in namespace 'default'\n\
+         NAME   ENDPOINT            \n\
+         alice  lab.example.com:8082\n"
+    );
+    let stored = bench.api.get("clients", "alice").unwrap();
+    assert_eq!(stored["metadata"]["labels"], json!({ "team": "qa", "x": "" }));
+    assert_eq!(stored["spec"], json!({ "username": "dex:alice" }));
+
+    let shown: Value = serde_json::from_str(&bench.admin("get client alice -o json").ok()).unwrap();
+    assert_eq!(
+        shown["status"],
+        json!({ "credential": { "name": "alice-client" }, "endpoint": "lab.example.com:8082" })
+    );
+    assert_eq!(bench.admin("get clients -o name").ok(), "client.jumpstarter.dev/alice\n");
+    assert_eq!(bench.admin("g c --output=name alice").ok(), "client.jumpstarter.dev/alice\n");
+    let yaml = bench.admin("get client alice -o yaml").ok();
+    assert!(yaml.starts_with("apiVersion: jumpstarter.dev/v1alpha1\nkind: Client\nmetadata:\n"), "{yaml}");
+    assert!(yaml.ends_with("\n\n"), "{yaml}");
+}
+
+#[test]
+fn output_modes_of_create_print_the_object_alone() {
+    let bench = Bench::new();
+    assert_eq!(bench.admin("create client a --nointeractive -o name").ok(), "client.jumpstarter.dev/a\n");
+    assert_eq!(
+        bench.admin("create exporter e -l board=x --nointeractive -o name --save").ok(),
+        "exporter.jumpstarter.dev/e\n"
+    );
+    let list: Value = serde_json::from_str(&bench.admin("get exporter -o json").ok()).unwrap();
+    assert_eq!((list["kind"].as_str(), list["items"].as_array().map(Vec::len)), (Some("ExporterList"), Some(1)));
+}
+
+#[test]
+fn nothing_to_show() {
+    let bench = Bench::new();
+    assert_eq!(bench.admin("get lease -n lab").ok(), "No resources found in lab namespace.\n");
+    assert_eq!(bench.admin("get lease -o name").ok(), "");
+    assert_eq!(bench.admin("list policies").ok(), "No resources found in default namespace.\n");
+}
+
+#[test]
+fn exporters_and_their_devices() {
+    let bench = Bench::new();
+    bench.api.put_kind(
+        "exporters",
+        json!({
+            "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "Exporter", "metadata": { "name": "rig" },
+            "status": { "exporterStatus": "Available", "devices": [{ "uuid": "u-1", "labels": { "a": "b" } }] },
+        }),
+    );
+    let table = bench.admin("get exporters").ok();
+    assert!(table.starts_with("NAME  STATUS     ENDPOINT  DEVICES  AGE"), "{table}");
+    let table = bench.admin("get exporter -d rig").ok();
+    assert!(table.lines().nth(1).unwrap().contains("a:b") && table.contains("u-1"), "{table}");
+}
+
+#[test]
+fn a_broken_lease_does_not_hide_the_others() {
+    let bench = Bench::new();
+    for (name, duration) in [("a", json!("30m0s")), ("b", json!("1 day")), ("c", json!(5))] {
+        let spec = json!({ "clientRef": { "name": "alice" }, "duration": duration, "selector": {} });
+        bench.api.put_kind("leases", json!({ "kind": "Lease", "metadata": { "name": name }, "spec": spec }));
+    }
+    let table = bench.admin("get leases").ok();
+    assert_eq!(table.lines().count(), 4, "{table}");
+    assert_eq!(
+        bench.admin("get l -o name").ok(),
+        "lease.jumpstarter.dev/a\nlease.jumpstarter.dev/b\nlease.jumpstarter.dev/c\n"
+    );
+}
+
+#[test]
+fn policies() {
+    let bench = Bench::new();
+    let done = bench.admin(
+        "create policy qa --exporters board=x --clients team=qa --clients team=dev --priority -5 --maximum-duration 24h",
+    );
+    assert!(done.ok().contains("qa    board=x    1"));
+    assert_eq!(
+        bench.api.get("exporteraccesspolicies", "qa").unwrap()["spec"],
+        json!({
+            "exporterSelector": { "matchLabels": { "board": "x" } },
+            "policies": [{
+                "priority": -5,
+                "maximumDuration": "24h0m0s",
+                "from": [
+                    { "clientSelector": { "matchLabels": { "team": "qa" } } },
+                    { "clientSelector": { "matchLabels": { "team": "dev" } } },
+                ],
+            }],
+        })
+    );
+    assert_eq!(bench.admin("get policy -o name").ok(), "exporteraccesspolicy.jumpstarter.dev/qa\n");
+    assert_eq!(
+        bench.admin("delete exporteraccesspolicy qa").ok(),
+        "Deleted exporteraccesspolicy 'qa' in namespace 'default'\n"
+    );
+    assert!(bench.api.get("exporteraccesspolicies", "qa").is_none());
+}
+
+#[test]
+fn errors_of_the_server() {
+    let bench = Bench::new();
+    assert!(bench.admin("get client nobody").failed(1).starts_with("Error: Error from server (NotFound): "));
+    bench.admin("create client a --nointeractive").ok();
+    assert_eq!(
+        bench.admin("create client a --nointeractive").failed(1),
+        "Error: Error from server (AlreadyExists): clients \"a\" already exists\n"
+    );
+    assert!(bench.admin("delete client nobody --nointeractive").failed(1).contains("(NotFound)"));
+}
+
+#[test]
+fn manifests() {
+    let bench = Bench::new();
+    let manifest = "\
+apiVersion: jumpstarter.dev/v1alpha1
+kind: Client
+metadata: {name: alice, labels: {team: qa}}
+spec: {username: dex:alice}
+---
+apiVersion: jumpstarter.dev/v1alpha1
+kind: ExporterAccessPolicy
+metadata: {name: p, namespace: default, resourceVersion: '3'}
+spec: {policies: [{from: [{clientSelector: {}}]}]}
+status: {}
+";
+    let applied = |words: [&str; 2]| {
+        format!("client.jumpstarter.dev/alice {}\nexporteraccesspolicy.jumpstarter.dev/p {}\n", words[0], words[1])
+    };
+    assert_eq!(bench.admin_with("apply -f -", manifest).ok(), applied(["created", "created"]));
+    assert_eq!(bench.admin_with("apply -f -", manifest).ok(), applied(["unchanged", "unchanged"]));
+    let changed = manifest.replace("team: qa", "site: b");
+    assert_eq!(bench.admin_with("apply -f -", &changed).ok(), applied(["configured", "unchanged"]));
+    let labels = &bench.api.get("clients", "alice").unwrap()["metadata"]["labels"];
+    assert_eq!(*labels, json!({ "team": "qa", "site": "b" }));
+
+    std::fs::write(bench.path("bad.yaml"), "kind: Pod\nmetadata: {name: x}\n").unwrap();
+    let error = bench.admin("apply -f bad.yaml").failed(1);
+    assert!(error.contains("`Pod` of `` cannot be applied"), "{error}");
+    let elsewhere = manifest.replace("namespace: default", "namespace: other");
+    let error = bench.admin_with("apply -f -", &elsewhere).failed(1);
+    assert!(error.contains("give -n other"), "{error}");
+}
