@@ -126,7 +126,7 @@ fn a_waiting_lease_follows_policies_and_client_labels() {
     let waits = lease("l").pending("NotAvailable");
     let mut world = check(&[policy("p", "", &[rule("team=b", 0)])], waits, "Pending/NoAccess");
     world.put(client("alice", &[("team", "b")]));
-    world.settle();
+    assert_eq!(world.settle().len(), 1, "assigned without a detour");
     world.expect(&[("l", "Ready/Ready on a")]);
 
     let waits = lease("l").pending("NotAvailable");

@@ -103,7 +103,8 @@ struct Terms {
 
 const EXPORTERS: [&str; 4] = ["a", "b", "c", "d"];
 const CLIENTS: [&str; 3] = ["alice", "bob", "carol"];
-const SELECTORS: [&str; 6] = ["board=x", "board=y", "board in (x,y)", "board", "!special", "board!=x"];
+const SELECTORS: [&str; 9] =
+    ["board=x", "board=x", "board=x", "board=x", "board=y", "board in (x,y)", "board", "!special", "board!=x"];
 const PHASES: [ExporterPhase; 8] = [
     ExporterPhase::Unspecified,
     ExporterPhase::Offline,
@@ -143,17 +144,17 @@ fn step() -> impl Strategy<Value = Step> {
     let terms = (-2..3_i64, proptest::option::of(10..150_i64), proptest::bool::weighted(0.2));
     let terms = terms.prop_map(|(priority, at_most, spot)| Terms { priority, at_most, spot });
     prop_oneof![
-        6 => (select(&CLIENTS[..]), target, times)
+        9 => (select(&CLIENTS[..]), target, times)
             .prop_map(|(client, target, times)| Step::Create { client, target, times }),
         4 => (any::<usize>(), edit).prop_map(|(lease, edit)| Step::Edit { lease, edit }),
         1 => any::<usize>().prop_map(|lease| Step::Delete { lease }),
         6 => (select(&EXPORTERS[..]), turn).prop_map(|(name, change)| Step::Exporter { name, change }),
-        1 => (select(&["p", "q"][..]), select(&["", "board=x", "board=y"][..]), select(&["", "team=a"][..]), terms)
+        3 => (select(&["p", "q"][..]), select(&["", "board=x", "board=y"][..]), select(&["", "team=b"][..]), terms)
             .prop_map(|(name, exporters, clients, terms)| Step::Policy { name, exporters, clients, terms }),
         1 => select(&["p", "q"][..]).prop_map(|name| Step::NoPolicy { name }),
-        1 => (select(&CLIENTS[..]), select(&["a", "b"][..])).prop_map(|(name, team)| Step::Client { name, team }),
+        2 => (select(&CLIENTS[..]), select(&["a", "b"][..])).prop_map(|(name, team)| Step::Client { name, team }),
         1 => select(&CLIENTS[..]).prop_map(|name| Step::NoClient { name }),
-        3 => select(&EXPORTERS[..]).prop_map(|exporter| Step::TornDown { exporter }),
+        6 => select(&EXPORTERS[..]).prop_map(|exporter| Step::TornDown { exporter }),
         3 => (1..60_i64).prop_map(|secs| Step::Wait { secs }),
         8 => Just(Step::Settle),
         2 => (0..8_usize).prop_map(|writes| Step::Crash { writes }),
@@ -200,11 +201,12 @@ impl History {
             }
             Step::Exporter { name, change } => self.turn(name, *change),
             Step::Policy { name, exporters, clients, terms } => {
-                let mut rule = rule(clients, terms.priority);
+                let mut first = rule(clients, terms.priority);
                 if let Some(secs) = terms.at_most {
-                    rule = rule.at_most(secs);
+                    first = first.at_most(secs);
                 }
-                self.world.put(policy(name, exporters, &[if terms.spot { rule.spot() } else { rule }]));
+                let rules = [if terms.spot { first.spot() } else { first }, rule("team=a", 0)];
+                self.world.put(policy(name, exporters, &rules));
             }
             Step::NoPolicy { name } => self.world.delete_policy(name),
             Step::Client { name, team } => self.world.put(client(name, &[("team", team)])),
