@@ -10,6 +10,7 @@ use crate::{
     error::ApiError,
     params::Params,
     route::{Api, Target},
+    unix::Stop,
     watch,
 };
 
@@ -21,9 +22,14 @@ pub(crate) async fn get(api: &Arc<Api>, target: &Target) -> Result<Response, Api
 }
 
 /// Many objects, now or from now on.
-pub(crate) async fn list(api: &Arc<Api>, target: &Target, params: Params) -> Result<Response, ApiError> {
+pub(crate) async fn list(
+    api: &Arc<Api>,
+    target: &Target,
+    params: Params,
+    stop: Option<Stop>,
+) -> Result<Response, ApiError> {
     if params.watch {
-        return watch::watch(api, target, params).await;
+        return watch::watch(api, target, params, stop).await;
     }
     if params.limit.is_some() && !params.fields.is_empty() {
         return Err(ApiError::BadRequest("limit and fieldSelector do not go together here".to_owned()));

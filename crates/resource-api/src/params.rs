@@ -67,7 +67,11 @@ impl Fields {
                 "metadata.name" => fields.name = Some(value.to_owned()),
                 "metadata.namespace" => fields.namespace = Some(value.to_owned()),
                 _ => {
-                    return Err(bad("fieldSelector", text, "only metadata.name and metadata.namespace can be selected"));
+                    return Err(bad(
+                        "fieldSelector",
+                        text,
+                        "only metadata.name and metadata.namespace can be selected",
+                    ));
                 }
             }
         }

@@ -10,7 +10,7 @@ use axum::{
 use http::{Method, Request};
 use jumpstarter_store::{EmbeddedStore, Kind, Store};
 
-use crate::{admin, discovery, error::ApiError, list, params::Params, write};
+use crate::{admin, discovery, error::ApiError, list, params::Params, unix::Stop, write};
 
 /// What every answer is made from.
 pub(crate) struct Api {
@@ -60,8 +60,9 @@ async fn dispatch(api: &Arc<Api>, request: Request<axum::body::Body>) -> Result<
     }
     let target = target(&segments).ok_or(ApiError::NoSuchPath)?;
     let params = Params::from_uri(request.uri())?;
+    let stop = request.extensions().get::<Stop>().cloned();
     match (request.method(), &target.name, target.status) {
-        (&Method::GET | &Method::HEAD, None, _) => list::list(api, &target, params).await,
+        (&Method::GET | &Method::HEAD, None, _) => list::list(api, &target, params, stop).await,
         (&Method::GET | &Method::HEAD, Some(_), _) => list::get(api, &target).await,
         (&Method::POST, None, _) if target.namespace.is_some() => write::create(api, &target, &params, request).await,
         (&Method::PUT, Some(_), _) => write::replace(api, &target, &params, request).await,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 const MAX_CONNECTIONS: usize = 256;
 /// Longest that a client may take to send its headers.
 const HEADERS: Duration = Duration::from_secs(30);
-/// Time for open requests once the service stops; watches end with it.
+/// Time for open requests once the service stops; watches end at once.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (too many open files, most likely).
 const RETRY: Duration = Duration::from_millis(100);
@@ -52,14 +52,19 @@ pub enum ServeError {
     },
 }
 
+/// Ends what would last longer than the service: watches look for it among a request's extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop(pub(crate) CancellationToken);
+
 /// Serves `router` on a socket that only its owner may open, until `cancel` fires. A socket that nobody listens on is
-/// replaced. Returns once every request has ended or [`DRAIN`] is over.
+/// replaced. Returns once every request has ended, or five seconds after the stop.
 ///
 /// # Cancel safety
 /// Not cancel safe: dropping the future aborts requests and leaves the socket file. Use `cancel`.
 pub async fn serve_unix(path: &Path, router: Router, cancel: CancellationToken) -> Result<(), ServeError> {
     let listener = bind(path).await?;
     let identity = fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    let router = router.layer(Extension(Stop(cancel.clone())));
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {

@@ -16,13 +16,19 @@ use crate::{
     error::ApiError,
     params::Params,
     route::{Api, Target},
+    unix::Stop,
 };
 
 /// Longest that one watch lasts; clients resume where they were.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Events from a version on; without one, what there is comes first.
-pub(crate) async fn watch(api: &Arc<Api>, target: &Target, params: Params) -> Result<Response, ApiError> {
+pub(crate) async fn watch(
+    api: &Arc<Api>,
+    target: &Target,
+    params: Params,
+    stop: Option<Stop>,
+) -> Result<Response, ApiError> {
     let mut filter = Filter { target: target.clone(), params, shown: HashMap::new() };
     let (present, from) = match filter.params.version {
         Some(version) => (Vec::new(), version),
@@ -42,9 +48,18 @@ pub(crate) async fn watch(api: &Arc<Api>, target: &Target, params: Params) -> Re
         Err(error) => return Err(error.into()),
     };
     let lasts = filter.params.timeout_seconds.map_or(LONGEST, Duration::from_secs).min(LONGEST);
-    let lines = stream::iter(present).chain(lines(events, filter)).take_until(tokio::time::sleep(lasts));
+    let lines = stream::iter(present).chain(lines(events, filter)).take_until(end(lasts, stop));
     let body = Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>));
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// When the time is over or the service stops.
+async fn end(lasts: Duration, stop: Option<Stop>) {
+    match stop {
+        // Both arms keep nothing.
+        Some(Stop(stop)) => drop(tokio::time::timeout(lasts, stop.cancelled()).await),
+        None => tokio::time::sleep(lasts).await,
+    }
 }
 
 fn lines(events: EventStream, filter: Filter) -> impl Stream<Item = Bytes> + Send {

@@ -289,7 +289,12 @@ async fn a_backup_is_a_store() {
     assert_eq!(sides("l"), sides("r"));
     assert_eq!(restored.integrity_check().await.unwrap(), Vec::<String>::new());
     assert_eq!(restored.get(&key("e7")).await.unwrap(), store.get(&key("e7")).await.unwrap());
-    restored.transact(vec![Write::Create(exporter("after"))]).await.unwrap();
+    // What the lost store said after the backup never happened here: its versions mean nothing.
+    let before = store.list(Kind::Exporter, "lab", ListOptions::default()).await.unwrap().resource_version;
+    let after = restored.transact(vec![Write::Create(exporter("after"))]).await.unwrap();
+    assert!(after[0].resource_version() > before);
+    let stale = restored.watch(&[Kind::Exporter], before).await.err().unwrap();
+    assert!(matches!(stale, StoreError::Gone { .. }), "{stale}");
 }
 
 #[tokio::test]

@@ -9,11 +9,14 @@ use std::{
 use rusqlite::{Connection, OpenFlags, backup::Backup};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{EmbeddedStore, error, files};
+use super::{EmbeddedStore, apply, error, files};
 use crate::StoreError;
 
 /// All pages in one step: one snapshot, which in WAL mode keeps no writer waiting.
 const ALL_PAGES: i32 = i32::MAX;
+
+/// More versions than are made between a backup and the loss of its store: a year of a hundred each second.
+const LEAP: u64 = 1 << 32;
 
 impl EmbeddedStore {
     /// Copies the store, as it is at one moment, to a new file that only its owner may read. The copy is complete and
@@ -59,12 +62,23 @@ fn copy(connection: &Connection, partial: &Path) -> Result<(), StoreError> {
         .map_err(sqlite)?;
     // One file without companions, whatever mode the original is in.
     copy.pragma_update(None, "journal_mode", "DELETE").map_err(sqlite)?;
+    forget_history(&copy).map_err(sqlite)?;
     let verdict: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
     if verdict != "ok" {
         return Err(StoreError::Corrupt(format!("the copy is not sound: {verdict}")));
     }
     copy.close().map_err(|(_, error)| sqlite(error))?;
     file.sync_all().map_err(|error| broken(partial, &error))
+}
+
+/// Versions after a restore must not be those that the lost store gave to something else: they start far beyond, and
+/// whoever watched from before is told to list again.
+fn forget_history(copy: &Connection) -> rusqlite::Result<()> {
+    let next = apply::sql_version(apply::last_version(copy)?.saturating_add(LEAP));
+    copy.execute_batch("BEGIN; DELETE FROM ev; DELETE FROM sqlite_sequence WHERE name = 'ev'")?;
+    copy.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('ev', ?1)", [next])?;
+    copy.execute("UPDATE meta SET value = ?1 WHERE key = 'floor'", [next])?;
+    copy.execute_batch("COMMIT")
 }
 
 /// Gives the copy its name unless that is taken; some file systems cannot do both at once.

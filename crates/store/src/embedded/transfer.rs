@@ -14,7 +14,7 @@ use crate::{
 
 impl EmbeddedStore {
     /// Writes every object, as it is at one moment, as YAML manifests: Secrets and `ConfigMap`s, Clients, Exporters,
-    /// policies, Leases. `out` may be slow: it keeps nobody waiting but other long reads.
+    /// policies, Leases. `out` may be slow: it keeps nobody waiting.
     pub async fn export(&self, mut out: impl io::Write + Send + 'static) -> Result<(), StoreError> {
         let export = move |connection: &mut rusqlite::Connection| {
             let sqlite = |error: rusqlite::Error| error::from_sqlite(&error);
@@ -29,10 +29,15 @@ impl EmbeddedStore {
                     objects.push(apply::parse(&body.map_err(sqlite)?)?);
                 }
             }
-            drop(transaction);
-            manifest::write(objects, &mut out).map_err(|error| StoreError::Unavailable(format!("export: {error}")))
+            Ok(objects)
         };
-        self.0.readers.run(export).await
+        let objects = self.0.readers.run(export).await?;
+        // Off the readers: whoever takes the text may take his time.
+        let written = tokio::task::spawn_blocking(move || manifest::write(objects, &mut out)).await;
+        written
+            .map_err(io::Error::other)
+            .and_then(|written| written)
+            .map_err(|error| StoreError::Unavailable(format!("export: {error}")))
     }
 
     /// Creates every object of the manifests in one transaction, status included, or none. Objects without a namespace

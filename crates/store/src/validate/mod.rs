@@ -5,7 +5,8 @@ mod schema;
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde_json::{Map, Value};
 
 use crate::{Kind, Object};
 
@@ -65,26 +66,50 @@ impl Fault {
     }
 }
 
-/// Adds what the kinds' schemas give as defaults, so that a manifest may leave it out.
+/// Adds what the kinds' schemas give as defaults, so that a manifest may leave it out, and turns a Secret's
+/// `stringData` into `data`.
 pub fn apply_defaults(kind: Kind, value: &mut Value) {
     let Some(fields) = value.as_object_mut() else { return };
-    if kind.is_core() {
-        return;
-    }
-    let spec = fields.entry("spec").or_insert_with(|| json!({}));
-    if spec.is_null() {
-        *spec = json!({});
-    }
-    if kind == Kind::Lease
-        && let Some(spec) = spec.as_object_mut()
-    {
-        let selector = spec.entry("selector").or_insert_with(|| json!({}));
-        if selector.is_null() {
-            *selector = json!({});
+    match kind {
+        Kind::Secret => secret_defaults(fields),
+        Kind::ConfigMap => {}
+        Kind::Client | Kind::Exporter | Kind::ExporterAccessPolicy => {
+            object_at(fields, "spec");
+        }
+        Kind::Lease => {
+            if let Some(spec) = object_at(fields, "spec") {
+                object_at(spec, "selector");
+            }
         }
     }
     if fields.get("status").is_some_and(Value::is_null) {
         fields.shift_remove("status");
+    }
+}
+
+/// The object in this field, made if there is none; nothing if something else is there.
+fn object_at<'a>(fields: &'a mut Map<String, Value>, field: &str) -> Option<&'a mut Map<String, Value>> {
+    let value = fields.entry(field).or_insert(Value::Null);
+    if value.is_null() {
+        *value = Value::Object(Map::new());
+    }
+    value.as_object_mut()
+}
+
+fn secret_defaults(fields: &mut Map<String, Value>) {
+    if fields.get("type").is_none_or(Value::is_null) {
+        fields.insert("type".to_owned(), "Opaque".into());
+    }
+    let texts = |data: &Value| data.as_object().is_some_and(|data| data.values().all(Value::is_string));
+    // What has another form is left for the check to find.
+    if !fields.get("stringData").is_some_and(texts) {
+        return;
+    }
+    let Some(Value::Object(plain)) = fields.shift_remove("stringData") else { return };
+    let Some(data) = object_at(fields, "data") else { return };
+    for (key, text) in plain {
+        let encoded = BASE64_STANDARD.encode(text.as_str().unwrap_or_default());
+        data.insert(key, encoded.into());
     }
 }
 
