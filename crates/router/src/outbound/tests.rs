@@ -121,7 +121,7 @@ impl Half {
 }
 
 fn settle(halves: &mut [Option<Half>; 2]) {
-    while halves.iter_mut().flatten().fold(false, |any, half| half.run() || any) {}
+    while halves.iter_mut().flatten().any(Half::run) {}
 }
 
 #[derive(Debug, Clone)]
