@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -71,7 +72,8 @@ impl Service {
 
         let data_dir = DataDir::new(&settings.data_dir);
         data_dir.prepare().with_context(|| format!("prepare the data directory {}", data_dir.path().display()))?;
-        let store: Arc<dyn Store> = open_store(&data_dir).await?;
+        let embedded = open_store(&data_dir).await?;
+        let store: Arc<dyn Store> = Arc::new(embedded.clone());
         let key = SigningKey::load_or_create(&data_dir.token_key()).context("load the key that signs tokens")?;
         let lifetime = SignedDuration::try_from(settings.token_lifetime).unwrap_or(SignedDuration::MAX);
         let issuer = Arc::new(TokenIssuer::new(key).with_lifetime(lifetime));
@@ -96,6 +98,7 @@ impl Service {
             presence_grace: settings.presence_grace,
             hook_limit: settings.hook_limit,
             lease_retention: settings.lease_retention,
+            limits: jumpstarter_controller::Limits::default(),
         };
         let parts = ControllerParts {
             config,
@@ -126,6 +129,8 @@ impl Service {
             let ops = Ops { registry: Arc::new(registry), ready: Arc::clone(&ready) };
             spawn(&mut servers, Server::new(metrics_listener, None), ops::routes(ops), stop_servers.clone());
         }
+        let admin = jumpstarter_resource_api::router(Arc::clone(&store), settings.namespace.clone(), Some(embedded));
+        serve_operator(&mut servers, data_dir.admin_socket(), admin, stop_servers.clone()).await;
         Ok(Self {
             listen,
             advertise,
@@ -163,6 +168,22 @@ impl Service {
     /// Cancel safe.
     pub(crate) async fn failed(&mut self) {
         let _ = self.servers.join_next().await;
+    }
+}
+
+/// Serves the operator's socket, and returns once it answers.
+async fn serve_operator(servers: &mut JoinSet<()>, socket: PathBuf, routes: axum::Router, stop: CancellationToken) {
+    let path = socket.clone();
+    servers.spawn(async move {
+        if let Err(error) = jumpstarter_resource_api::serve_unix(&path, routes, stop.clone()).await {
+            tracing::error!(%error, "the operator's socket is not served: `jmp admin` will not work");
+            // The service goes on: devices matter more than administration.
+            stop.cancelled().await;
+        }
+    });
+    let until = tokio::time::Instant::now() + Duration::from_secs(2);
+    while tokio::net::UnixStream::connect(&socket).await.is_err() && tokio::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
@@ -233,11 +254,10 @@ fn settings_own(settings: &Settings) -> bool {
     std::os::unix::net::UnixStream::connect(DataDir::new(&settings.data_dir).admin_socket()).is_ok()
 }
 
-async fn open_store(data_dir: &DataDir) -> anyhow::Result<Arc<EmbeddedStore>> {
+async fn open_store(data_dir: &DataDir) -> anyhow::Result<EmbeddedStore> {
     let path = data_dir.path().to_owned();
     let options = EmbeddedOptions { lock_patience: HANDOVER, ..EmbeddedOptions::default() };
-    let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&path, options)).await??;
-    Ok(Arc::new(store))
+    Ok(tokio::task::spawn_blocking(move || EmbeddedStore::open(&path, options)).await??)
 }
 
 fn certificate(settings: &Settings, data_dir: &DataDir, advertise: &str) -> anyhow::Result<ServingTls> {

@@ -13,7 +13,7 @@ pub(crate) struct ImportArgs {
     /// YAML manifests; `-` reads standard input
     file: PathBuf,
 
-    /// Namespace of manifests that name none
+    /// Namespace of manifests that name none; a running service takes its own
     #[arg(short, long, value_name = "NAME", default_value = "default")]
     namespace: String,
 
@@ -29,11 +29,11 @@ pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
     } else {
         std::fs::read_to_string(&args.file).with_context(|| format!("read {}", args.file.display()))?
     };
-    let path = format!("/import?namespace={}", args.namespace);
-    let count: u64 = match admin::post(&data_dir.admin_socket(), &path, text.clone().into_bytes()).await? {
+    let count: u64 = match admin::post(&data_dir.admin_socket(), "/import", text.clone().into_bytes()).await? {
         Some(body) => {
             let answer: serde_json::Value = serde_json::from_slice(&body).context("read the answer")?;
-            answer.get("imported").and_then(serde_json::Value::as_u64).unwrap_or_default()
+            let created = answer.get("created").and_then(serde_json::Value::as_object);
+            created.into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
         }
         None => {
             let store = DataDirArg::open(&data_dir).await?;
