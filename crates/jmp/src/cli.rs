@@ -4,6 +4,7 @@ use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     commands::{
@@ -82,11 +83,13 @@ impl Cli {
             LogLevel::Warning => LevelFilter::WARN,
             LogLevel::Error | LogLevel::Critical => LevelFilter::ERROR,
         };
-        tracing_subscriber::fmt()
-            .with_max_level(level)
+        let quiet = if level == LevelFilter::DEBUG { level } else { LevelFilter::OFF };
+        // What the Kubernetes client reports reaches the user as the error of the command.
+        let filter = Targets::new().with_default(level).with_target("kube_client", quiet);
+        let lines = tracing_subscriber::fmt::layer()
             .with_target(false)
             .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
-            .init();
+            .with_writer(std::io::stderr);
+        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     }
 }

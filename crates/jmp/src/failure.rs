@@ -54,7 +54,10 @@ impl From<kube::Error> for Failure {
             kube::Error::Api(status) => {
                 Self::Failed(format!("Error from server ({}): {}", status.reason, status.message))
             }
-            other => Self::Failed(format!("The service cannot be reached: {}", chain(&other))),
+            kube::Error::Service(error) => {
+                Self::Failed(format!("The service cannot be reached: {}", chain(error.as_ref())))
+            }
+            other => Self::from_error("talk to the service", &other),
         }
     }
 }

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 type Objects = Arc<Mutex<BTreeMap<String, Value>>>;
 
@@ -19,6 +20,7 @@ type Objects = Arc<Mutex<BTreeMap<String, Value>>>;
 pub(crate) struct Api {
     data_dir: tempfile::TempDir,
     objects: Objects,
+    address: std::net::SocketAddr,
 }
 
 impl Api {
@@ -26,13 +28,16 @@ impl Api {
         let data_dir = tempfile::tempdir().unwrap();
         let listener = std::os::unix::net::UnixListener::bind(data_dir.path().join("admin.sock")).unwrap();
         listener.set_nonblocking(true).unwrap();
+        let cluster = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        cluster.set_nonblocking(true).unwrap();
+        let address = cluster.local_addr().unwrap();
         let objects = Objects::default();
         let served = objects.clone();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(listener, served));
+            runtime.block_on(serve(listener, cluster, served));
         });
-        let api = Self { data_dir, objects };
+        let api = Self { data_dir, objects, address };
         api.put(
             "/api/v1/namespaces/default/configmaps/jumpstarter-service-ca-cert",
             json!({ "metadata": { "name": "jumpstarter-service-ca-cert" }, "data": { "ca.crt": "-----BEGIN CERTIFICATE-----\n" } }),
@@ -42,6 +47,23 @@ impl Api {
 
     pub(crate) fn data_dir(&self) -> &Path {
         self.data_dir.path()
+    }
+
+    /// A kubeconfig with this API as the context `lab`, and as the current one a context that leads nowhere.
+    pub(crate) fn kubeconfig(&self) -> Value {
+        let server = |url: String| json!({ "server": url });
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "nowhere",
+            "clusters": [
+                { "name": "lab", "cluster": server(format!("http://{}", self.address)) },
+                { "name": "nowhere", "cluster": server("http://127.0.0.1:1".to_owned()) },
+            ],
+            "users": [{ "name": "me", "user": {} }],
+            "contexts": [
+                { "name": "lab", "context": { "cluster": "lab", "user": "me" } },
+                { "name": "nowhere", "context": { "cluster": "nowhere", "user": "me" } },
+            ],
+        })
     }
 
     /// Stores an object as it is.
@@ -63,16 +85,24 @@ impl Api {
     }
 }
 
-async fn serve(listener: std::os::unix::net::UnixListener, objects: Objects) {
+/// Serves the socket, and the same objects at a TCP port as a cluster would.
+async fn serve(listener: std::os::unix::net::UnixListener, cluster: std::net::TcpListener, objects: Objects) {
     let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+    let cluster = tokio::net::TcpListener::from_std(cluster).unwrap();
     let mut connections = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let objects = objects.clone();
-        connections.spawn(async move {
-            let service = hyper::service::service_fn(move |request| answer(request, objects.clone()));
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
+    loop {
+        // Both `accept`s are cancel safe by their docs.
+        tokio::select! {
+            Ok((stream, _)) = listener.accept() => connections.spawn(connection(stream, objects.clone())),
+            Ok((stream, _)) = cluster.accept() => connections.spawn(connection(stream, objects.clone())),
+            else => break,
+        };
     }
+}
+
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, objects: Objects) {
+    let service = hyper::service::service_fn(move |request| answer(request, objects.clone()));
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn answer(request: Request<Incoming>, objects: Objects) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -153,3 +153,23 @@ status: {}
     let error = bench.admin_with("apply -f -", &elsewhere).failed(1);
     assert!(error.contains("give -n other"), "{error}");
 }
+
+#[test]
+fn a_cluster_behind_a_kubeconfig() {
+    let bench = Bench::new();
+    std::fs::write(bench.path("kubeconfig"), bench.api.kubeconfig().to_string()).unwrap();
+    let run = |line: &str| bench.run(&line.split_whitespace().collect::<Vec<_>>(), None, "");
+    let flags = "--kubeconfig kubeconfig --context lab";
+    let created = run(&format!("admin create client alice {flags} --unsafe --out c.yaml -o name"));
+    assert_eq!(created.ok(), "client.jumpstarter.dev/alice\n");
+    assert!(std::fs::read_to_string(bench.path("c.yaml")).unwrap().contains("token: token-1"));
+    // Flags win over a data directory in the environment.
+    assert_eq!(bench.admin(&format!("get client -o name {flags}")).ok(), "client.jumpstarter.dev/alice\n");
+
+    let error = run("admin get client --kubeconfig kubeconfig").failed(1);
+    assert!(error.starts_with("Error: The service cannot be reached: ") && error.contains("refused"), "{error}");
+    let error = run("admin get client --kubeconfig kubeconfig --context other").failed(1);
+    assert!(error.contains("other"), "{error}");
+    std::fs::write(bench.path("broken"), "clusters: {").unwrap();
+    run("admin get client --kubeconfig broken").failed(1);
+}
