@@ -13,7 +13,7 @@ use crate::error::ApiError;
 /// Largest manifest: twice the largest object that a store takes, as the API server does.
 pub(crate) const MAX_BODY: usize = 3 << 20;
 /// Longest that a client may take to send a body.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// All of a body.
 pub(crate) async fn read(request: Request<Body>, limit: usize) -> Result<(HeaderMap, Bytes), ApiError> {

@@ -64,7 +64,9 @@ impl ApiError {
                 (StatusCode::NOT_FOUND, "NotFound")
             }
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
-            Self::BadRequest(_) | Self::Store(StoreError::Invalid(_)) => (StatusCode::BAD_REQUEST, "BadRequest"),
+            Self::BadRequest(_) | Self::Store(StoreError::Invalid(_)) | Self::Import(ImportError::Read(_)) => {
+                (StatusCode::BAD_REQUEST, "BadRequest")
+            }
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
             Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "Timeout"),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
@@ -81,15 +83,15 @@ impl ApiError {
             Self::Store(StoreError::Corrupt(_)) | Self::Import(ImportError::Store(_)) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "InternalError")
             }
-            Self::Import(ImportError::Read(_)) => (StatusCode::BAD_REQUEST, "BadRequest"),
         }
     }
 
     fn details(&self) -> Option<Value> {
         let of = |key: &Key| json!({ "name": key.name, "group": key.kind.group(), "kind": key.kind.plural() });
         match self {
-            Self::Store(StoreError::NotFound(key) | StoreError::AlreadyExists(key)) => Some(of(key)),
-            Self::Store(StoreError::Conflict { key, .. }) => Some(of(key)),
+            Self::Store(
+                StoreError::NotFound(key) | StoreError::AlreadyExists(key) | StoreError::Conflict { key, .. },
+            ) => Some(of(key)),
             Self::Invalid { kind, name, faults } => {
                 let causes: Vec<Value> = faults
                     .iter()

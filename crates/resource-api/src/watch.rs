@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Longest that one watch lasts; clients resume where they were.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// Events from a version on; without one, what there is comes first.
 pub(crate) async fn watch(

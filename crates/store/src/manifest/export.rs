@@ -8,7 +8,7 @@ use super::{MIGRATED_NAMESPACE, MIGRATED_UID};
 use crate::{Kind, Object};
 
 const HEADER: &str = "\
-# Objects of a Jumpstarter service, for `kubectl apply -f` or `jmp admin import`. Keep it private: it holds Secrets.
+# Objects of a Jumpstarter service, for `kubectl apply -f` or `jumpstarter import`. Keep it private: it holds Secrets.
 # Clients and exporters keep their tokens: annotations carry the identities that these were issued for.
 # kubectl leaves out status; a service that imports this file takes it, so that running leases go on.
 ";
