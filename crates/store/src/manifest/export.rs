@@ -18,7 +18,9 @@ pub(crate) fn write(objects: impl IntoIterator<Item = Object>, out: &mut dyn Wri
     out.write_all(HEADER.as_bytes())?;
     for object in objects {
         let text = serde_saphyr::to_string_with_options(&manifest(&object), style()).map_err(io::Error::other)?;
-        writeln!(out, "---\n{}", text.trim_end())?;
+        // As it is: a block scalar at the end may keep its empty lines.
+        let newline = if text.ends_with('\n') { "" } else { "\n" };
+        write!(out, "---\n{text}{newline}")?;
     }
     out.flush()
 }

@@ -197,7 +197,7 @@ fn documents(reader: impl Read) -> io::Result<Vec<String>> {
         if total > MAX_FILE || current.len() > MAX_DOCUMENT {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the manifests are too large for one import"));
         }
-        let separator = line.trim_end() == "---" || line.starts_with("--- ");
+        let separator = line.trim_end() == "---" || line.starts_with("--- ") || line.starts_with("---\t");
         if read == 0 || separator {
             let blank = current.lines().all(|line| line.trim().is_empty() || line.starts_with('#'));
             if !blank {

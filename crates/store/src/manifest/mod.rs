@@ -2,6 +2,8 @@
 
 mod export;
 mod import;
+#[cfg(test)]
+mod tests;
 
 pub use import::{ImportError, ImportFault, ImportReport};
 
