@@ -23,7 +23,7 @@ use access::AccessBook;
 use exporter::Bench;
 use lease::Entry;
 use names::Name;
-use want::{LabelIndex, Want, WantId, WantIndex};
+use want::{LabelIndex, Shift, Want, WantId, WantIndex};
 
 /// Indexed state of exporters, leases, policies and clients.
 ///
@@ -78,6 +78,18 @@ struct Marked {
     reasons: BTreeSet<Name>,
     /// Wants whose leases may have another reason.
     wants: BTreeSet<WantId>,
+    /// Wants of which only leases that were told that no exporter is ready may have another reason.
+    shifted: BTreeSet<WantId>,
+}
+
+impl Marked {
+    fn shift(&mut self, id: WantId, shift: Shift) {
+        match shift {
+            Shift::None => {}
+            Shift::Inside => _ = self.shifted.insert(id),
+            Shift::Outline => _ = self.wants.insert(id),
+        }
+    }
 }
 
 impl Lab {

@@ -1,7 +1,5 @@
 //! Takes observations into the indexes and marks what they touch.
 
-use std::collections::HashMap;
-
 use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease};
 
 use super::{
@@ -9,7 +7,7 @@ use super::{
     exporter::{Bench, Seen, Usable},
     lease::Entry,
     names::Name,
-    want::{Want, WantId},
+    want::Want,
 };
 use crate::transition::LEASE_ENDED;
 
@@ -109,7 +107,7 @@ impl Lab {
             bench.scope = self.book.scope(&bench.seen.labels);
             for id in &bench.wants {
                 if let Some(want) = self.wants.get_mut(id) {
-                    want.insert(name, want.place_of(bench));
+                    want.shift(name, None, Some(want.place_of(bench)));
                 }
             }
         }
@@ -150,9 +148,9 @@ impl Lab {
         let mut bench = Bench { seen, claim: None, scope, usable: Usable::Offline, wants };
         bench.usable = self.judge(name, &bench);
         for id in &bench.wants {
-            if self.wants.get_mut(id).is_some_and(|want| want.insert(name, want.place_of(&bench))) {
-                self.marked.wants.insert(*id);
-            }
+            let Some(want) = self.wants.get_mut(id) else { continue };
+            let shift = want.shift(name, None, Some(want.place_of(&bench)));
+            self.marked.shift(*id, shift);
         }
         self.exporters.insert(name.clone(), bench);
     }
@@ -162,26 +160,23 @@ impl Lab {
         let Some(bench) = self.exporters.remove(name) else { return };
         self.labels.remove(name, &bench.seen.labels);
         for id in &bench.wants {
-            if self.wants.get_mut(id).is_some_and(|want| want.remove(name, want.place_of(&bench))) {
-                self.marked.wants.insert(*id);
-            }
+            let Some(want) = self.wants.get_mut(id) else { continue };
+            let shift = want.shift(name, Some(want.place_of(&bench)), None);
+            self.marked.shift(*id, shift);
         }
     }
 
     /// Changes an exporter, except for its labels, and counts it where it belongs afterwards.
     fn change_bench(&mut self, name: &Name, change: impl FnOnce(&mut Bench)) {
         let Some(mut bench) = self.exporters.remove(name) else { return };
-        let place_of =
-            |wants: &HashMap<WantId, Want>, id: &WantId, bench: &Bench| wants.get(id).map(|want| want.place_of(bench));
-        let before = bench.wants.iter().map(|id| (*id, place_of(&self.wants, id, &bench))).collect::<Vec<_>>();
+        let place = |want: &Want| want.place_of(&bench);
+        let before = bench.wants.iter().map(|id| (*id, self.wants.get(id).map(place))).collect::<Vec<_>>();
         change(&mut bench);
         bench.usable = self.judge(name, &bench);
         for (id, old) in before {
             let Some(want) = self.wants.get_mut(&id) else { continue };
-            let (Some(old), new) = (old, want.place_of(&bench)) else { continue };
-            if old != new && (want.remove(name, old) | want.insert(name, new)) {
-                self.marked.wants.insert(id);
-            }
+            let shift = want.shift(name, old, Some(want.place_of(&bench)));
+            self.marked.shift(id, shift);
         }
         self.exporters.insert(name.clone(), bench);
     }

@@ -1,5 +1,7 @@
 //! Queues: who waits for what.
 
+use jumpstarter_model::condition::lease as condition;
+
 use super::{
     Lab,
     names::Name,
@@ -16,9 +18,13 @@ impl Lab {
         let Some(entry) = self.leases.get(name) else { return };
         let (None, Ok(request)) = (entry.want, &entry.request) else { return };
         let (age, client, request) = (entry.age.clone(), entry.client.clone(), request.clone());
+        let told_not_ready = entry.pending.as_deref() == Some(condition::NOT_READY);
         let id = self.want(request);
         if let Some(want) = self.wants.get_mut(&id) {
             want.waiting.insert(age);
+            if told_not_ready {
+                want.told_not_ready.insert(name.clone());
+            }
             if let Some(stamp) = want.idle.take() {
                 self.idle_wants.remove(&(stamp, id));
             }
@@ -45,6 +51,7 @@ impl Lab {
         self.marked.reasons.remove(name);
         let Some(want) = self.wants.get_mut(&id) else { return };
         want.waiting.remove(&entry.age);
+        want.told_not_ready.remove(name);
         if want.waiting.is_empty() {
             self.counter += 1;
             want.idle = Some(self.counter);
@@ -63,7 +70,7 @@ impl Lab {
         for name in self.matching(&want.request) {
             if let Some(bench) = self.exporters.get_mut(&name) {
                 bench.wants.insert(id);
-                want.insert(&name, want.place_of(bench));
+                want.shift(&name, None, Some(want.place_of(bench)));
             }
         }
         self.want_ids.insert(want.request.key.clone(), id);
@@ -96,6 +103,7 @@ impl Lab {
             self.want_ids.remove(&want.request.key);
             self.want_index.remove(id, &want.request);
             self.marked.wants.remove(&id);
+            self.marked.shifted.remove(&id);
             for name in want.tally.values().flatten() {
                 if let Some(bench) = self.exporters.get_mut(name) {
                     bench.wants.remove(&id);

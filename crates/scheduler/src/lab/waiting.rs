@@ -53,6 +53,9 @@ impl Lab {
         for want in std::mem::take(&mut self.marked.wants).iter().filter_map(|id| self.wants.get(id)) {
             names.extend(want.waiting.iter().map(|age| age.name.clone()));
         }
+        for want in std::mem::take(&mut self.marked.shifted).iter().filter_map(|id| self.wants.get(id)) {
+            names.extend(want.told_not_ready.iter().cloned());
+        }
         for name in names {
             let Some((entry, want)) = self.waiting(&name) else { continue };
             let census = self.census(entry, want, now);
@@ -69,11 +72,20 @@ impl Lab {
             if fresh && fatal {
                 self.refuse(&name, RefusedAs::Unsatisfiable, reason, message, actions);
             } else if !told {
-                if let Some(entry) = self.leases.get_mut(&name) {
-                    entry.pending = Some(reason.to_owned());
-                }
+                self.assume_told(&name, reason);
                 actions.push(Action::Wait { lease: name.to_string(), reason: reason.to_owned(), message });
             }
+        }
+    }
+
+    fn assume_told(&mut self, name: &Name, reason: &str) {
+        let Some(entry) = self.leases.get_mut(name) else { return };
+        entry.pending = Some(reason.to_owned());
+        let Some(want) = entry.want.and_then(|id| self.wants.get_mut(&id)) else { return };
+        if reason == condition::NOT_READY {
+            want.told_not_ready.insert(name.clone());
+        } else {
+            want.told_not_ready.remove(name);
         }
     }
 

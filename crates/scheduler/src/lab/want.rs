@@ -75,6 +75,8 @@ pub(crate) struct Want {
     pub(crate) request: Request,
     /// The queue.
     pub(crate) waiting: BTreeSet<Age>,
+    /// Those of them that were told that no exporter is ready.
+    pub(crate) told_not_ready: BTreeSet<Name>,
     /// Every exporter that the request is about.
     pub(crate) tally: BTreeMap<Place, BTreeSet<Name>>,
     /// Stamp under which it is kept although nobody waits.
@@ -83,7 +85,7 @@ pub(crate) struct Want {
 
 impl Want {
     pub(crate) fn new(request: Request) -> Self {
-        Self { request, waiting: BTreeSet::new(), tally: BTreeMap::new(), idle: None }
+        Self { request, waiting: BTreeSet::new(), told_not_ready: BTreeSet::new(), tally: BTreeMap::new(), idle: None }
     }
 
     /// Where an exporter is counted.
@@ -91,23 +93,44 @@ impl Want {
         (bench.scope, self.request.slot(bench))
     }
 
-    /// Counts an exporter in. Returns whether it is the first of its kind, so that reasons may change.
-    pub(crate) fn insert(&mut self, name: &Name, place: Place) -> bool {
-        let names = self.tally.entry(place).or_default();
-        names.insert(name.clone());
-        names.len() == 1
+    /// Moves an exporter from one place to another, in or out.
+    pub(crate) fn shift(&mut self, name: &Name, from: Option<Place>, to: Option<Place>) -> Shift {
+        if from == to {
+            return Shift::None;
+        }
+        let scopes = [from, to].map(|place| place.map(|(scope, _)| scope));
+        let outline = |want: &Self| scopes.map(|scope| scope.map(|scope| want.outline(scope)));
+        let before = outline(self);
+        if let Some(from) = from
+            && let Some(names) = self.tally.get_mut(&from)
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.tally.remove(&from);
+            }
+        }
+        if let Some(to) = to {
+            self.tally.entry(to).or_default().insert(name.clone());
+        }
+        if before == outline(self) { Shift::Inside } else { Shift::Outline }
     }
 
-    /// Counts an exporter out. Returns whether it was the last of its kind.
-    pub(crate) fn remove(&mut self, name: &Name, place: Place) -> bool {
-        let Some(names) = self.tally.get_mut(&place) else { return false };
-        names.remove(name);
-        if names.is_empty() {
-            self.tally.remove(&place);
-            return true;
-        }
-        false
+    /// Which kinds of exporter of a scope there are, connected and enabled ones being one kind.
+    fn outline(&self, scope: Scope) -> [bool; 4] {
+        let any = |slots: &[Slot]| slots.iter().any(|slot| self.tally.contains_key(&(scope, *slot)));
+        let connected = any(&[Slot::Leased, Slot::NotReady, Slot::Free]);
+        [any(&[Slot::Mismatch]), any(&[Slot::Disabled]), any(&[Slot::Offline]), connected]
     }
+}
+
+/// What a move of one exporter may mean for those who wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shift {
+    None,
+    /// Something among connected exporters: only who was told that none is ready may have to be told otherwise.
+    Inside,
+    /// Everybody's reason may be another one.
+    Outline,
 }
 
 /// Finds the wants that an exporter may match.

@@ -393,7 +393,9 @@ impl History {
             });
         }
         for _ in 0..self.created + 2 {
-            EXPORTERS.iter().for_each(|name| self.world.confirm_tear_down(name));
+            for name in EXPORTERS {
+                self.world.confirm_tear_down(name);
+            }
             self.settle();
             let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended());
             let holders = live.filter(|(_, lease)| lease.assigned_exporter().is_some());

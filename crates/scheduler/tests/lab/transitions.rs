@@ -30,6 +30,7 @@ fn wait(reason: &str) -> Action {
 }
 
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "rows read better")]
 fn does_not_fit(action: &Action, lease: Lease, exporter: Exporter) {
     assert_eq!(apply(action, Some(&lease), Some(&exporter), at(50)), None);
 }
