@@ -217,3 +217,78 @@ fn describe(value: &Value) -> &'static str {
         Value::Object(_) => "\"object\"",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: Kind, mut value: Value, expected: &[&str]) {
+        value["metadata"] = json!({ "name": "x" });
+        let faults: Vec<String> = faults(kind, &value).iter().map(ToString::to_string).collect();
+        assert_eq!(faults, expected, "{value}");
+    }
+
+    #[test]
+    fn every_kind_has_a_schema() {
+        for (kind, schema) in &*SCHEMAS {
+            assert!(schema.get("properties").is_some_and(|fields| fields.as_object().is_some()), "{kind}: {schema}");
+        }
+        assert!(METADATA.pointer("/properties/labels").is_some());
+    }
+
+    #[test]
+    fn known_fields_pass() {
+        check(Kind::Client, json!({ "spec": { "username": "u" }, "status": { "credential": { "name": "s" } } }), &[]);
+        check(Kind::Client, json!({ "spec": { "username": null } }), &[]);
+        let device = json!({ "uuid": "u", "parent_uuid": "p", "labels": { "any/key": "v" } });
+        check(Kind::Exporter, json!({ "spec": { "enabled": true }, "status": { "devices": [device] } }), &[]);
+        check(Kind::Exporter, json!({ "status": { "devices": [{ "uuid": null, "labels": {} }] } }), &[]);
+        check(Kind::Secret, json!({ "type": "Opaque", "data": { "a": "YQ==" }, "immutable": false }), &[]);
+        check(Kind::ConfigMap, json!({ "data": { "a": "b" }, "binaryData": { "c": "YQ==" } }), &[]);
+        let spec = json!({ "clientRef": { "name": "c" }, "selector": {}, "beginTime": "2026-01-02T03:04:05.5Z" });
+        check(Kind::Lease, json!({ "spec": spec, "status": { "ended": true, "priority": -3 } }), &[]);
+        let policy = json!({ "priority": -1, "from": [{ "clientSelector": { "matchLabels": { "a": "b" } } }] });
+        check(Kind::ExporterAccessPolicy, json!({ "spec": { "policies": [policy] } }), &[]);
+    }
+
+    #[test]
+    fn the_rest_is_named() {
+        check(Kind::Client, json!({ "spec": { "user": "u" } }), &["unknown field \"spec.user\""]);
+        check(Kind::Client, json!({ "spec": [] }), &["spec: Invalid value: \"array\": must be of type object"]);
+        check(
+            Kind::Exporter,
+            json!({ "status": { "devices": [{}, { "labels": { "a": 1 } }, { "x": 1 }] } }),
+            &[
+                "status.devices[1].labels[a]: Invalid value: \"number\": must be of type string",
+                "unknown field \"status.devices[2].x\"",
+            ],
+        );
+        check(
+            Kind::Lease,
+            json!({ "spec": { "selector": {} } }),
+            &["spec.clientRef: Required value: the field is missing"],
+        );
+        check(
+            Kind::Lease,
+            json!({ "spec": { "clientRef": {}, "selector": { "matchExpressions": [{ "key": "a" }] } } }),
+            &["spec.selector.matchExpressions[0].operator: Required value: the field is missing"],
+        );
+        check(
+            Kind::Lease,
+            json!({ "spec": { "clientRef": {}, "selector": {}, "release": "yes", "endTime": "soon" } }),
+            &[
+                "spec.release: Invalid value: \"string\": must be of type boolean",
+                "spec.endTime: Invalid value: \"soon\": use a time such as 2026-01-02T03:04:05Z",
+            ],
+        );
+        check(
+            Kind::Secret,
+            json!({ "data": { "a": 1 } }),
+            &["data[a]: Invalid value: \"number\": must be of type string"],
+        );
+        check(Kind::Secret, json!({ "dat": {} }), &["unknown field \"dat\""]);
+    }
+}
