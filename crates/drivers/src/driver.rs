@@ -70,13 +70,8 @@ impl DriverError {
     #[must_use]
     pub fn connection(target: &str, source: io::Error) -> Self {
         match source.kind() {
-            io::ErrorKind::TimedOut => {
-                Self::Timeout(format!("connect {target}: no answer in time"))
-            }
-            _ => Self::Connection {
-                message: format!("connect {target}: {source}"),
-                source,
-            },
+            io::ErrorKind::TimedOut => Self::Timeout(format!("connect {target}: no answer in time")),
+            _ => Self::Connection { message: format!("connect {target}: {source}"), source },
         }
     }
 }
@@ -94,21 +89,13 @@ pub trait Driver: Send + Sync {
     }
 
     /// A unary call. Trailing arguments may be missing.
-    fn call<'a>(
-        &'a self,
-        method: &'a str,
-        args: Vec<Value>,
-    ) -> BoxFuture<'a, Result<Value, DriverError>> {
+    fn call<'a>(&'a self, method: &'a str, args: Vec<Value>) -> BoxFuture<'a, Result<Value, DriverError>> {
         let _ = args;
         ready(Err(DriverError::not_found(method))).boxed()
     }
 
     /// A call that answers with a stream of values.
-    fn stream_call<'a>(
-        &'a self,
-        method: &'a str,
-        args: Vec<Value>,
-    ) -> BoxFuture<'a, Result<ValueStream, DriverError>> {
+    fn stream_call<'a>(&'a self, method: &'a str, args: Vec<Value>) -> BoxFuture<'a, Result<ValueStream, DriverError>> {
         let _ = args;
         ready(Err(DriverError::not_found(method))).boxed()
     }

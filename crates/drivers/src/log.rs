@@ -51,10 +51,7 @@ pub struct DriverLog {
 impl DriverLog {
     /// The log of driver class `driver`.
     pub fn new(driver: impl Into<Arc<str>>, sink: Arc<dyn LogSink>) -> Self {
-        Self {
-            driver: driver.into(),
-            sink,
-        }
+        Self { driver: driver.into(), sink }
     }
 
     /// Records a line.

@@ -20,11 +20,7 @@ impl Driver for MockPower {
         "jumpstarter_driver_power.client.PowerClient"
     }
 
-    fn call<'a>(
-        &'a self,
-        method: &'a str,
-        args: Vec<Value>,
-    ) -> BoxFuture<'a, Result<Value, DriverError>> {
+    fn call<'a>(&'a self, method: &'a str, args: Vec<Value>) -> BoxFuture<'a, Result<Value, DriverError>> {
         async move {
             let message = match method {
                 "on" => "power on",
@@ -38,18 +34,13 @@ impl Driver for MockPower {
         .boxed()
     }
 
-    fn stream_call<'a>(
-        &'a self,
-        method: &'a str,
-        args: Vec<Value>,
-    ) -> BoxFuture<'a, Result<ValueStream, DriverError>> {
+    fn stream_call<'a>(&'a self, method: &'a str, args: Vec<Value>) -> BoxFuture<'a, Result<ValueStream, DriverError>> {
         async move {
             if method != "read" {
                 return Err(DriverError::not_found(method));
             }
             no_arguments(method, &args)?;
-            let readings =
-                [(0.0, 0.0), (5.0, 2.0)].map(|(v, a)| Ok(json!({ "voltage": v, "current": a })));
+            let readings = [(0.0, 0.0), (5.0, 2.0)].map(|(v, a)| Ok(json!({ "voltage": v, "current": a })));
             Ok(stream::iter(readings).boxed())
         }
         .boxed()
@@ -60,8 +51,5 @@ fn no_arguments(method: &str, args: &[Value]) -> Result<(), DriverError> {
     if args.is_empty() {
         return Ok(());
     }
-    Err(DriverError::InvalidArgument(format!(
-        "{method} takes no arguments, {} given",
-        args.len()
-    )))
+    Err(DriverError::InvalidArgument(format!("{method} takes no arguments, {} given", args.len())))
 }

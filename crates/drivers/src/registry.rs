@@ -24,17 +24,11 @@ pub struct Build<'a> {
 impl Build<'_> {
     /// The `config` as a type; keys not in `known` are warned about, not refused.
     pub fn config<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T, String> {
-        for key in self
-            .config
-            .keys()
-            .filter(|key| !known.contains(&key.as_str()) && !BASE_KEYS.contains(&key.as_str()))
+        for key in self.config.keys().filter(|key| !known.contains(&key.as_str()) && !BASE_KEYS.contains(&key.as_str()))
         {
-            self.log.warning(&format!(
-                "config key '{key}' is not known to this driver and ignored"
-            ));
+            self.log.warning(&format!("config key '{key}' is not known to this driver and ignored"));
         }
-        serde_json::from_value(Value::Object(self.config.clone()))
-            .map_err(|err| format!("config: {err}"))
+        serde_json::from_value(Value::Object(self.config.clone())).map_err(|err| format!("config: {err}"))
     }
 }
 
@@ -57,13 +51,10 @@ impl Registry {
             Ok(Arc::new(Composite))
         });
         for class in ["MockPower", "SyncMockPower"] {
-            all.add(
-                format!("jumpstarter_driver_power.driver.{class}"),
-                |build| {
-                    build.config::<Map<String, Value>>(&[])?;
-                    Ok(Arc::new(MockPower::new(build.log)))
-                },
-            );
+            all.add(format!("jumpstarter_driver_power.driver.{class}"), |build| {
+                build.config::<Map<String, Value>>(&[])?;
+                Ok(Arc::new(MockPower::new(build.log)))
+            });
         }
         all.add("jumpstarter_driver_network.driver.EchoNetwork", |build| {
             build.config::<Map<String, Value>>(&[])?;

@@ -88,11 +88,7 @@ pub struct DriverTree {
 
 impl DriverTree {
     /// Builds the tree of `config` with fresh instances; children come before their parents.
-    pub fn build(
-        config: &ExporterConfig,
-        registry: &Registry,
-        logs: &Arc<dyn LogSink>,
-    ) -> Result<Self, TreeError> {
+    pub fn build(config: &ExporterConfig, registry: &Registry, logs: &Arc<dyn LogSink>) -> Result<Self, TreeError> {
         let builder = Builder { registry, logs };
         let children = builder.children(&config.export, "")?;
         let root = Node {
@@ -102,11 +98,7 @@ impl DriverTree {
             methods_description: BTreeMap::new(),
             children,
         };
-        let mut tree = Self {
-            drivers: HashMap::new(),
-            order: Vec::new(),
-            reports: Vec::new(),
-        };
+        let mut tree = Self { drivers: HashMap::new(), order: Vec::new(), reports: Vec::new() };
         tree.adopt(&root);
         let root = Entry::Node(root);
         report(&root, &root, None, None, "", 0, &mut tree.reports)?;
@@ -146,12 +138,7 @@ impl DriverTree {
 
     /// Closes every driver, children first; a failure is logged and the rest goes on.
     pub async fn close(&self) {
-        for driver in self
-            .order
-            .iter()
-            .rev()
-            .filter_map(|uuid| self.drivers.get(uuid))
-        {
+        for driver in self.order.iter().rev().filter_map(|uuid| self.drivers.get(uuid)) {
             if let Err(err) = driver.close().await {
                 tracing::warn!(client = driver.client(), %err, "close a driver");
             }
@@ -178,17 +165,9 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn children(
-        &self,
-        instances: &Instances,
-        parent: &str,
-    ) -> Result<Vec<(String, Entry)>, TreeError> {
+    fn children(&self, instances: &Instances, parent: &str) -> Result<Vec<(String, Entry)>, TreeError> {
         let child = |(name, instance): (&str, &DriverInstance)| {
-            let path = if parent.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{parent}.{name}")
-            };
+            let path = if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
             Ok((name.to_owned(), self.entry(instance, &path)?))
         };
         instances.iter().map(child).collect()
@@ -204,13 +183,7 @@ impl Builder<'_> {
                 methods_description: BTreeMap::new(),
                 children: self.children(children, path)?,
             }),
-            DriverInstance::Driver {
-                r#type,
-                description,
-                methods_description,
-                config,
-                children,
-            } => {
+            DriverInstance::Driver { r#type, description, methods_description, config, children } => {
                 let children = self.children(children, path)?;
                 Entry::Node(Node {
                     uuid: Uuid::new_v4(),
@@ -230,19 +203,12 @@ impl Builder<'_> {
         children: &[(String, Entry)],
         path: &str,
     ) -> Result<Arc<dyn Driver>, TreeError> {
-        let constructor = self
-            .registry
-            .get(class)
-            .ok_or_else(|| TreeError::UnknownType {
-                path: path.to_owned(),
-                class: class.to_owned(),
-                package: class
-                    .split('.')
-                    .next()
-                    .unwrap_or_default()
-                    .replace('_', "-"),
-                known: self.registry.classes().collect::<Vec<_>>().join(", "),
-            })?;
+        let constructor = self.registry.get(class).ok_or_else(|| TreeError::UnknownType {
+            path: path.to_owned(),
+            class: class.to_owned(),
+            package: class.split('.').next().unwrap_or_default().replace('_', "-"),
+            known: self.registry.classes().collect::<Vec<_>>().join(", "),
+        })?;
         let children: Vec<_> = children
             .iter()
             .filter_map(|(name, entry)| match entry {
@@ -252,12 +218,7 @@ impl Builder<'_> {
             .collect();
         let short = class.rsplit('.').next().unwrap_or(class);
         let log = DriverLog::new(short, Arc::clone(self.logs));
-        constructor(Build {
-            config,
-            children: &children,
-            log,
-        })
-        .map_err(|message| TreeError::Construct {
+        constructor(Build { config, children: &children, log }).map_err(|message| TreeError::Construct {
             path: path.to_owned(),
             class: class.to_owned(),
             message,
@@ -289,10 +250,7 @@ fn report(
         }
     };
     if depth > MAX_DEPTH {
-        return Err(TreeError::Circle {
-            path: path.to_owned(),
-            target: name.unwrap_or_default().to_owned(),
-        });
+        return Err(TreeError::Circle { path: path.to_owned(), target: name.unwrap_or_default().to_owned() });
     }
     let mut labels = node.driver.extra_labels();
     labels.insert(CLIENT.to_owned(), node.driver.client().to_owned());
@@ -307,20 +265,8 @@ fn report(
         methods_description: node.methods_description.clone(),
     });
     for (name, child) in &node.children {
-        let path = if path.is_empty() {
-            name.clone()
-        } else {
-            format!("{path}.{name}")
-        };
-        report(
-            root,
-            child,
-            Some(node.uuid),
-            Some(name),
-            &path,
-            depth + 1,
-            out,
-        )?;
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        report(root, child, Some(node.uuid), Some(name), &path, depth + 1, out)?;
     }
     Ok(())
 }
@@ -328,17 +274,11 @@ fn report(
 /// The node at the dotted path `target` below `root`, not looking through proxies.
 fn find<'a>(root: &'a Entry, target: &str) -> Option<&'a Entry> {
     target.split('.').try_fold(root, |entry, step| match entry {
-        Entry::Node(node) => node
-            .children
-            .iter()
-            .find(|(name, _)| name == step)
-            .map(|(_, child)| child),
+        Entry::Node(node) => node.children.iter().find(|(name, _)| name == step).map(|(_, child)| child),
         Entry::Proxy(_) => None,
     })
 }
 
 fn texts(map: &Map<String, serde_json::Value>) -> BTreeMap<String, String> {
-    map.iter()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect()
+    map.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

@@ -58,8 +58,7 @@ impl Connector {
     #[must_use]
     pub fn plaintext() -> Self {
         Self::new(|endpoint| async move {
-            let endpoint = Endpoint::from_shared(format!("http://{endpoint}"))?
-                .connect_timeout(CONNECT_TIMEOUT);
+            let endpoint = Endpoint::from_shared(format!("http://{endpoint}"))?.connect_timeout(CONNECT_TIMEOUT);
             Ok(endpoint.connect().await?)
         })
     }
@@ -74,11 +73,7 @@ impl Connector {
     pub async fn connect(&self, endpoint: &str) -> Result<Channel, ConnectError> {
         match tokio::time::timeout(CONNECT_TIMEOUT, (self.0)(endpoint.to_owned())).await {
             Ok(channel) => channel,
-            Err(_) => Err(format!(
-                "no connection to {endpoint} within {} s",
-                CONNECT_TIMEOUT.as_secs()
-            )
-            .into()),
+            Err(_) => Err(format!("no connection to {endpoint} within {} s", CONNECT_TIMEOUT.as_secs()).into()),
         }
     }
 }

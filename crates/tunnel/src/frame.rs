@@ -14,10 +14,7 @@ macro_rules! frame {
     ($message:ident) => {
         impl Frame for $message {
             fn new(kind: FrameType, payload: Bytes) -> Self {
-                Self {
-                    payload,
-                    frame_type: kind.into(),
-                }
+                Self { payload, frame_type: kind.into() }
             }
 
             fn split(self) -> (Option<FrameType>, Bytes) {

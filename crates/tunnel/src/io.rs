@@ -38,12 +38,7 @@ pub struct Tunnel<S, Out> {
 impl<S, Out: Frame> Tunnel<S, Out> {
     /// A tunnel over frames that come from `inbound` and go to `outbound`.
     pub fn new(inbound: S, outbound: mpsc::Sender<Out>) -> Self {
-        Self {
-            inbound: Some(Box::pin(inbound)),
-            rest: Bytes::new(),
-            ended: false,
-            outbound: PollSender::new(outbound),
-        }
+        Self { inbound: Some(Box::pin(inbound)), rest: Bytes::new(), ended: false, outbound: PollSender::new(outbound) }
     }
 }
 
@@ -53,11 +48,7 @@ where
     In: Frame,
     Out: Frame,
 {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
@@ -78,10 +69,7 @@ where
                 None => self.inbound = None,
                 Some(Err(status)) => {
                     self.inbound = None;
-                    return Poll::Ready(Err(io::Error::new(
-                        io::ErrorKind::ConnectionReset,
-                        status,
-                    )));
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, status)));
                 }
                 Some(Ok(frame)) => match frame.split() {
                     (Some(FrameType::Data), payload) => self.rest = payload,
@@ -95,11 +83,7 @@ where
 }
 
 impl<S, Out: Frame> AsyncWrite for Tunnel<S, Out> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -119,9 +103,7 @@ impl<S, Out: Frame> AsyncWrite for Tunnel<S, Out> {
             return Poll::Ready(Ok(()));
         }
         if ready!(self.outbound.poll_reserve(cx)).is_ok() {
-            let _ = self
-                .outbound
-                .send_item(Out::new(FrameType::Goaway, Bytes::new()));
+            let _ = self.outbound.send_item(Out::new(FrameType::Goaway, Bytes::new()));
         }
         self.outbound.close();
         Poll::Ready(Ok(()))
@@ -129,10 +111,7 @@ impl<S, Out: Frame> AsyncWrite for Tunnel<S, Out> {
 }
 
 fn closed() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::BrokenPipe,
-        "the tunnel was closed by the other side",
-    )
+    io::Error::new(io::ErrorKind::BrokenPipe, "the tunnel was closed by the other side")
 }
 
 /// Joins two byte streams, each direction with its own end. Returns when both directions ended or one failed.

@@ -1,7 +1,5 @@
 //! Opening a stream as a gRPC client.
-use jumpstarter_protocol::v1::{
-    StreamRequest, StreamResponse, router_service_client::RouterServiceClient,
-};
+use jumpstarter_protocol::v1::{StreamRequest, StreamResponse, router_service_client::RouterServiceClient};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, Streaming, metadata::MetadataMap, transport::Channel};
@@ -15,13 +13,7 @@ use crate::{QUEUE, Tunnel};
 pub fn open(
     channel: Channel,
     ticket: &str,
-) -> Result<
-    Tunnel<
-        impl futures::Stream<Item = Result<StreamResponse, Status>> + Send + use<>,
-        StreamRequest,
-    >,
-    Status,
-> {
+) -> Result<Tunnel<impl futures::Stream<Item = Result<StreamResponse, Status>> + Send + use<>, StreamRequest>, Status> {
     let mut metadata = MetadataMap::new();
     let value = format!("Bearer {ticket}")
         .parse()
@@ -32,16 +24,8 @@ pub fn open(
     let mut request = Request::new(ReceiverStream::new(frames));
     *request.metadata_mut() = metadata;
     // The call is driven by whoever reads; the response headers may come minutes later.
-    let inbound = futures::stream::once(async move {
-        client
-            .stream(request)
-            .await
-            .map(tonic::Response::into_inner)
-    });
-    Ok(Tunnel::new(
-        futures::TryStreamExt::try_flatten(inbound),
-        outbound,
-    ))
+    let inbound = futures::stream::once(async move { client.stream(request).await.map(tonic::Response::into_inner) });
+    Ok(Tunnel::new(futures::TryStreamExt::try_flatten(inbound), outbound))
 }
 
 /// Opens a stream with the given request metadata and waits for the answer's headers, as drivers' streams want it.
@@ -52,9 +36,6 @@ pub async fn open_with(
     let (outbound, frames) = mpsc::channel(QUEUE);
     let mut request = Request::new(ReceiverStream::new(frames));
     *request.metadata_mut() = metadata;
-    let inbound = RouterServiceClient::new(channel)
-        .stream(request)
-        .await?
-        .into_inner();
+    let inbound = RouterServiceClient::new(channel).stream(request).await?.into_inner();
     Ok(Tunnel::new(inbound, outbound))
 }

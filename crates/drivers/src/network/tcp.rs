@@ -38,9 +38,8 @@ impl TcpNetwork {
 
     async fn connect(&self) -> io::Result<TcpStream> {
         let connect = TcpStream::connect((self.host.as_str(), self.port));
-        let stream = timeout(CONNECT_TIMEOUT, connect)
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let stream =
+            timeout(CONNECT_TIMEOUT, connect).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         stream.set_nodelay(true)?;
         Ok(stream)
     }
@@ -50,11 +49,9 @@ impl TcpNetwork {
         let known = self.host.parse::<IpAddr>().ok();
         let ip = match known {
             Some(ip) => Some(ip),
-            None => lookup_host((self.host.as_str(), self.port))
-                .await
-                .ok()
-                .and_then(|mut all| all.next())
-                .map(|a| a.ip()),
+            None => {
+                lookup_host((self.host.as_str(), self.port)).await.ok().and_then(|mut all| all.next()).map(|a| a.ip())
+            }
         };
         match ip {
             Some(ip) => format!("tcp://{}", SocketAddr::new(ip, self.port)),
@@ -68,11 +65,7 @@ impl Driver for TcpNetwork {
         CLIENT
     }
 
-    fn call<'a>(
-        &'a self,
-        method: &'a str,
-        _args: Vec<Value>,
-    ) -> BoxFuture<'a, Result<Value, DriverError>> {
+    fn call<'a>(&'a self, method: &'a str, _args: Vec<Value>) -> BoxFuture<'a, Result<Value, DriverError>> {
         async move {
             match method {
                 "address" if self.enable_address => Ok(Value::String(self.address().await)),
@@ -92,10 +85,7 @@ impl Driver for TcpNetwork {
                 return Err(DriverError::not_found(method));
             }
             let target = format!("{}:{}", self.host, self.port);
-            let stream = self
-                .connect()
-                .await
-                .map_err(|err| DriverError::connection(&target, err))?;
+            let stream = self.connect().await.map_err(|err| DriverError::connection(&target, err))?;
             Ok(Box::new(stream) as ByteStream)
         }
         .boxed()
