@@ -20,7 +20,7 @@ const NAMESPACE_KEY: &str = "jumpstarter-namespace";
 const NAME_KEY: &str = "jumpstarter-name";
 
 /// The address of the connection's other end, put into each request by the listener.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
 /// Checks every call.

@@ -13,7 +13,7 @@ use jumpstarter_protocol::client::v1::{self as client, client_service_server::Cl
 use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
-    caller::Gate,
+    caller::{Gate, Peer},
     config::ControllerConfig,
     convert,
     credentials::Credentials,
@@ -24,8 +24,13 @@ use crate::{
 
 /// Objects on a page when the caller does not say.
 const DEFAULT_PAGE: usize = 1000;
-/// Most objects on a page, so that an answer stays below the message limit of 4 MiB.
+/// Most objects on a page.
 const MAX_PAGE: usize = 2000;
+/// Most bytes on a page: well below the 4 MiB that peers take in one message.
+const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
+/// Leases of one page whose queues are explained candidate by candidate; finding that out costs a look at every
+/// exporter.
+const MAX_EXPLAINED: usize = 100;
 
 /// The service.
 #[derive(Clone)]
@@ -67,17 +72,35 @@ fn page_limit(size: i32) -> Result<usize, Status> {
 }
 
 /// One page of `items`, and the token of the next.
-fn page<T>(items: impl Iterator<Item = (String, T)>, limit: usize) -> (Vec<T>, String) {
-    let mut page = Vec::new();
-    let mut last = String::new();
-    for (name, item) in items {
-        if page.len() == limit {
-            return (page, URL_SAFE_NO_PAD.encode(last));
+fn page<T>(items: impl Iterator<Item = (String, T)>, limit: usize) -> (Vec<(String, T)>, String) {
+    let mut page: Vec<(String, T)> = Vec::new();
+    for item in items {
+        if page.len() == limit
+            && let Some((last, _)) = page.last()
+        {
+            let next = URL_SAFE_NO_PAD.encode(last);
+            return (page, next);
         }
         page.push(item);
-        last = name;
     }
     (page, String::new())
+}
+
+/// The part of a page that fits into one message, at least one item, and the token of the next.
+fn fitting<T: prost::Message>(page: Vec<(String, T)>, next: String, limit: usize) -> (Vec<T>, String) {
+    let mut bytes = 0;
+    let mut fitting = Vec::with_capacity(page.len());
+    let mut last = String::new();
+    for (name, item) in page {
+        // A tag and a length come with each.
+        bytes += item.encoded_len() + 8;
+        if bytes > limit && !fitting.is_empty() {
+            return (fitting, URL_SAFE_NO_PAD.encode(last));
+        }
+        fitting.push(item);
+        last = name;
+    }
+    (fitting, next)
 }
 
 fn filter(text: &str, what: &str) -> Result<Selector, Status> {
@@ -95,6 +118,11 @@ fn tag_filter(text: &str) -> Result<Vec<Requirement>, Status> {
                 .map_err(|error| invalid(format!("tag_filter: {error}")))
         })
         .collect()
+}
+
+/// The connection that a call came over, where the listener says so.
+pub(crate) fn peer<T>(request: &Request<T>) -> Option<Peer> {
+    request.extensions().get::<Peer>().copied()
 }
 
 /// The time that a caller gives its call, if it says so.
@@ -155,7 +183,8 @@ impl ClientService for ClientCalls {
             .map(|(name, exporter)| {
                 (name.clone(), convert::exporter(&self.config, exporter, asked.show_hidden_labels))
             });
-        let (exporters, next_page_token) = page(matching, limit);
+        let (found, next) = page(matching, limit);
+        let (exporters, next_page_token) = fitting(found, next, MAX_PAGE_BYTES);
         Ok(Response::new(client::ListExportersResponse { exporters, next_page_token }))
     }
 
@@ -163,7 +192,7 @@ impl ClientService for ClientCalls {
         let name = lease_name(&request.get_ref().name)?;
         let caller = self.gate.client(&request).await?;
         self.own_namespace(&name.namespace)?;
-        let lease = self.leases.look(&caller, &name.name, deadline(request.metadata())).await?;
+        let lease = self.leases.look(&caller, &name.name, deadline(request.metadata()), peer(&request)).await?;
         Ok(Response::new(self.leases.show(&lease).await))
     }
 
@@ -180,7 +209,7 @@ impl ClientService for ClientCalls {
         let limit = page_limit(asked.page_size)?;
         let start = page_start(&asked.page_token)?;
         let only_active = asked.only_active.unwrap_or(true);
-        let (leases, next_page_token) = {
+        let (found, next) = {
             let none = std::collections::BTreeMap::new();
             let objects = self.world.read();
             let matching = objects
@@ -195,7 +224,9 @@ impl ClientService for ClientCalls {
                 .map(|(name, lease)| (name.clone(), Arc::clone(lease)));
             page(matching, limit)
         };
-        let leases = self.leases.show_all(&leases).await;
+        let (names, leases): (Vec<String>, Vec<Arc<Lease>>) = found.into_iter().unzip();
+        let shown = self.leases.show_all(&leases, MAX_EXPLAINED).await;
+        let (leases, next_page_token) = fitting(names.into_iter().zip(shown).collect(), next, MAX_PAGE_BYTES);
         Ok(Response::new(client::ListLeasesResponse { leases, next_page_token }))
     }
 
@@ -278,7 +309,7 @@ mod tests {
             let start = page_start(&token).unwrap();
             let rest = names.iter().filter(|name| start.as_ref().is_none_or(|start| *name > start));
             let (items, next) = page(rest.map(|name| (name.clone(), name.clone())), 3);
-            seen.extend(items);
+            seen.extend(items.into_iter().map(|(_, item)| item));
             if next.is_empty() {
                 break;
             }
@@ -287,6 +318,17 @@ mod tests {
         assert_eq!(seen, names);
         assert!(page_start("not base64 !").is_err());
         assert!(page_limit(-1).is_err());
+    }
+
+    #[test]
+    fn a_page_ends_where_the_message_would_be_too_large() {
+        let page = || ["a", "b", "c"].map(|name| (name.to_owned(), "x".repeat(100))).to_vec();
+        let (all, next) = fitting(page(), "more".to_owned(), 1000);
+        assert_eq!((all.len(), next.as_str()), (3, "more"));
+        let (two, next) = fitting(page(), String::new(), 250);
+        assert_eq!((two.len(), page_start(&next).unwrap().as_deref()), (2, Some("b")));
+        let (one, next) = fitting(page(), String::new(), 1);
+        assert_eq!((one.len(), page_start(&next).unwrap().as_deref()), (1, Some("a")), "a page is never empty");
     }
 
     #[test]

@@ -23,6 +23,38 @@ pub struct ControllerConfig {
     pub hook_limit: Duration,
     /// How long ended leases are kept.
     pub lease_retention: Duration,
+    /// Limits of waits that peers bring about.
+    pub limits: Limits,
+}
+
+/// How long things may take. The usual values follow from what existing peers do; tests shorten them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a Dial waits for the exporter to listen. With pairing it must fit into the 20 s that old clients give
+    /// a new connection.
+    pub listener_wait: Duration,
+    /// How long a Dial waits for another session after one has ended within the lease.
+    pub session_wait: Duration,
+    /// How long a repeated look at an undecided lease is held. Clients set no deadline; proxies on the way usually
+    /// allow 60 s.
+    pub repeated_look: Duration,
+    /// How long exporters that were online before a restart may take to come back.
+    pub startup_grace: Duration,
+    /// How long an exporter whose lease is over may stay silent before it is taken to be idle. Longer than the
+    /// retries of a lost report.
+    pub tear_down: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            listener_wait: Duration::from_secs(12),
+            session_wait: Duration::from_secs(5),
+            repeated_look: Duration::from_secs(25),
+            startup_grace: Duration::from_secs(20),
+            tear_down: Duration::from_mins(5),
+        }
+    }
 }
 
 /// One router.
@@ -48,6 +80,7 @@ impl ControllerConfig {
             presence_grace: Duration::from_secs(8),
             hook_limit: Duration::from_mins(30),
             lease_retention: Duration::from_hours(7 * 24),
+            limits: Limits::default(),
         }
     }
 }

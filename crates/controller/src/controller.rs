@@ -74,7 +74,8 @@ impl Controller {
         let config = Arc::new(config);
         let metrics = Metrics::register(registry);
         let world = World::default();
-        let presence = Presence::new(config.presence_grace);
+        let presence =
+            Presence::new(config.presence_grace, config.limits.tear_down, config.hook_limit);
         let rendezvous = Rendezvous::default();
         let (mut runtime, lab) = Runtime::new(
             Arc::clone(&config),

@@ -9,7 +9,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     caller::Gate,
-    client_service::{active_leases_of, deadline},
+    client_service::{active_leases_of, deadline, peer},
     config::ControllerConfig,
     convert,
     dial::Dialer,
@@ -78,7 +78,7 @@ impl ControllerService for ControllerCalls {
     async fn get_lease(&self, request: Request<v1::GetLeaseRequest>) -> Result<Response<v1::GetLeaseResponse>, Status> {
         let caller = self.gate.client(&request).await?;
         let name = &request.get_ref().name;
-        let lease = self.leases.look(&caller, name, deadline(request.metadata())).await?;
+        let lease = self.leases.look(&caller, name, deadline(request.metadata()), peer(&request)).await?;
         check_owner(&lease, &name_of(&caller)).map_err(|error| status::refusal(&Refusal::Edit(error)))?;
         let lease_status = lease.status.clone().unwrap_or_default();
         let exporter = lease.assigned_exporter().and_then(|name| self.world.exporter(name));

@@ -26,11 +26,6 @@ use crate::{
     world::World,
 };
 
-/// How long a Dial waits for the exporter to listen. With pairing it must fit into the 20 s that old clients give a
-/// new connection.
-const LISTENER_WAIT: Duration = Duration::from_secs(12);
-/// How long a Dial waits for another session after one has ended within the lease.
-const SESSION_WAIT: Duration = Duration::from_secs(5);
 /// Life of the client's ticket: it opens its half at once.
 const CLIENT_TICKET: Duration = Duration::from_mins(5);
 /// Added to the longest hook for the exporter's ticket, which it may keep until the hook has ended.
@@ -97,7 +92,8 @@ impl Dialer {
             if listening && !session_over {
                 return Ok(lease);
             }
-            let limit = if session_over { SESSION_WAIT } else { LISTENER_WAIT };
+            let limits = &self.config.limits;
+            let limit = if session_over { limits.session_wait } else { limits.listener_wait };
             let until = started + limit;
             if Instant::now() >= until {
                 return Err(if session_over {

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::{
     caller::Gate,
-    presence::{Attendance, Presence},
+    presence::{Attendance, Presence, Session},
     rendezvous::{Listener, Rendezvous},
     runtime::{EditError, LabHandle, edits},
     status::{self, invalid, permission_denied, stopping},
@@ -72,7 +72,7 @@ impl ExporterCalls {
         let edit = Box::new(move |exporter: &Exporter, now| Ok(edits::register(exporter, &labels, &devices, now)));
         self.lab.edit_exporter(&name, edit).await.map_err(|error| status::refusal(&error))?;
         // A process that registers has just started: whatever session there was is gone.
-        self.presence.torn_down(&name);
+        self.presence.started(&name);
         info!(exporter = %name, devices = count, "exporter registered");
         Ok(v1::RegisterResponse { uuid: exporter.metadata.uid.clone().unwrap_or_default() })
     }
@@ -108,14 +108,21 @@ impl ExporterCalls {
                 self.presence.torn_down(&name);
             }
             ExporterPhase::Unspecified => self.presence.seen(&name),
-            _ => {
+            ExporterPhase::AfterLeaseHook => {
                 self.presence.seen(&name);
-                self.presence.in_session(&name);
+                self.presence.in_session(&name, Session::Closing);
+            }
+            ExporterPhase::BeforeLeaseHook
+            | ExporterPhase::LeaseReady
+            | ExporterPhase::BeforeLeaseHookFailed
+            | ExporterPhase::AfterLeaseHookFailed => {
+                self.presence.seen(&name);
+                self.presence.in_session(&name, Session::Serving);
             }
         }
         info!(exporter = %name, status = ?phase, "exporter status");
         let edit = Box::new(move |exporter: &Exporter, now| Ok(edits::report(exporter, phase, &message, now)));
-        self.lab.edit_exporter(&name, edit).await.map_err(|error| status::refusal(&error))?;
+        self.lab.edit_exporter(&name, edit).await.map_err(|error| status::refusal_to_exporter(&error))?;
         if release_lease == Some(true)
             && let Some(lease) = held
         {
@@ -152,7 +159,7 @@ impl ExporterCalls {
             edited.spec.release = Some(true);
             Ok(Some(edited))
         });
-        self.lab.edit_lease(lease, edit).await.map_err(|error| status::refusal(&error))?;
+        self.lab.edit_lease(lease, edit).await.map_err(|error| status::refusal_to_exporter(&error))?;
         info!(%exporter, %lease, "lease released by its exporter");
         Ok(())
     }
@@ -247,10 +254,11 @@ impl StatusWatcher {
                 // All three are cancel safe; the state to tell is read anew after each.
                 () = self.calls.stop.cancelled() => return Err(stopping()),
                 () = self.attendance.replaced().cancelled() => {
-                    return Err(status::status(
-                        Code::Unavailable,
-                        "another process connected with the credentials of this exporter",
-                    ));
+                    if self.calls.world.exporter(&self.name).is_none() {
+                        return Err(status::not_found("exporter", &self.name));
+                    }
+                    let text = "another process connected with the credentials of this exporter";
+                    return Err(status::status(Code::Unavailable, text));
                 }
                 changed = self.changes.changed() => {
                     if changed.is_err() {
@@ -276,6 +284,10 @@ impl StatusWatcher {
                 }
             }
             Sent::Leased { .. } => return self.tell_free(),
+            // The exporter may still serve the lease that an earlier stream told it of.
+            Sent::Nothing if self.calls.presence.told(&self.name).as_deref() != Some(&*lease_name) => {
+                return self.tell_free();
+            }
             Sent::Nothing | Sent::Free => {}
         }
         self.calls.presence.told_leased(&self.name, &lease_name);
@@ -295,7 +307,8 @@ impl StatusWatcher {
         self.sent = Sent::Free;
         let exporter = self.calls.world.exporter(&self.name);
         let phase = exporter.and_then(|exporter| exporter.status.as_ref().and_then(|status| status.exporter_status));
-        let silent = matches!(phase, None | Some(ExporterPhase::Unspecified));
+        // Offline is what the service itself says of a lost connection.
+        let silent = matches!(phase, None | Some(ExporterPhase::Unspecified | ExporterPhase::Offline));
         self.calls.presence.told_free(&self.name, silent);
         Some(v1::StatusResponse::default())
     }

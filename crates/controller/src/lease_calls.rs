@@ -54,15 +54,16 @@ impl LeaseCalls {
 
     /// One lease as a client sees it.
     pub(crate) async fn show(&self, lease: &Lease) -> client::Lease {
-        self.show_all(&[Arc::new(lease.clone())]).await.remove(0)
+        self.show_all(&[Arc::new(lease.clone())], 1).await.remove(0)
     }
 
-    /// Leases as clients see them, waiting ones with their place in the queue.
-    pub(crate) async fn show_all(&self, leases: &[Arc<Lease>]) -> Vec<client::Lease> {
+    /// Leases as clients see them, the first `explained` of the waiting ones with their place in the queue.
+    pub(crate) async fn show_all(&self, leases: &[Arc<Lease>], explained: usize) -> Vec<client::Lease> {
         let waiting: Vec<String> = leases
             .iter()
             .filter(|lease| !is_decided(lease) && lease.assigned_exporter().is_none())
             .map(|lease| name_of(&lease.metadata).to_owned())
+            .take(explained)
             .collect();
         let explained: std::collections::HashMap<String, _> = if waiting.is_empty() {
             std::collections::HashMap::new()

@@ -22,5 +22,5 @@ mod status;
 mod world;
 
 pub use caller::Peer;
-pub use config::{ControllerConfig, RouterTarget};
+pub use config::{ControllerConfig, Limits, RouterTarget};
 pub use controller::{Controller, ControllerParts, StartError};

@@ -16,9 +16,6 @@ use tokio_util::sync::CancellationToken;
 const CONTESTED_AFTER: usize = 3;
 /// Window in which takeovers are counted.
 const CONTEST_WINDOW: Duration = Duration::from_secs(30);
-/// How long a debt of tear-down is believed without a word from the exporter. Longer than a lost report's retries.
-const TEAR_DOWN_LIMIT: Duration = Duration::from_mins(5);
-
 /// What the runtime needs to know of one exporter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sight {
@@ -26,6 +23,17 @@ pub(crate) struct Sight {
     pub(crate) online: bool,
     /// The exporter was told of a lease and has not confirmed that its session is torn down.
     pub(crate) owes_tear_down: bool,
+    /// The exporter did not confirm in time and is taken to be idle.
+    pub(crate) overdue: bool,
+}
+
+/// What a session's exporter said last, as far as the limit of its tear-down depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// It serves, or gets ready to.
+    Serving,
+    /// It runs its tear-down hook, which may take long.
+    Closing,
 }
 
 /// Another process holds this exporter's identity.
@@ -41,8 +49,13 @@ struct Entry {
     takeovers: VecDeque<Instant>,
     /// It said that it leaves; true until it comes back.
     left: bool,
+    /// The lease that it was told of, until it was told that it is free.
     told: Option<String>,
     owes_since: Option<Instant>,
+    /// A tear-down hook runs.
+    closing: bool,
+    /// This process reports its status; peers that never do owe nothing.
+    reports: bool,
 }
 
 #[derive(Default)]
@@ -58,13 +71,18 @@ pub(crate) struct Presence {
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
     grace: Duration,
+    tear_down: Duration,
+    hook_limit: Duration,
 }
 
 impl Presence {
-    /// `grace`: how long a lost stream may take to come back before the exporter counts as offline.
+    /// `grace`: how long a lost stream may take to come back before the exporter counts as offline. `tear_down`: how
+    /// long a debt of tear-down is believed without a word from the exporter, and `hook_limit` the same while its
+    /// tear-down hook runs.
     #[must_use]
-    pub(crate) fn new(grace: Duration) -> Self {
-        Self { state: Arc::default(), changed: Arc::default(), grace }
+    pub(crate) fn new(grace: Duration, tear_down: Duration, hook_limit: Duration) -> Self {
+        let hook_limit = hook_limit.max(tear_down);
+        Self { state: Arc::default(), changed: Arc::default(), grace, tear_down, hook_limit }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -132,31 +150,49 @@ impl Presence {
         self.mark(&mut state, exporter);
     }
 
-    /// Notes that the exporter is about to be told of a lease, so that it owes a tear-down from now on.
+    /// Notes that a new process of the exporter has just started: it knows of no lease.
+    pub(crate) fn started(&self, exporter: &str) {
+        let mut state = self.lock();
+        let entry = state.entries.entry(exporter.to_owned()).or_default();
+        entry.owes_since = None;
+        entry.told = None;
+        entry.closing = false;
+        entry.reports = false;
+        self.mark(&mut state, exporter);
+    }
+
+    /// Notes that the exporter is about to be told of a lease, so that it owes a tear-down from now on. Telling it
+    /// the same again, on another stream, changes nothing: it may have ended its session of that lease already, and
+    /// will not say so twice.
     pub(crate) fn told_leased(&self, exporter: &str, lease: &str) {
         let mut state = self.lock();
         let entry = state.entries.entry(exporter.to_owned()).or_default();
+        if entry.told.as_deref() == Some(lease) {
+            return;
+        }
         entry.owes_since = Some(Instant::now());
+        entry.closing = false;
         entry.told = Some(lease.to_owned());
         self.mark(&mut state, exporter);
     }
 
-    /// Notes that the exporter reports a running session of the lease it was told of.
-    pub(crate) fn in_session(&self, exporter: &str) {
+    /// Notes that the exporter reports a session, so that it owes a tear-down; its limit starts anew.
+    pub(crate) fn in_session(&self, exporter: &str, session: Session) {
         let mut state = self.lock();
-        if let Some(entry) = state.entries.get_mut(exporter)
-            && entry.told.is_some()
-        {
-            entry.owes_since.get_or_insert_with(Instant::now);
-        }
+        let entry = state.entries.entry(exporter.to_owned()).or_default();
+        entry.reports = true;
+        entry.closing = session == Session::Closing;
+        entry.owes_since = Some(Instant::now());
+        self.mark(&mut state, exporter);
     }
 
-    /// Notes that the exporter has no session: it said so, or it just started.
+    /// Notes that the exporter said that it has no session.
     pub(crate) fn torn_down(&self, exporter: &str) {
         let mut state = self.lock();
-        if let Some(entry) = state.entries.get_mut(exporter)
-            && entry.owes_since.take().is_some()
-        {
+        let entry = state.entries.entry(exporter.to_owned()).or_default();
+        entry.reports = true;
+        entry.closing = false;
+        if entry.owes_since.take().is_some() {
             self.mark(&mut state, exporter);
         }
     }
@@ -176,7 +212,7 @@ impl Presence {
         let state = self.lock();
         let now = Instant::now();
         let Some(entry) = state.entries.get(exporter) else {
-            return (Sight { online: false, owes_tear_down: false }, None);
+            return (Sight { online: false, owes_tear_down: false, overdue: false }, None);
         };
         let mut next = None;
         let online = !entry.left && entry.stream.is_some()
@@ -185,24 +221,35 @@ impl Presence {
                 next = (now < until).then_some(until);
                 now < until
             });
+        let mut overdue = false;
         let owes = entry.owes_since.is_some_and(|since| {
-            let until = since + TEAR_DOWN_LIMIT;
-            if entry.told.is_none() && now < until {
+            // While a session may run the debt stands; the limit counts from the last word.
+            if entry.told.is_some() {
+                return true;
+            }
+            let until = since + if entry.closing { self.hook_limit } else { self.tear_down };
+            if now < until {
                 next = Some(next.map_or(until, |soonest: Instant| soonest.min(until)));
             }
-            // While a session may run the debt stands; the limit counts from the last word.
-            now < until || entry.told.is_some()
+            overdue = now >= until;
+            !overdue
         });
-        (Sight { online, owes_tear_down: owes }, next)
+        (Sight { online, owes_tear_down: owes, overdue }, next)
+    }
+
+    /// The lease that the exporter was told of last, unless it was told since that it is free.
+    #[must_use]
+    pub(crate) fn told(&self, exporter: &str) -> Option<String> {
+        self.lock().entries.get(exporter)?.told.clone()
     }
 
     /// Notes that the lease the exporter was told of is over, so that the limit of its debt starts now. Peers that
-    /// never report a status (`silent`) owe nothing once told.
+    /// never report a status owe nothing once told; `silent` says that none is known of this one.
     pub(crate) fn told_free(&self, exporter: &str, silent: bool) {
         let mut state = self.lock();
         if let Some(entry) = state.entries.get_mut(exporter) {
             entry.told = None;
-            if silent {
+            if silent && !entry.reports {
                 entry.owes_since = None;
             } else if entry.owes_since.is_some() {
                 entry.owes_since = Some(Instant::now());
@@ -284,6 +331,12 @@ mod tests {
     use super::*;
 
     const GRACE: Duration = Duration::from_secs(8);
+    const TEAR_DOWN: Duration = Duration::from_mins(5);
+    const HOOK: Duration = Duration::from_mins(30);
+
+    fn presence() -> Presence {
+        Presence::new(GRACE, TEAR_DOWN, HOOK)
+    }
 
     #[track_caller]
     fn check(presence: &Presence, online: bool) {
@@ -292,7 +345,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_open_stream_is_online_and_a_lost_one_after_the_grace_is_not() {
-        let presence = Presence::new(GRACE);
+        let presence = presence();
         check(&presence, false);
         let stream = presence.open("e").unwrap();
         tokio::time::advance(GRACE * 10).await;
@@ -307,7 +360,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_return_within_the_grace_changes_nothing() {
-        let presence = Presence::new(GRACE);
+        let presence = presence();
         drop(presence.open("e").unwrap());
         tokio::time::advance(GRACE / 2).await;
         let _again = presence.open("e").unwrap();
@@ -317,7 +370,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn leaving_is_noticed_at_once() {
-        let presence = Presence::new(GRACE);
+        let presence = presence();
         let stream = presence.open("e").unwrap();
         presence.left("e");
         check(&presence, false);
@@ -329,7 +382,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_exporter_of_before_a_restart_is_waited_for() {
-        let presence = Presence::new(GRACE);
+        let presence = presence();
         presence.expect("e", GRACE * 3);
         tokio::time::advance(GRACE * 2).await;
         check(&presence, true);
@@ -339,7 +392,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_newer_stream_replaces_the_older_but_not_for_ever() {
-        let presence = Presence::new(GRACE);
+        let presence = presence();
         let mut streams = vec![presence.open("e").unwrap()];
         for _ in 0..CONTESTED_AFTER {
             let newer = presence.open("e").unwrap();
@@ -353,7 +406,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_told_exporter_owes_a_tear_down_until_it_reports() {
-        let presence = Presence::new(GRACE);
+        let presence = presence();
         let _stream = presence.open("e").unwrap();
         presence.told_leased("e", "l");
         assert!(presence.sight("e").0.owes_tear_down);
@@ -365,7 +418,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_peer_owes_nothing_once_it_was_told() {
-        let presence = Presence::new(GRACE);
+        let presence = presence();
         let _stream = presence.open("e").unwrap();
         presence.told_leased("e", "l");
         presence.told_free("e", true);
@@ -374,13 +427,48 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_debt_without_any_word_ends_after_its_limit() {
-        let presence = Presence::new(GRACE);
+        let presence = presence();
         let _stream = presence.open("e").unwrap();
         presence.told_leased("e", "l");
-        tokio::time::advance(TEAR_DOWN_LIMIT * 2).await;
+        tokio::time::advance(TEAR_DOWN * 2).await;
         assert!(presence.sight("e").0.owes_tear_down, "a long session is no lost report");
         presence.told_free("e", false);
-        tokio::time::advance(TEAR_DOWN_LIMIT).await;
+        tokio::time::advance(TEAR_DOWN).await;
+        let (sight, _) = presence.sight("e");
+        assert!(!sight.owes_tear_down && sight.overdue);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tear_down_hook_may_take_as_long_as_a_hook_may() {
+        let presence = presence();
+        presence.told_leased("e", "l");
+        presence.told_free("e", false);
+        presence.in_session("e", Session::Closing);
+        tokio::time::advance(TEAR_DOWN * 2).await;
+        assert!(presence.sight("e").0.owes_tear_down);
+        tokio::time::advance(HOOK).await;
+        assert!(presence.sight("e").0.overdue);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_was_ended_stays_so_when_the_lease_is_told_again() {
+        let presence = presence();
+        presence.told_leased("e", "l");
+        presence.torn_down("e");
+        presence.told_leased("e", "l");
+        assert!(presence.session_over("e", "l"));
         assert!(!presence.sight("e").0.owes_tear_down);
+        presence.started("e");
+        presence.told_leased("e", "l");
+        assert!(presence.sight("e").0.owes_tear_down, "a new process starts a session of its own");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_has_reported_is_not_silent() {
+        let presence = presence();
+        presence.torn_down("e");
+        presence.told_leased("e", "l");
+        presence.told_free("e", true);
+        assert!(presence.sight("e").0.owes_tear_down);
     }
 }

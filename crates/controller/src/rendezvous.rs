@@ -141,6 +141,15 @@ impl Rendezvous {
         }
     }
 
+    /// Forgets offers that nobody fetched in their time.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        self.lock().by_lease.retain(|_, slot| {
+            slot.offers.retain(|offer| offer.good_until > now);
+            !slot.is_idle()
+        });
+    }
+
     fn forget_if_idle(slots: &mut Slots, lease: &str) {
         if slots.by_lease.get(lease).is_some_and(Slot::is_idle) {
             slots.by_lease.remove(lease);
@@ -314,6 +323,17 @@ mod tests {
         drop(listener);
         assert!(!meeting.wait_for_listener("l", Duration::from_secs(12)).await);
         assert_eq!(meeting.slot_count(), 0, "nothing is left behind");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn offers_that_nobody_fetches_do_not_stay() {
+        let meeting = Rendezvous::default();
+        meeting.offer("l", offer("old")).unwrap();
+        meeting.sweep();
+        assert_eq!(meeting.slot_count(), 1);
+        tokio::time::advance(Duration::from_secs(61)).await;
+        meeting.sweep();
+        assert_eq!(meeting.slot_count(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,13 +11,13 @@ mod inbox;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashSet, VecDeque},
+    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use futures::{StreamExt as _, future::join_all};
-use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, Timestamp};
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, ExporterPhase, Lease, Timestamp};
 use jumpstarter_scheduler::{Change, Lab, LabConfig};
 use jumpstarter_store::{Event, Key, Kind, ListOptions, Object, ResourceVersion, Store, StoreError, Write};
 use tokio::{
@@ -29,16 +29,21 @@ use tracing::{debug, error, info, warn};
 
 use self::inbox::{Answer, Command, Envelope};
 pub(crate) use self::inbox::{EditError, LabHandle, Refusal};
-use crate::{config::ControllerConfig, metrics::Metrics, presence::Presence, rendezvous::Rendezvous, world::World};
+use crate::{
+    config::ControllerConfig,
+    metrics::Metrics,
+    presence::{Presence, Session},
+    rendezvous::Rendezvous,
+    world::World,
+};
 
 /// Calls that may wait for the runtime; more make the caller wait.
 const INBOX: usize = 1024;
 /// Inputs taken in one pass, so that a flood of calls does not keep decisions waiting.
 const BATCH: usize = 256;
-/// How long exporters that were online before a restart may take to come back.
-const STARTUP_GRACE: Duration = Duration::from_secs(20);
-/// How often ended leases are looked through for removal.
+/// How often ended leases are looked through for removal, or as often as they are kept when that is shorter.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
+const PRUNE_AT_MOST: Duration = Duration::from_secs(1);
 /// Wait before the store is tried again when it does not answer.
 const STORE_RETRY: Duration = Duration::from_millis(500);
 
@@ -59,11 +64,15 @@ pub(crate) struct Runtime {
     backlog: VecDeque<Envelope>,
     /// Instants at which an exporter's presence changes by time alone.
     alarms: BinaryHeap<Reverse<(Instant, String)>>,
+    /// The next alarm of each exporter; an alarm that comes early only costs a look.
+    alarm_of: HashMap<String, Instant>,
     /// Exporters whose presence is to be compared with their conditions.
     look_at: HashSet<String>,
     /// Next instant at which the core wants to be asked.
     wake_at: Option<Timestamp>,
     prune_at: Instant,
+    /// No decisions before this instant, since the store did not take the last ones.
+    rest_until: Option<Instant>,
 }
 
 impl Runtime {
@@ -90,9 +99,11 @@ impl Runtime {
             inbox,
             backlog: VecDeque::new(),
             alarms: BinaryHeap::new(),
+            alarm_of: HashMap::new(),
             look_at: HashSet::new(),
             wake_at: None,
-            prune_at: Instant::now() + PRUNE_EVERY,
+            prune_at: Instant::now(),
+            rest_until: None,
         };
         (runtime, LabHandle::new(sender))
     }
@@ -107,10 +118,21 @@ impl Runtime {
             };
             let status = exporter.status.as_ref();
             if status.is_some_and(|status| jumpstarter_model::condition::is_true(&status.conditions, "Online")) {
-                self.presence.expect(name, STARTUP_GRACE);
+                self.presence.expect(name, self.config.limits.startup_grace);
+            }
+            // What the exporter said or was told before the restart still holds.
+            match status.and_then(|status| status.exporter_status) {
+                Some(ExporterPhase::AfterLeaseHook) => self.presence.in_session(name, Session::Closing),
+                Some(
+                    ExporterPhase::BeforeLeaseHook
+                    | ExporterPhase::LeaseReady
+                    | ExporterPhase::BeforeLeaseHookFailed
+                    | ExporterPhase::AfterLeaseHookFailed,
+                ) => self.presence.in_session(name, Session::Serving),
+                Some(ExporterPhase::Available) => self.presence.torn_down(name),
+                None | Some(ExporterPhase::Unspecified | ExporterPhase::Offline) => {}
             }
             if let Some(lease) = status.and_then(|status| status.lease_ref.as_ref()) {
-                // The exporter may have been told of this lease before the restart.
                 self.presence.told_leased(name, &lease.name);
             }
         }
@@ -204,7 +226,8 @@ impl Runtime {
         if let Some(at) = self.wake_at {
             let wait = at.duration_since(Timestamp::now());
             let wait = Duration::try_from(wait).unwrap_or_default();
-            next = next.min(Instant::now() + wait.min(Duration::from_hours(1)));
+            let wake = Instant::now() + wait.min(Duration::from_hours(1));
+            next = next.min(self.rest_until.map_or(wake, |rest| rest.max(wake)));
         }
         next
     }
@@ -217,7 +240,8 @@ impl Runtime {
         self.carry_out_decisions().await;
         if Instant::now() >= self.prune_at {
             self.prune().await;
-            self.prune_at = Instant::now() + PRUNE_EVERY;
+            self.rendezvous.sweep();
+            self.prune_at = Instant::now() + self.config.lease_retention.clamp(PRUNE_AT_MOST, PRUNE_EVERY);
         }
         self.set_gauges();
     }
@@ -228,7 +252,10 @@ impl Runtime {
         while let Some(Reverse((at, _))) = self.alarms.peek()
             && *at <= now
         {
-            if let Some(Reverse((_, name))) = self.alarms.pop() {
+            if let Some(Reverse((at, name))) = self.alarms.pop() {
+                if self.alarm_of.get(&name) == Some(&at) {
+                    self.alarm_of.remove(&name);
+                }
                 self.look_at.insert(name);
             }
         }
@@ -236,12 +263,22 @@ impl Runtime {
         for name in std::mem::take(&mut self.look_at) {
             let (sight, next) = self.presence.sight(&name);
             self.lab.observe(Change::TearDown { exporter: &name, pending: sight.owes_tear_down });
-            if let Some(at) = next {
+            if let Some(at) = next
+                && self.alarm_of.get(&name).is_none_or(|known| at < *known)
+            {
+                self.alarm_of.insert(name.clone(), at);
                 self.alarms.push(Reverse((at, name.clone())));
             }
             let Some(exporter) = self.world.exporter(&name) else {
                 continue;
             };
+            if sight.overdue && edits::assume_idle(&exporter).is_some() {
+                warn!(exporter = %name, "the exporter never said that its last session is over: taken to be idle");
+                commands.push_back(Envelope::internal(Command::edit_exporter(
+                    &name,
+                    Box::new(|exporter, _| Ok(edits::assume_idle(exporter))),
+                )));
+            }
             if edits::online(&exporter, sight.online, Timestamp::now()).is_some() {
                 commands.push_back(Envelope::internal(Command::edit_exporter(
                     &name,
@@ -448,6 +485,10 @@ impl Runtime {
         };
         if let Err(error) = seen {
             error!(object = %object.key(), %error, "an object cannot be read and is left out: mend or delete it");
+            // What it said before no longer holds, and decisions that rest on it could never be stored.
+            if self.known_version(object.key()).is_some() {
+                self.forget(object.kind(), object.name());
+            }
         }
     }
 

@@ -61,6 +61,17 @@ pub(crate) fn refusal(refusal: &Refusal) -> Status {
     }
 }
 
+/// The same for reports and releases of exporters, which drop what they had to say on any other answer to a store's
+/// trouble than UNAVAILABLE.
+pub(crate) fn refusal_to_exporter(refusal: &Refusal) -> Status {
+    match refusal {
+        Refusal::Store(StoreError::Conflict { .. } | StoreError::Full(_)) => {
+            status(Code::Unavailable, refusal.to_string())
+        }
+        Refusal::Store(_) | Refusal::Edit(_) | Refusal::Stopping => self::refusal(refusal),
+    }
+}
+
 pub(crate) fn store(error: &StoreError) -> Status {
     let code = match error {
         StoreError::NotFound(_) => Code::NotFound,

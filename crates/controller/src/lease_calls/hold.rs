@@ -14,31 +14,31 @@ use tokio::{sync::watch, time::Instant};
 use tonic::Status;
 
 use super::{LeaseCalls, is_decided, is_preparing, name_of};
-use crate::status;
+use crate::{caller::Peer, status};
 
 /// How long a create waits for the first decision.
 const FIRST_DECISION: Duration = Duration::from_millis(200);
 /// How long a look at an assigned lease waits for its exporter: the core calls it ready after 3 s at the latest.
 const PREPARING: Duration = Duration::from_millis(3500);
-/// How long a repeated look is held. Clients set no deadline; proxies on the way usually allow 60 s.
-const REPEATED: Duration = Duration::from_secs(25);
 /// Left of a caller's own deadline for the answer to travel.
 const MARGIN: Duration = Duration::from_millis(500);
 /// Looks remembered; the oldest are forgotten, which only costs a hold.
 const MAX_REMEMBERED: usize = 50_000;
 
-/// What each owner was told last of each undecided lease.
+/// What each owner was told last of each undecided lease, and over which connection: another program of the same owner
+/// that looks for the first time has not been told.
 #[derive(Clone, Default)]
 pub(crate) struct Polls {
-    told: Arc<Mutex<HashMap<String, String>>>,
+    told: Arc<Mutex<HashMap<String, (String, Option<Peer>)>>>,
 }
 
 impl Polls {
-    fn told(&self, lease: &str) -> Option<String> {
-        self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(lease).cloned()
+    fn told(&self, lease: &str, peer: Option<Peer>) -> Option<String> {
+        let told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        told.get(lease).filter(|(_, told)| *told == peer).map(|(version, _)| version.clone())
     }
 
-    fn tell(&self, lease: &Lease) {
+    fn tell(&self, lease: &Lease, peer: Option<Peer>) {
         let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let name = name_of(&lease.metadata);
         if is_decided(lease) {
@@ -48,7 +48,7 @@ impl Polls {
         if told.len() >= MAX_REMEMBERED {
             told.clear();
         }
-        told.insert(name.to_owned(), version(lease).to_owned());
+        told.insert(name.to_owned(), (version(lease).to_owned(), peer));
     }
 }
 
@@ -63,13 +63,14 @@ impl LeaseCalls {
         caller: &Client,
         name: &str,
         limit: Option<Duration>,
+        peer: Option<Peer>,
     ) -> Result<Arc<Lease>, Status> {
         let mut changes = self.world.lease_topics.subscribe(name);
         let mut lease = self.world.lease(name).ok_or_else(|| status::not_found("lease", name))?;
         if lease.spec.client_ref.name != name_of(&caller.metadata) {
             return Ok(lease);
         }
-        let told = self.polls.told(name);
+        let told = self.polls.told(name, peer);
         let started = Instant::now();
         loop {
             let hold = self.hold_for(&lease, told.as_deref());
@@ -83,7 +84,7 @@ impl LeaseCalls {
                 None => return Err(status::not_found("lease", name)),
             }
         }
-        self.polls.tell(&lease);
+        self.polls.tell(&lease, peer);
         Ok(lease)
     }
 
@@ -92,7 +93,7 @@ impl LeaseCalls {
         if is_decided(lease) {
             Duration::ZERO
         } else if told == Some(version(lease)) {
-            REPEATED
+            self.config.limits.repeated_look
         } else if is_preparing(lease) && !self.runs_hook(lease) {
             PREPARING
         } else {

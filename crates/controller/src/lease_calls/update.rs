@@ -124,8 +124,15 @@ fn edit(
     if let Some(exporter) = lease.assigned_exporter() {
         let transferred = edited.spec.client_ref != lease.spec.client_ref;
         if transferred || wanted > before {
-            lab.check_access(&edited.spec.client_ref.name, exporter, wanted)
+            let client = &edited.spec.client_ref.name;
+            let grant = lab
+                .check_access(client, exporter, wanted)
                 .map_err(|error| EditError::FailedPrecondition(error.to_string()))?;
+            if grant.spot {
+                return Err(EditError::FailedPrecondition(format!(
+                    "client `{client}` has only spot access to exporter `{exporter}`, which is not granted"
+                )));
+            }
         }
     }
     Ok(Some(edited))

@@ -9,6 +9,7 @@ use jumpstarter_scheduler::{
     transition::{self, Transition},
 };
 use jumpstarter_store::{Key, Kind, Object, StoreError, Write};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::Runtime;
@@ -21,6 +22,10 @@ const ROUNDS: usize = 64;
 impl Runtime {
     /// Asks the core and commits its answer until it has nothing more to say.
     pub(super) async fn carry_out_decisions(&mut self) {
+        if self.rest_until.is_some_and(|rest| Instant::now() < rest) {
+            return;
+        }
+        self.rest_until = None;
         for _ in 0..ROUNDS {
             let decisions = self.lab.decide(Timestamp::now());
             self.wake_at = decisions.wake_at;
@@ -32,6 +37,10 @@ impl Runtime {
                 actions = self.commit_actions(actions).await;
             }
             self.observe_tear_downs();
+            if self.rest_until.is_some() {
+                self.wake_at = Some(Timestamp::now());
+                return;
+            }
         }
         debug!("more decisions wait for the next pass");
         self.wake_at = Some(Timestamp::now());
@@ -98,7 +107,7 @@ impl Runtime {
                 }
                 Err(error) => {
                     warn!(?action, %error, "a decision could not be stored, it will be taken again");
-                    tokio::time::sleep(super::STORE_RETRY).await;
+                    self.rest_until = Some(Instant::now() + super::STORE_RETRY);
                     for key in &keys {
                         self.refresh(key).await;
                     }

@@ -51,6 +51,27 @@ pub(crate) fn online(exporter: &Exporter, online: bool, now: Timestamp) -> Optio
     Some(ExporterEdit::Status(Box::new(edited)))
 }
 
+/// The exporter never said that its session is over, and its time for that is over; `None` when it did.
+pub(crate) fn assume_idle(exporter: &Exporter) -> Option<ExporterEdit> {
+    let known = exporter.status.as_ref()?;
+    if known.lease_ref.is_some() {
+        return None;
+    }
+    match known.exporter_status? {
+        ExporterPhase::Unspecified | ExporterPhase::Offline | ExporterPhase::Available => return None,
+        ExporterPhase::BeforeLeaseHook
+        | ExporterPhase::LeaseReady
+        | ExporterPhase::AfterLeaseHook
+        | ExporterPhase::BeforeLeaseHookFailed
+        | ExporterPhase::AfterLeaseHookFailed => {}
+    }
+    let mut edited = exporter.clone();
+    let status = edited.status.get_or_insert_default();
+    status.exporter_status = Some(ExporterPhase::Available);
+    status.status_message = Some("taken to be idle: the end of the last session was never reported".to_owned());
+    Some(ExporterEdit::Status(Box::new(edited)))
+}
+
 /// `Register`: takes over the reported labels and driver tree.
 pub(crate) fn register(
     exporter: &Exporter,

@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
 
+mod dialling;
 mod presence;
+mod readiness;
+mod sessions;
 mod support;

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use jumpstarter_auth::{SigningKey, TicketIssuer, TicketKey, TicketKeys, TicketVerifier, TokenIssuer};
-use jumpstarter_controller::{Controller, ControllerConfig, ControllerParts};
+use axum::middleware::{Next, from_fn};
+use jumpstarter_controller::{Controller, ControllerConfig, ControllerParts, Peer};
 use jumpstarter_model::{
     Client, ClientSpec, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterSpec, Lease, Timestamp,
 };
@@ -17,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{
     Request,
     metadata::MetadataMap,
-    transport::{Channel, Endpoint, Server},
+    service::Routes,
+    transport::{Channel, Endpoint, Server, server::TcpConnectInfo},
 };
 
 use super::{FakeClient, FakeExporter, eventually};
@@ -87,7 +89,7 @@ impl Lab {
             tickets: Arc::new(TicketIssuer::new(&self.keys)),
         };
         let controller = Controller::start(parts, &mut Registry::default(), stop.clone()).await.unwrap();
-        let routes = controller.routes();
+        let routes = Routes::from(controller.routes().into_axum_router().layer(from_fn(name_peer)));
         let close = CancellationToken::new();
         let mut server = JoinSet::new();
         let closed = close.clone();
@@ -247,6 +249,15 @@ impl Lab {
         self.await_online(name, true).await;
         (exporter, feed)
     }
+}
+
+/// Says which connection a call came over, as the real listener does.
+async fn name_peer(mut request: axum::extract::Request, next: Next) -> axum::response::Response {
+    let connection = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+    if let Some(address) = connection {
+        request.extensions_mut().insert(Peer(address));
+    }
+    next.run(request).await
 }
 
 pub(crate) fn is_online(exporter: &Exporter) -> bool {
