@@ -1,4 +1,6 @@
 //! Client and exporter through a scripted controller and a pairing router.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 mod fake;
 
 use std::time::Duration;
@@ -40,7 +42,7 @@ async fn lab(drivers: &str) -> Lab {
 }
 
 fn wanted() -> CreateLease {
-    CreateLease { exporter_name: Some("ex".to_owned()), duration: Duration::from_secs(600), ..CreateLease::default() }
+    CreateLease { exporter_name: Some("ex".to_owned()), duration: Duration::from_mins(10), ..CreateLease::default() }
 }
 
 async fn echo(session: &Session, bytes: usize) {

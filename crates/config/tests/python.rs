@@ -1,4 +1,6 @@
 //! Files that the Python package writes and reads.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::{path::Path, process::Command};
 
 use jumpstarter_config::{

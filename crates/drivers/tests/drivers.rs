@@ -1,4 +1,6 @@
 //! Drivers and trees as an exporter uses them.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::sync::{Arc, Mutex};
 
 use futures::TryStreamExt as _;

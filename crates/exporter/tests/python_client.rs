@@ -1,4 +1,6 @@
 //! The released Python client against our session, on a Unix socket and through a plain TCP port.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::{path::Path, process::Stdio, time::Duration};
 
 use jumpstarter_config::{Env, ExporterConfig};
@@ -78,7 +80,7 @@ async fn python(program: &str, args: &[&str], host: &str, insecure: bool) -> Str
         command.env("JMP_GRPC_INSECURE", "1");
     }
     command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(Duration::from_secs(120), command.output()).await.expect("Python is done in time").unwrap();
+    let output = timeout(Duration::from_mins(2), command.output()).await.expect("Python is done in time").unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}");
     text

@@ -10,6 +10,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+#[expect(clippy::unnecessary_wraps, reason = "the item of a stream")]
 fn frame(kind: FrameType, payload: &'static [u8]) -> Result<StreamResponse, Status> {
     Ok(StreamResponse::new(kind, Bytes::from_static(payload)))
 }
