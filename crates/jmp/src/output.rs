@@ -69,7 +69,10 @@ pub(crate) fn json(value: &Value) -> Result<String, Failure> {
 
 /// YAML with sorted keys.
 pub(crate) fn yaml(value: &Value) -> Result<String, Failure> {
-    serde_saphyr::to_string(&sorted(value)).map_err(|error| Failure::from_error("write YAML", &error))
+    // Readers of YAML 1.1 would take a bare `y` or `on` for a truth value.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false, yaml_12: false };
+    serde_saphyr::to_string_with_options(&sorted(value), options)
+        .map_err(|error| Failure::from_error("write YAML", &error))
 }
 
 fn sorted(value: &Value) -> Value {

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{
-    CommandFactory as _, Parser as _,
+    Arg, Command, CommandFactory as _, Parser as _,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
@@ -24,12 +24,37 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, ExitCode> {
             output::complain(error.render().to_string().trim_end());
             Err(ExitCode::from(2))
         }
-        _ => Err(complain(arguments, &message(&error))),
+        _ => {
+            let command = named(arguments);
+            Err(print(&command, &message(&command, &error)))
+        }
     }
 }
 
 /// Prints a usage error of the command that the arguments name.
 pub(crate) fn complain(arguments: &[OsString], message: &str) -> ExitCode {
+    print(&named(arguments), message)
+}
+
+fn print(command: &Command, message: &str) -> ExitCode {
+    let path = command.get_bin_name().unwrap_or("jmp");
+    let usage = if command.has_subcommands() {
+        " COMMAND [ARGS]...".to_owned()
+    } else {
+        command.get_positionals().map(positional).collect()
+    };
+    output::complain(&format!("Usage: {path} [OPTIONS]{usage}\nTry '{path} --help' for help.\n\nError: {message}"));
+    ExitCode::from(2)
+}
+
+fn positional(argument: &Arg) -> String {
+    let name = argument.get_id().as_str().to_uppercase();
+    let many = if argument.get_num_args().is_some_and(|range| range.max_values() > 1) { "..." } else { "" };
+    if argument.is_required_set() { format!(" {name}{many}") } else { format!(" [{name}]{many}") }
+}
+
+/// The command that the arguments name, as far as they name one.
+fn named(arguments: &[OsString]) -> Command {
     let mut root = Cli::command();
     root.build();
     let mut command = &root;
@@ -42,14 +67,11 @@ pub(crate) fn complain(arguments: &[OsString], message: &str) -> ExitCode {
         let Some(found) = command.find_subcommand(&*text) else { break };
         command = found;
     }
-    let path = command.get_bin_name().unwrap_or("jmp").to_owned();
-    let usage = command.clone().render_usage();
-    output::complain(&format!("{usage}\nTry '{path} --help' for help.\n\nError: {message}"));
-    ExitCode::from(2)
+    command.clone()
 }
 
 /// The error in the words of the other implementation, as far as it has any.
-fn message(error: &clap::Error) -> String {
+fn message(command: &Command, error: &clap::Error) -> String {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
@@ -58,23 +80,29 @@ fn message(error: &clap::Error) -> String {
     let argument = context(ContextKind::InvalidArg).unwrap_or_default();
     let value = context(ContextKind::InvalidValue).unwrap_or_default();
     match error.kind() {
-        ErrorKind::UnknownArgument if argument.starts_with('-') => format!("No such option: {argument}"),
+        ErrorKind::UnknownArgument if argument.starts_with('-') => format!("No such option '{argument}'."),
         ErrorKind::UnknownArgument => format!("Got unexpected extra argument ({argument})"),
         ErrorKind::InvalidSubcommand => {
             format!("No such command '{}'.", context(ContextKind::InvalidSubcommand).unwrap_or_default())
         }
-        ErrorKind::MissingRequiredArgument => format!("Missing option '{}'.", option(&argument)),
-        ErrorKind::InvalidValue if value.is_empty() => format!("Option '{}' requires an argument.", option(&argument)),
+        ErrorKind::MissingRequiredArgument if argument.starts_with('-') => {
+            format!("Missing option {}.", option(command, &argument))
+        }
+        ErrorKind::MissingRequiredArgument => format!("Missing argument '{}'.", argument.trim_matches(['<', '>'])),
+        ErrorKind::InvalidValue if value.is_empty() => {
+            format!("Option {} requires an argument.", option(command, &argument))
+        }
         ErrorKind::InvalidValue => {
             let valid = match error.get(ContextKind::ValidValue) {
                 Some(ContextValue::Strings(texts)) => texts.iter().map(|text| format!("'{text}'")).collect(),
                 _ => Vec::new(),
             };
-            format!("Invalid value for '{}': '{value}' is not one of {}.", option(&argument), valid.join(", "))
+            let option = option(command, &argument);
+            format!("Invalid value for {option}: '{value}' is not one of {}.", valid.join(", "))
         }
         ErrorKind::ValueValidation => {
             let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            format!("Invalid value for '{}': {source}", option(&argument))
+            format!("Invalid value for {}: {source}", option(command, &argument))
         }
         _ => {
             let text = error.render().to_string();
@@ -84,7 +112,12 @@ fn message(error: &clap::Error) -> String {
     }
 }
 
-/// `--label <LABEL>` without the value.
-fn option(argument: &str) -> &str {
-    argument.split([' ', '=', ',']).next().unwrap_or(argument)
+/// `--label <KEY=VALUE>` as `'-l' / '--label'`.
+fn option(command: &Command, argument: &str) -> String {
+    let long = argument.split([' ', '=', ',']).next().unwrap_or(argument);
+    let short = command
+        .get_arguments()
+        .find(|known| known.get_long().is_some_and(|name| long.strip_prefix("--") == Some(name)))
+        .and_then(Arg::get_short);
+    short.map_or_else(|| format!("'{long}'"), |short| format!("'-{short}' / '{long}'"))
 }

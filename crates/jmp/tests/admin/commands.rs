@@ -127,7 +127,7 @@ fn manifests() {
     let manifest = "\
 apiVersion: jumpstarter.dev/v1alpha1
 kind: Client
-metadata: {name: alice, labels: {team: qa}}
+metadata: {name: alice, labels: {team: qa, sure: y, power: on}}
 spec: {username: dex:alice}
 ---
 apiVersion: jumpstarter.dev/v1alpha1
@@ -141,10 +141,13 @@ status: {}
     };
     assert_eq!(bench.admin_with("apply -f -", manifest).ok(), applied(["created", "created"]));
     assert_eq!(bench.admin_with("apply -f -", manifest).ok(), applied(["unchanged", "unchanged"]));
-    let changed = manifest.replace("team: qa", "site: b");
+    let changed = manifest.replace("team: qa", "site: b").replace("sure: y", "sure: n");
     assert_eq!(bench.admin_with("apply -f -", &changed).ok(), applied(["configured", "unchanged"]));
     let labels = &bench.api.get("clients", "alice").unwrap()["metadata"]["labels"];
-    assert_eq!(*labels, json!({ "team": "qa", "site": "b" }));
+    assert_eq!(*labels, json!({ "team": "qa", "site": "b", "sure": "n", "power": "on" }));
+
+    let shown = bench.admin("get policy p -o yaml").ok();
+    assert!(shown.contains("clientSelector: {}"), "{shown}");
 
     std::fs::write(bench.path("bad.yaml"), "kind: Pod\nmetadata: {name: x}\n").unwrap();
     let error = bench.admin("apply -f bad.yaml").failed(1);

@@ -117,4 +117,12 @@ fn a_rotated_token_replaces_the_old_one_only() {
     assert_eq!((&config["token"], &config["drivers"]["allow"]), (&json!("token-2"), &json!(["one"])));
     bench.admin("rotate client a --out new.yaml -o name").ok();
     assert_eq!(yaml(&bench.path("new.yaml"))["token"], "token-2");
+
+    // A file given with `--out` keeps what it says, unless it is somebody else's.
+    bench.admin("create client b --unsafe --out b.yaml").ok();
+    bench.admin("rotate client b --out b.yaml").ok();
+    let config = yaml(&bench.path("b.yaml"));
+    assert_eq!((&config["token"], &config["drivers"]["unsafe"]), (&json!("token-2"), &json!(true)));
+    let error = bench.admin("rotate client a --out b.yaml").failed(1);
+    assert!(error.contains("belongs to another client; nothing was rotated"), "{error}");
 }

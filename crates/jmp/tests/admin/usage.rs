@@ -8,17 +8,20 @@ fn usage_errors_look_familiar_and_end_with_2() {
     let error = bench.admin("create exporter rig --nointeractive").failed(2);
     assert_eq!(
         error,
-        "Usage: jmp admin create exporter [OPTIONS] --label <KEY=VALUE> [NAME]\n\
-         Try 'jmp admin create exporter --help' for help.\n\nError: Missing option '--label'.\n"
+        "Usage: jmp admin create exporter [OPTIONS] [NAME]\n\
+         Try 'jmp admin create exporter --help' for help.\n\nError: Missing option '-l' / '--label'.\n"
     );
     for (line, message) in [
         ("create client", "Missing required argument 'NAME'."),
-        ("create client a -l b", "Invalid value for '--label': Invalid label 'b', should be formatted as 'key=value'"),
-        ("get client -o xml", "Invalid value for '--output': 'xml' is not one of 'json', 'yaml', 'name'."),
-        ("get client --foo", "No such option: --foo"),
+        (
+            "create client a -l b",
+            "Invalid value for '-l' / '--label': Invalid label 'b', should be formatted as 'key=value'",
+        ),
+        ("get client -o xml", "Invalid value for '-o' / '--output': 'xml' is not one of 'json', 'yaml', 'name'."),
+        ("get client --foo", "No such option '--foo'."),
         ("get client a b", "Got unexpected extra argument (b)"),
         ("get fish", "No such command 'fish'."),
-        ("delete client a -o json", "Invalid value for '--output': 'json' is not one of 'name'."),
+        ("delete client a -o json", "Invalid value for '-o' / '--output': 'json' is not one of 'name'."),
         ("get client --kubeconfig nowhere", "Invalid value for '--kubeconfig': Path 'nowhere' does not exist."),
         (
             "get client --data-dir . --context x",
@@ -28,12 +31,23 @@ fn usage_errors_look_familiar_and_end_with_2() {
             "get client -n Bad_Name",
             "namespace `Bad_Name` is malformed: use lower-case letters, digits and `-`, with a letter or digit at both ends",
         ),
+        ("get client -o", "Option '-o' / '--output' requires an argument."),
+        ("import client", "Missing argument 'NAME'."),
         ("create policy p", "Missing option '--clients'."),
     ] {
         let error = bench.admin(line).failed(2);
         assert!(error.ends_with(&format!("\n\nError: {message}\n")), "{line}: {error}");
-        assert!(error.starts_with("Usage: jmp admin"), "{line}: {error}");
+        assert!(error.starts_with("Usage: jmp admin "), "{line}: {error}");
     }
+}
+
+#[test]
+fn the_usage_line_of_a_group() {
+    let error = Bench::new().admin("get fish").failed(2);
+    assert!(
+        error.starts_with("Usage: jmp admin get [OPTIONS] COMMAND [ARGS]...\nTry 'jmp admin get --help'"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -34,7 +34,9 @@ struct Manifest {
 /// Applies every document. All are checked before the first is sent.
 pub(super) async fn run(args: &ApplyArgs) -> Result<(), Failure> {
     let text = read(args)?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
+    // A label value `y` or `on` is text for every other reader of manifests.
+    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(&text, options)
         .map_err(|error| Failure::from_error(&format!("read {}", args.filename.display()), &error))?;
     let manifests = documents
         .into_iter()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use jumpstarter_config::Env;
+use jumpstarter_config::{ClientConfig, Env};
 
 use super::saved;
 use crate::{
@@ -42,6 +42,9 @@ pub(super) struct RotateArgs {
 pub(super) async fn run(command: &RotateCommand) -> Result<(), Failure> {
     let RotateCommand::Client(args) = command;
     let name = super::required(args.name.as_ref(), "client")?;
+    let save = args.save || args.out.is_some();
+    // Read first: what cannot be saved must not be rotated.
+    let stored = if save { stored(name, args)? } else { None };
     let cluster = args.place.connect().await?;
     let progress = |line: &str| {
         if args.output.is_none() {
@@ -51,12 +54,10 @@ pub(super) async fn run(command: &RotateCommand) -> Result<(), Failure> {
     progress(&format!("Rotating token for client '{name}' in namespace '{}'", cluster.namespace()));
     let token = cluster.rotate_token(name).await?;
     progress(&format!("Token rotated for client '{name}'"));
-    if args.save || args.out.is_some() {
-        let home = saved::home()?;
-        let mut config = if home.client_path(name)?.exists() {
-            home.load_client(name, &Env::empty())?
-        } else {
-            saved::client_config(&cluster, name).await?
+    if save {
+        let mut config = match stored {
+            Some(config) => config,
+            None => saved::client_config(&cluster, name).await?,
         };
         config.token = Some(token);
         saved::save_client(&config, args.out.as_deref())?;
@@ -66,4 +67,18 @@ pub(super) async fn run(command: &RotateCommand) -> Result<(), Failure> {
         output::say(&format!("client.{}/{name}", jumpstarter_model::GROUP));
     }
     Ok(())
+}
+
+/// The configuration of this client that is there already: the file to be written, else the one of the user.
+fn stored(name: &str, args: &RotateArgs) -> Result<Option<ClientConfig>, Failure> {
+    if let Some(out) = args.out.as_deref().filter(|out| out.exists()) {
+        let config = ClientConfig::from_file(out, &Env::empty())?;
+        if config.metadata.name != name || config.metadata.namespace.as_ref() != Some(&args.place.namespace) {
+            let message = format!("{} belongs to another client; nothing was rotated", out.display());
+            return Err(Failure::new(message));
+        }
+        return Ok(Some(config));
+    }
+    let home = saved::home()?;
+    if home.client_path(name)?.exists() { Ok(Some(home.load_client(name, &Env::empty())?)) } else { Ok(None) }
 }
