@@ -6,7 +6,10 @@ use jumpstarter_config::{ConfigHome, Env, ExporterConfig};
 use jumpstarter_exporter::{ExitReason, Exporter, ExporterError, Stop};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{failure::{Failure, chain}, values::insecure_tls};
+use crate::{
+    failure::{Failure, chain},
+    values::insecure_tls,
+};
 
 /// Options of `jmp run`.
 #[derive(Args)]

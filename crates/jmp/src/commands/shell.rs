@@ -10,9 +10,7 @@ use std::{
 use clap::Args;
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use jumpstarter_client::{
-    Client, ClientError, CreateLease, ExporterStatus, Lease, LeaseProblem, LocalHost, Session,
-};
+use jumpstarter_client::{Client, ClientError, CreateLease, ExporterStatus, Lease, LeaseProblem, LocalHost, Session};
 use jumpstarter_config::{ClientChoice, ClientConfig, ConfigHome, Env};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -22,6 +20,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
 use crate::{
     commands::run::caught,
@@ -31,13 +30,45 @@ use crate::{
 };
 
 /// Time for a hook to end.
-const HOOK: Duration = Duration::from_secs(300);
+const HOOK: Duration = Duration::from_mins(5);
 /// Time for giving the lease back.
 const RELEASE: Duration = Duration::from_secs(30);
 /// Looks at the lease while the program runs.
 const MONITOR: Duration = Duration::from_secs(30);
 /// Looks at the exporter while waiting for a hook.
 const POLL: Duration = Duration::from_millis(300);
+
+/// Pause before another lease is tried.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How a lease can go wrong.
+enum Trouble {
+    /// The exporter does not answer; another lease may get another one.
+    Unreachable(String),
+    /// Trying again would not help.
+    Failed(Failure),
+}
+
+impl Trouble {
+    /// The first contact with the exporter failed.
+    fn from_reaching(error: ClientError) -> Self {
+        let away = match &error {
+            ClientError::Unreachable { .. } | ClientError::Connect { .. } => true,
+            ClientError::Exporter { status, .. } => {
+                // The transport's own failures have no code of their own.
+                matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
+            }
+            _ => false,
+        };
+        if away { Self::Unreachable(chain(&error)) } else { Self::Failed(error.into()) }
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
 
 /// Options of `jmp shell`.
 #[derive(Args)]
@@ -66,6 +97,9 @@ pub(crate) struct Shell {
     /// How long to wait for an exporter.
     #[arg(long, value_parser = duration)]
     acquisition_timeout: Option<Duration>,
+    /// How long to try again with another lease when the exporter is unreachable; 0 turns it off.
+    #[arg(long, value_parser = duration)]
+    retry_timeout: Option<Duration>,
     /// How long to wait for the exporter to be reachable.
     #[arg(long, value_parser = duration)]
     dial_timeout: Option<Duration>,
@@ -78,32 +112,51 @@ impl Shell {
         let env = Env::from_process();
         let config = self.config(&env)?;
         let client = Client::from_config(&config).await?;
-        let (lease, ours) = self.lease(&client).await?;
+        let patience = self.patience(&config, &env);
         let stop = CancellationToken::new();
-        let outcome = {
-            let work = self.with_lease(&config, &env, &client, &lease, ours, &stop);
-            tokio::pin!(work);
-            let mut interrupt = caught(SignalKind::interrupt())?;
-            let mut terminate = caught(SignalKind::terminate())?;
-            loop {
-                tokio::select! {
-                    // The work goes on to its orderly end; only waiting for the lease is cut short.
-                    _ = interrupt.recv() => tell_once(&stop, "SIGINT pressed, terminating"),
-                    _ = terminate.recv() => tell_once(&stop, "SIGTERM received, terminating"),
-                    outcome = &mut work => break outcome,
+        let mut interrupt = caught(SignalKind::interrupt())?;
+        let mut terminate = caught(SignalKind::terminate())?;
+        let mut first_loss = None;
+        loop {
+            let (lease, ours) = self.lease(&client).await?;
+            let outcome = {
+                let work = self.with_lease(&config, &env, &client, &lease, ours, &stop);
+                tokio::pin!(work);
+                loop {
+                    tokio::select! {
+                        // The work goes on to its orderly end; only waiting for the lease is cut short.
+                        _ = interrupt.recv() => tell_once(&stop, "SIGINT pressed, terminating"),
+                        _ = terminate.recv() => tell_once(&stop, "SIGTERM received, terminating"),
+                        outcome = &mut work => break outcome,
+                    }
+                }
+            };
+            if ours {
+                release(&client, &lease).await;
+            }
+            let since = *first_loss.get_or_insert_with(Instant::now);
+            match outcome {
+                _ if stop.is_cancelled() => return Ok(ExitCode::from(2)),
+                Ok(code) => return Ok(code),
+                Err(Trouble::Failed(failure)) => return Err(failure),
+                Err(Trouble::Unreachable(reason)) if ours && since.elapsed() < patience => {
+                    tracing::warn!("The exporter is unreachable, lease released, trying again: {reason}");
+                    sleep(RETRY).await;
+                }
+                Err(Trouble::Unreachable(reason)) => {
+                    let seconds = since.elapsed().as_secs();
+                    let text = format!("the exporter is unreachable after {seconds}s of retrying: {reason}");
+                    return Err(Failure::new(text));
                 }
             }
-        };
-        if ours {
-            tracing::info!("Releasing Lease {lease}");
-            match timeout(RELEASE, client.delete_lease(&lease)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "release the lease"),
-                Err(_) => tracing::warn!("the lease could not be released in time; it ends by itself"),
-            }
         }
-        let code = outcome?;
-        Ok(if stop.is_cancelled() { ExitCode::from(2) } else { code })
+    }
+
+    /// How long to try again with another lease when the exporter cannot be reached.
+    fn patience(&self, config: &ClientConfig, env: &Env) -> Duration {
+        let from_env = || env.get("JMP_RETRY_TIMEOUT")?.parse::<f64>().ok();
+        let configured = || Duration::try_from_secs_f64(from_env().unwrap_or(config.leases.retry_timeout));
+        self.retry_timeout.unwrap_or_else(|| configured().unwrap_or(Duration::MAX))
     }
 
     fn config(&self, env: &Env) -> Result<ClientConfig, Failure> {
@@ -141,7 +194,9 @@ impl Shell {
             mine.retain(|lease| lease.client == client.name());
             return match &mine[..] {
                 [one] => Ok((one.name.clone(), false)),
-                [] => Err(Failure::Usage("one of --selector/-l, --name/-n or --lease is needed: there is no active lease to use".to_owned())),
+                [] => Err(Failure::Usage(
+                    "one of --selector/-l, --name/-n or --lease is needed: there is no active lease to use".to_owned(),
+                )),
                 many => {
                     let names: Vec<_> = many.iter().map(|lease| lease.name.as_str()).collect();
                     let names = names.join(", ");
@@ -170,20 +225,21 @@ impl Shell {
         lease: &str,
         ours: bool,
         stop: &CancellationToken,
-    ) -> Result<ExitCode, Failure> {
+    ) -> Result<ExitCode, Trouble> {
         let acquire = client.wait_ready(lease, |reason| tracing::info!("Waiting for lease: {reason}"));
         let granted = tokio::select! {
             // Nothing has been given out yet.
             () = stop.cancelled() => return Ok(ExitCode::from(2)),
-            granted = acquire => granted?,
+            granted = acquire => granted.map_err(Failure::from)?,
         };
         tracing::info!("Lease {lease} acquired successfully!");
-        let session = client.session(lease).await?;
-        session.report().await?;
+        let session = client.session(lease).await.map_err(Trouble::from_reaching)?;
+        session.report().await.map_err(Trouble::from_reaching)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(show_logs(session.clone(), self.exporter_logs));
         wait_for_exporter(&session).await?;
-        let host = LocalHost::bind(Path::new(env.non_empty("XDG_RUNTIME_DIR").unwrap_or("/tmp")))?;
+        let host =
+            LocalHost::bind(Path::new(env.non_empty("XDG_RUNTIME_DIR").unwrap_or("/tmp"))).map_err(Failure::from)?;
         let mut child = self.spawn(config, client, &granted, host.path()).await?;
         let status = {
             let serve = host.serve(client, lease, CancellationToken::new());
@@ -202,7 +258,13 @@ impl Shell {
         Ok(exit_code(status))
     }
 
-    async fn spawn(&self, config: &ClientConfig, client: &Client, lease: &Lease, host: &Path) -> Result<Child, Failure> {
+    async fn spawn(
+        &self,
+        config: &ClientConfig,
+        client: &Client,
+        lease: &Lease,
+        host: &Path,
+    ) -> Result<Child, Failure> {
         let exporter = lease.exporter.as_deref().unwrap_or_default();
         let (program, args) = match self.command.split_first() {
             Some((program, args)) => (program.clone(), args.to_vec()),
@@ -231,6 +293,16 @@ impl Shell {
             std::io::ErrorKind::NotFound => Failure::new(format!("command not found: {}", program.display())),
             _ => Failure::from_error(&format!("run {}", program.display()), &error),
         })
+    }
+}
+
+/// Gives the lease back; that it may have ended already is no concern.
+async fn release(client: &Client, lease: &str) {
+    tracing::info!("Releasing Lease {lease}");
+    match timeout(RELEASE, client.delete_lease(lease)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "release the lease"),
+        Err(_) => tracing::warn!("the lease could not be released in time; it ends by itself"),
     }
 }
 
@@ -310,7 +382,9 @@ async fn end_session(session: &Session) -> Result<(), Failure> {
                 tracing::info!("afterLease hook completed");
                 return Ok(());
             }
-            Ok(state) if state.status == ExporterStatus::AfterLeaseHookFailed => return Err(Failure::new(state.message)),
+            Ok(state) if state.status == ExporterStatus::AfterLeaseHookFailed => {
+                return Err(Failure::new(state.message));
+            }
             Ok(_) => {}
             // The exporter has closed the session: that comes after the hook.
             Err(_) => return Ok(()),
@@ -361,7 +435,7 @@ async fn hang_up_at_end(client: &Client, granted: &Lease, child: Option<u32>) {
         // The program may have ended by itself meanwhile.
         let _ = kill_process(pid, Signal::HUP);
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// The program's own code, or 128 + n when signal n ended it.
