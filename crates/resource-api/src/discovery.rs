@@ -64,7 +64,7 @@ fn resources(group_version: &str, core: bool) -> Value {
     if core {
         resources.push(json!({
             "name": "namespaces", "singularName": "namespace", "namespaced": false, "kind": "Namespace",
-            "verbs": ["get", "list"],
+            "shortNames": ["ns"], "verbs": ["get", "list"],
         }));
     }
     json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources })

@@ -3,8 +3,9 @@
 //! `jmp admin` and any kube client speak to an embedded store through this as they would speak to a cluster. What an
 //! API server would check on admission is checked here; who may speak at all is a matter of the socket's permissions.
 //!
-//! Deliberately absent: users and roles, server-side apply with field ownership (an apply creates or merges), JSON
-//! patch, `OpenAPI` documents, tables, dry runs.
+//! Deliberately absent: users and roles, server-side apply with field ownership (an apply creates or merges: fields that
+//! a later manifest leaves out stay), JSON patch, protobuf, `OpenAPI` documents (so `kubectl apply` wants
+//! `--validate=false`; what it would check is checked here anyway), tables, bookmarks, dry runs.
 
 mod admin;
 mod body;

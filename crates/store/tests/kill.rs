@@ -3,7 +3,11 @@
 //! The parent starts this same test binary as a child that writes until it is killed, and reads from a pipe what the
 //! child says is durable.
 
-#![allow(clippy::unwrap_used, reason = "what tests share unwraps as they do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "what tests share unwraps as they do, and the child reports"
+)]
 
 use std::{
     collections::BTreeMap,

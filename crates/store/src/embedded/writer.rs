@@ -76,8 +76,9 @@ impl Writer {
         match self.attempt(batch) {
             Ok(outcomes) => outcomes,
             Err(error) if error::is_full(&error) => {
-                // History is the one thing that can go. Then each transaction has its own chance, since one large
-                // one must not fail the small ones beside it.
+                // The log and history are what can go. Then each transaction has its own chance, since one large one must
+                // not fail the small ones beside it.
+                self.shorten_log();
                 self.compact(self.history / 8, 0);
                 batch.iter().map(|work| self.alone(work)).collect()
             }
@@ -85,6 +86,13 @@ impl Writer {
                 tracing::error!(%error, "commit to the store");
                 batch.iter().map(|_| Err(error::from_sqlite(&error))).collect()
             }
+        }
+    }
+
+    /// Moves what is in the log into the file, which often has room for it, and gives the log's space back.
+    fn shorten_log(&self) {
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!(%error, "shorten the store's log");
         }
     }
 
