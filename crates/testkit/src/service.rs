@@ -81,6 +81,11 @@ impl Service {
 
     /// The command that would start it.
     pub fn command(&self) -> Command {
+        self.command_at(&self.address)
+    }
+
+    /// The command that would start it on another address.
+    pub fn command_at(&self, address: &str) -> Command {
         // The descriptors of systemd begin at 3, and carry the number of the process that may take them. Writing
         // past the limit shall fail, not kill, as on a full disk.
         const LAUNCH: &str = r#"
@@ -101,7 +106,7 @@ impl Service {
             .arg("serve")
             .arg("--data-dir")
             .arg(&self.data)
-            .args(["--listen", &self.address])
+            .args(["--listen", address])
             .args(["--metrics-listen", "127.0.0.1:0"])
             .args(&self.flags);
         command

@@ -35,13 +35,23 @@ fn still_serving(client: &Grpc) {
     client.call(client.clients().list_leases(client.request(request))).unwrap();
 }
 
-/// Names of all leases that are not ended.
+/// Names of all leases, the ended ones among them.
 #[track_caller]
 fn leases(client: &Grpc) -> Vec<String> {
-    let request = jumpstarter_protocol::client::v1::ListLeasesRequest {
-        parent: format!("namespaces/{}", client.namespace),
-        ..Default::default()
-    };
-    let listed = client.call(client.clients().list_leases(client.request(request))).unwrap();
-    listed.leases.into_iter().map(|lease| lease.name).collect()
+    let mut names = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = jumpstarter_protocol::client::v1::ListLeasesRequest {
+            parent: format!("namespaces/{}", client.namespace),
+            only_active: Some(false),
+            page_token,
+            ..Default::default()
+        };
+        let listed = client.call(client.clients().list_leases(client.request(request))).unwrap();
+        names.extend(listed.leases.into_iter().map(|lease| lease.name));
+        page_token = listed.next_page_token;
+        if page_token.is_empty() {
+            return names;
+        }
+    }
 }

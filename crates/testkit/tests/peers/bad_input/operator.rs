@@ -17,7 +17,7 @@ fn store(lab: &Lab) -> PathBuf {
 fn a_data_directory_has_one_service() {
     let lab = Lab::start();
     let alice = lab.grpc_client("alice");
-    let mut second = Process::start(&lab.sandbox, "second-service", lab.service.command());
+    let mut second = Process::start(&lab.sandbox, "second-service", lab.service.command_at("127.0.0.1:0"));
     let status = second.wait(MINUTE);
     assert!(!status.success());
     let output = second.output();
