@@ -36,6 +36,8 @@ where
 {
     let api: Api<K> = Api::namespaced(lab.kube.clone(), "lab");
     let kind = K::kind(&K::DynamicType::default()).into_owned();
+    let version = api.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
+    let mut watch = api.watch(&WatchParams::default(), &version).await.unwrap().boxed();
     new.meta_mut().name = Some("one".to_owned());
     let created = api.create(&PostParams::default(), &new).await.unwrap();
     assert!(created.meta().uid.is_some() && created.meta().creation_timestamp.is_some(), "{kind}");
@@ -84,6 +86,9 @@ where
     assert_eq!(status.details.unwrap().uid, created.meta().uid.clone().unwrap());
     assert!(api.get_opt("one").await.unwrap().is_none());
     assert_refused(&api.delete("one", &DeleteParams::default()).await.unwrap_err(), 404, "NotFound", "not found");
+    for expected in ["added one", "modified one", "modified one", "added two", "deleted one"] {
+        assert_eq!(describe(&lab::within(watch.try_next()).await.unwrap().unwrap()), expected, "{kind}");
+    }
 }
 
 #[track_caller]
@@ -186,11 +191,12 @@ async fn a_watch_follows_what_is_selected() {
     }
 }
 
-fn describe(event: &WatchEvent<Exporter>) -> String {
+fn describe<K: Resource>(event: &WatchEvent<K>) -> String {
+    let name = |object: &K| object.meta().name.clone().unwrap();
     match event {
-        WatchEvent::Added(object) => format!("added {}", object.metadata.name.as_ref().unwrap()),
-        WatchEvent::Modified(object) => format!("modified {}", object.metadata.name.as_ref().unwrap()),
-        WatchEvent::Deleted(object) => format!("deleted {}", object.metadata.name.as_ref().unwrap()),
+        WatchEvent::Added(object) => format!("added {}", name(object)),
+        WatchEvent::Modified(object) => format!("modified {}", name(object)),
+        WatchEvent::Deleted(object) => format!("deleted {}", name(object)),
         WatchEvent::Bookmark(_) => "bookmark".to_owned(),
         WatchEvent::Error(status) => format!("error {} {}", status.code, status.reason),
     }
