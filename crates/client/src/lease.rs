@@ -106,6 +106,13 @@ impl Lease {
         let text = |c: &LeaseCondition| {
             if c.message.is_empty() { c.reason.clone() } else { c.message.clone() }
         };
+        // A lease that never got an exporter has ended too, but why matters more.
+        if let Some(c) = condition("Unsatisfiable", "True") {
+            return LeaseState::Over(LeaseProblem::Unsatisfiable(text(c)));
+        }
+        if let Some(c) = condition("Invalid", "True") {
+            return LeaseState::Over(LeaseProblem::Invalid(text(c)));
+        }
         if self.effective_end_time.is_some() {
             let last = self.conditions.last().map(text).unwrap_or_default();
             return LeaseState::Over(LeaseProblem::Ended(last));
@@ -114,12 +121,6 @@ impl Lease {
             && let Some(exporter) = &self.exporter
         {
             return LeaseState::Ready(exporter.clone());
-        }
-        if let Some(c) = condition("Unsatisfiable", "True") {
-            return LeaseState::Over(LeaseProblem::Unsatisfiable(text(c)));
-        }
-        if let Some(c) = condition("Invalid", "True") {
-            return LeaseState::Over(LeaseProblem::Invalid(text(c)));
         }
         let pending = condition("Pending", "True");
         if let (None, Some(c)) = (pending, condition("Ready", "False")) {
@@ -216,4 +217,54 @@ pub(crate) fn timestamp(value: Option<prost_types::Timestamp>) -> Option<Timesta
 
 fn timestamp_to_proto(value: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: value.as_second(), nanos: value.subsec_nanosecond() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(conditions: &[(&str, &str)], ended: bool, exporter: bool) -> LeaseState {
+        let condition = |(kind, status): &(&str, &str)| jumpstarter_protocol::v1::Condition {
+            r#type: Some((*kind).to_owned()),
+            status: Some((*status).to_owned()),
+            message: Some("why".to_owned()),
+            ..Default::default()
+        };
+        let lease = pb::Lease {
+            name: "namespaces/lab/leases/x".to_owned(),
+            client: Some("namespaces/lab/clients/alice".to_owned()),
+            exporter: exporter.then(|| "namespaces/lab/exporters/ex".to_owned()),
+            effective_end_time: ended.then(prost_types::Timestamp::default),
+            conditions: conditions.iter().map(condition).collect(),
+            ..pb::Lease::default()
+        };
+        Lease::from_proto(lease).unwrap().state()
+    }
+
+    #[test]
+    fn conditions_are_looked_at_in_order() {
+        use LeaseProblem::{Ended, Invalid, Unsatisfiable};
+        let why = || "why".to_owned();
+        let waiting = LeaseState::Waiting(why());
+        for (conditions, ended, exporter, state) in [
+            (&[][..], false, false, LeaseState::Waiting("no decision yet".to_owned())),
+            (&[("Pending", "True")], false, false, waiting.clone()),
+            (&[("Pending", "True"), ("Ready", "False")], false, false, waiting),
+            (&[("Pending", "False"), ("Ready", "True")], false, true, LeaseState::Ready("ex".to_owned())),
+            (&[("Ready", "True")], false, false, LeaseState::Waiting("no decision yet".to_owned())),
+            (&[("Ready", "True")], true, true, LeaseState::Over(Ended(why()))),
+            (&[("Ready", "False")], false, true, LeaseState::Over(Ended(why()))),
+            (&[("Unsatisfiable", "True")], true, false, LeaseState::Over(Unsatisfiable(why()))),
+            (&[("Pending", "True"), ("Invalid", "True")], false, false, LeaseState::Over(Invalid(why()))),
+        ] {
+            assert_eq!(lease(conditions, ended, exporter), state, "{conditions:?} {ended}");
+        }
+    }
+
+    #[test]
+    fn names_of_other_things_are_refused() {
+        for name in ["x", "namespaces/lab/exporters/x", "namespaces/lab/leases/", "namespaces/lab/leases/x/y"] {
+            assert!(Lease::from_proto(pb::Lease { name: name.to_owned(), ..pb::Lease::default() }).is_err(), "{name}");
+        }
+    }
 }

@@ -240,7 +240,13 @@ impl Shell {
         wait_for_exporter(&session).await?;
         let host =
             LocalHost::bind(Path::new(env.non_empty("XDG_RUNTIME_DIR").unwrap_or("/tmp"))).map_err(Failure::from)?;
-        let mut child = self.spawn(config, client, &granted, host.path()).await?;
+        let mut child = match self.spawn(config, client, &granted, host.path()).await {
+            Ok(child) => child,
+            Err((code, message)) => {
+                output::complain(&format!("Error: {message}"));
+                return Ok(ExitCode::from(code));
+            }
+        };
         let status = {
             let serve = host.serve(client, lease, CancellationToken::new());
             let watch = hang_up_at_end(client, &granted, child.id());
@@ -258,13 +264,14 @@ impl Shell {
         Ok(exit_code(status))
     }
 
+    /// Starts the program; the error has the exit code that shells use for it.
     async fn spawn(
         &self,
         config: &ClientConfig,
         client: &Client,
         lease: &Lease,
         host: &Path,
-    ) -> Result<Child, Failure> {
+    ) -> Result<Child, (u8, String)> {
         let exporter = lease.exporter.as_deref().unwrap_or_default();
         let (program, args) = match self.command.split_first() {
             Some((program, args)) => (program.clone(), args.to_vec()),
@@ -289,9 +296,11 @@ impl Shell {
         if self.command.is_empty() {
             command.env("PS1", prompt(exporter));
         }
-        command.kill_on_drop(false).spawn().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Failure::new(format!("command not found: {}", program.display())),
-            _ => Failure::from_error(&format!("run {}", program.display()), &error),
+        let name = program.display();
+        command.spawn().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => (127, format!("command not found: {name}")),
+            std::io::ErrorKind::PermissionDenied => (126, format!("command not executable: {name}")),
+            _ => (126, format!("run {name}: {error}")),
         })
     }
 }
