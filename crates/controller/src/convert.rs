@@ -24,7 +24,7 @@ pub(crate) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
 
 /// An instant from the wire; `None` when it is out of range.
 pub(crate) fn from_timestamp(time: prost_types::Timestamp) -> Option<Timestamp> {
-    Timestamp::new(time.seconds, time.nanos).ok()
+    (0..NANOS_PER_SEC).contains(&i64::from(time.nanos)).then(|| Timestamp::new(time.seconds, time.nanos).ok())?
 }
 
 /// A protobuf duration.
@@ -36,8 +36,12 @@ pub(crate) fn duration(span: GoDuration) -> prost_types::Duration {
     }
 }
 
-/// A span from the wire; `None` when it is longer than about 292 years.
+/// A span from the wire; `None` when it is longer than about 292 years, or its parts disagree in sign or size.
 pub(crate) fn from_duration(span: prost_types::Duration) -> Option<GoDuration> {
+    let mixed = (span.seconds > 0 && span.nanos < 0) || (span.seconds < 0 && span.nanos > 0);
+    if mixed || i64::from(span.nanos).abs() >= NANOS_PER_SEC {
+        return None;
+    }
     span.seconds.checked_mul(NANOS_PER_SEC)?.checked_add(i64::from(span.nanos)).map(GoDuration::from_nanos)
 }
 
@@ -219,4 +223,27 @@ pub(crate) fn exporter(config: &ControllerConfig, exporter: &Exporter, show_hidd
 /// The wire number of an exporter's phase; peers that never report are unspecified.
 pub(crate) fn phase_number(phase: Option<ExporterPhase>) -> i32 {
     phase.unwrap_or_default().to_wire()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_with_parts_that_disagree_are_refused() {
+        let read = |seconds, nanos| from_duration(prost_types::Duration { seconds, nanos }).map(GoDuration::as_nanos);
+        assert_eq!(read(1, 500_000_000), Some(1_500_000_000));
+        assert_eq!(read(-1, -1), Some(-1_000_000_001));
+        assert_eq!(read(60, -5), None);
+        assert_eq!(read(0, 1_000_000_000), None);
+        assert_eq!(read(i64::MAX, 0), None);
+    }
+
+    #[test]
+    fn timestamps_out_of_range_are_refused() {
+        let read = |seconds, nanos| from_timestamp(prost_types::Timestamp { seconds, nanos });
+        assert!(read(1_000_000_000, 1).is_some());
+        assert!(read(0, -1).is_none());
+        assert!(read(i64::MAX, 0).is_none());
+    }
 }
