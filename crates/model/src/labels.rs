@@ -5,7 +5,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::{Selector, name::is_subdomain};
+use crate::{Selector, name::is_subdomain, quote::shorten};
 
 /// On a lease, `true` once it is over; "active" means that the label is absent.
 pub const LEASE_ENDED_LABEL: &str = "jumpstarter.dev/lease-ended";
@@ -57,14 +57,6 @@ fn is_name_part(text: &str) -> bool {
         && first.is_ascii_alphanumeric()
         && last.is_ascii_alphanumeric()
         && text.bytes().all(inner)
-}
-
-fn shorten(text: &str) -> String {
-    const LONGEST: usize = 128;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 /// The labels of a new lease object: the selector's equality labels, so that leases can be listed by board, and a

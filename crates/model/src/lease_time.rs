@@ -131,11 +131,17 @@ pub fn requested_duration(spec: &LeaseSpec) -> Option<GoDuration> {
 }
 
 /// How long a lease may hold its exporter if it begins at `begin`: what a limit on durations has to look at, since a
-/// manifest may carry a short duration beside a late end. Counted from the requested begin when that is later than
-/// `begin` or absent, and never less than what was requested outright by begin and end or duration alone.
+/// manifest may carry a short duration beside a late end, which counts. Measured from the requested begin, if there is
+/// one, so that a late start does not make a lease shorter than it was asked for. Never negative.
 pub fn planned_duration(spec: &LeaseSpec, begin: Timestamp) -> GoDuration {
-    let from = spec.begin_time.as_ref().map_or(begin, |requested| requested.0);
-    GoDuration::between(whole_second(from), planned_end(spec, begin)).max(GoDuration::ZERO)
+    let planned = match &spec.end_time {
+        Some(end) => {
+            let from = spec.begin_time.as_ref().map_or(begin, |requested| requested.0);
+            GoDuration::between(whole_second(from), whole_second(end.0))
+        }
+        None => spec.duration.unwrap_or(GoDuration::ZERO),
+    };
+    planned.max(GoDuration::ZERO)
 }
 
 /// How long a lease has run: from its actual begin to its end, or to `now` while it runs. Zero before the begin, never

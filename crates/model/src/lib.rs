@@ -12,6 +12,7 @@ pub mod labels;
 pub mod lease_time;
 pub mod limits;
 pub mod name;
+mod quote;
 pub mod resource;
 pub mod selector;
 

@@ -6,6 +6,7 @@ mod tests;
 use crate::{
     GoDuration,
     labels::{EXPORTER_OWNED_PREFIX, LabelError, MAX_LABEL_PART, TAG_LABEL_PREFIX, validate_value},
+    quote::shorten,
 };
 
 /// Most tags on one lease, whatever the configuration says.
@@ -128,12 +129,4 @@ pub fn validate_context<'a>(context: impl IntoIterator<Item = (&'a String, &'a S
         }
     }
     Ok(())
-}
-
-fn shorten(text: &str) -> String {
-    const LONGEST: usize = 80;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }

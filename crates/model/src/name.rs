@@ -5,6 +5,8 @@ mod tests;
 
 use std::{fmt, str::FromStr};
 
+use crate::quote::shorten;
+
 /// Longest DNS-1123 label.
 pub const MAX_LABEL: usize = 63;
 /// Longest DNS-1123 subdomain.
@@ -84,15 +86,6 @@ fn is_dns_label(text: &str) -> bool {
 /// Whether the text is a DNS-1123 subdomain.
 pub(crate) fn is_subdomain(text: &str) -> bool {
     text.len() <= MAX_SUBDOMAIN && text.split('.').all(is_dns_label)
-}
-
-/// The text as quoted in messages.
-fn shorten(text: &str) -> String {
-    const LONGEST: usize = 128;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 /// `namespaces/{namespace}`, the parent in list and create requests.

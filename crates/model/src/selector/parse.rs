@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{Operator, Requirement, SelectorError};
-use crate::labels::{validate_key, validate_value};
+use crate::{
+    labels::{validate_key, validate_value},
+    quote::shorten,
+};
 
 /// One part of the text between top-level commas.
 pub(super) enum Clause {
@@ -184,12 +187,4 @@ fn lex(text: &str) -> (Token<'_>, &str) {
 
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
-}
-
-fn shorten(text: &str) -> String {
-    const LONGEST: usize = 128;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
