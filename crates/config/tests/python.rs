@@ -8,7 +8,7 @@ use jumpstarter_config::{
 };
 use jumpstarter_peers::NEWEST;
 
-const WRITE: &str = r#"
+const WRITE: &str = r"
 from jumpstarter.config.client import *
 from jumpstarter.config.common import ObjectMeta
 from jumpstarter.config.exporter import *
@@ -28,7 +28,7 @@ ExporterConfigV1Alpha1.save(ExporterConfigV1Alpha1(alias='ex', metadata=meta, en
 }, hooks={'beforeLease': {'script': 'echo a\necho b', 'onFailure': 'endLease'}}))
 user = UserConfigV1Alpha1.load_or_create()
 user.use_client('full')
-"#;
+";
 
 const READ: &str = r#"
 import sys
