@@ -100,12 +100,8 @@ impl Service {
             lease_retention: settings.lease_retention,
             limits: jumpstarter_controller::Limits::default(),
         };
-        let parts = ControllerParts {
-            config,
-            store: Arc::clone(&store),
-            issuer,
-            tickets: Arc::new(TicketIssuer::new(&keys)),
-        };
+        let parts =
+            ControllerParts { config, store: Arc::clone(&store), issuer, tickets: Arc::new(TicketIssuer::new(&keys)) };
         let controller =
             Controller::start(parts, &mut registry, stop_calls.clone()).await.context("start the controller")?;
         let router = Router::new(

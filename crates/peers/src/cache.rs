@@ -27,20 +27,14 @@ pub enum CacheError {
 
 /// `$XDG_CACHE_HOME/jumpstarter-rs`, or `~/.cache/jumpstarter-rs`.
 pub fn cache_root() -> Result<PathBuf, CacheError> {
-    root_from(
-        env::var_os("XDG_CACHE_HOME").map(PathBuf::from),
-        env::var_os("HOME").map(PathBuf::from),
-    )
+    root_from(env::var_os("XDG_CACHE_HOME").map(PathBuf::from), env::var_os("HOME").map(PathBuf::from))
 }
 
 fn root_from(xdg: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, CacheError> {
     // A relative XDG directory is to be ignored, says the base directory specification.
     let base = xdg
         .filter(|path| path.is_absolute())
-        .or_else(|| {
-            home.filter(|path| path.is_absolute())
-                .map(|path| path.join(".cache"))
-        })
+        .or_else(|| home.filter(|path| path.is_absolute()).map(|path| path.join(".cache")))
         .ok_or(CacheError::NoHome)?;
     Ok(base.join("jumpstarter-rs"))
 }
@@ -66,10 +60,7 @@ mod tests {
         let some = |text: &str| Some(PathBuf::from(text));
         let root = |xdg, home| root_from(xdg, home).ok();
         assert_eq!(root(some("/c"), some("/h")), some("/c/jumpstarter-rs"));
-        assert_eq!(
-            root(some("c"), some("/h")),
-            some("/h/.cache/jumpstarter-rs")
-        );
+        assert_eq!(root(some("c"), some("/h")), some("/h/.cache/jumpstarter-rs"));
         assert_eq!(root(None, some("/h")), some("/h/.cache/jumpstarter-rs"));
         assert_eq!(root(None, None), None);
     }

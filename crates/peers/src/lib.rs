@@ -10,13 +10,7 @@ pub use cache::{CacheError, cache_root, is_complete, mark_complete};
 pub use venv::{Missing, Release, Venv};
 
 /// The newest release: the one that our peers must match feature by feature.
-pub const NEWEST: Release = Release {
-    version: "0.9.0",
-    requirements: include_str!("../requirements/0.9.0.txt"),
-};
+pub const NEWEST: Release = Release { version: "0.9.0", requirements: include_str!("../requirements/0.9.0.txt") };
 
 /// The oldest release that can still be installed. It reports no status and knows no session end.
-pub const OLDEST: Release = Release {
-    version: "0.6.0",
-    requirements: include_str!("../requirements/0.6.0.txt"),
-};
+pub const OLDEST: Release = Release { version: "0.6.0", requirements: include_str!("../requirements/0.6.0.txt") };

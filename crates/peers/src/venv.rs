@@ -41,10 +41,7 @@ impl Release {
         if is_complete(&path, self.requirements) {
             Ok(Venv { path })
         } else {
-            Err(Missing::NotInstalled {
-                version: self.version,
-                path,
-            })
+            Err(Missing::NotInstalled { version: self.version, path })
         }
     }
 }
@@ -77,23 +74,10 @@ mod tests {
     fn requirements_pin_their_own_release() {
         for release in [NEWEST, OLDEST] {
             let version = release.version;
-            for package in [
-                "jumpstarter",
-                "jumpstarter-cli",
-                "jumpstarter-protocol",
-                "jumpstarter-driver-power",
-            ] {
-                assert!(
-                    release
-                        .requirements
-                        .contains(&format!("{package}=={version}\n")),
-                    "{package} {version}"
-                );
+            for package in ["jumpstarter", "jumpstarter-cli", "jumpstarter-protocol", "jumpstarter-driver-power"] {
+                assert!(release.requirements.contains(&format!("{package}=={version}\n")), "{package} {version}");
             }
-            assert!(
-                release.requirements.lines().all(|line| line.contains("==")),
-                "{version}"
-            );
+            assert!(release.requirements.lines().all(|line| line.contains("==")), "{version}");
         }
     }
 }

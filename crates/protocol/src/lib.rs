@@ -6,11 +6,7 @@
 pub mod value;
 
 /// Package `jumpstarter.v1`: controller, exporter, router and telemetry services.
-#[allow(
-    missing_docs,
-    clippy::pedantic,
-    clippy::allow_attributes_without_reason
-)]
+#[allow(missing_docs, clippy::pedantic, clippy::allow_attributes_without_reason)]
 pub mod v1 {
     tonic::include_proto!("jumpstarter.v1");
 }
@@ -18,23 +14,13 @@ pub mod v1 {
 /// Package `jumpstarter.client.v1`: the service that people and tools use.
 pub mod client {
     /// Version 1.
-    #[allow(
-        missing_docs,
-        clippy::pedantic,
-        clippy::allow_attributes_without_reason
-    )]
+    #[allow(missing_docs, clippy::pedantic, clippy::allow_attributes_without_reason)]
     pub mod v1 {
         tonic::include_proto!("jumpstarter.client.v1");
     }
 }
 
-#[allow(
-    missing_docs,
-    clippy::pedantic,
-    clippy::allow_attributes_without_reason,
-    unreachable_pub,
-    dead_code
-)]
+#[allow(missing_docs, clippy::pedantic, clippy::allow_attributes_without_reason, unreachable_pub, dead_code)]
 mod google {
     pub mod api {
         tonic::include_proto!("google.api");

@@ -13,9 +13,9 @@ pub fn from_json(json: &Json) -> Value {
         Json::Number(number) => number.as_f64().filter(|n| n.is_finite()).map_or(Kind::NullValue(0), Kind::NumberValue),
         Json::String(text) => Kind::StringValue(text.clone()),
         Json::Array(items) => Kind::ListValue(ListValue { values: items.iter().map(from_json).collect() }),
-        Json::Object(fields) => {
-            Kind::StructValue(Struct { fields: fields.iter().map(|(key, value)| (key.clone(), from_json(value))).collect() })
-        }
+        Json::Object(fields) => Kind::StructValue(Struct {
+            fields: fields.iter().map(|(key, value)| (key.clone(), from_json(value))).collect(),
+        }),
     };
     Value { kind: Some(kind) }
 }

@@ -11,8 +11,7 @@ use jumpstarter_peers::NEWEST;
 use jumpstarter_protocol::FILE_DESCRIPTOR_SET;
 use prost::Message as _;
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor,
-    ServiceDescriptor,
+    DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, ServiceDescriptor,
 };
 use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
 
@@ -23,19 +22,11 @@ const PACKAGES: [&str; 2] = ["jumpstarter.v1", "jumpstarter.client.v1"];
 fn every_fact_of_the_released_package_holds() {
     let theirs = facts(&released());
     // A change of the package's layout must not turn this test into one of the empty set.
-    assert!(
-        theirs.len() > 200,
-        "only {} facts read from the released package",
-        theirs.len()
-    );
-    for known in [
-        "method jumpstarter.v1.RouterService/Stream",
-        "method jumpstarter.client.v1.ClientService/CreateLease",
-    ] {
-        assert!(
-            theirs.iter().any(|fact| fact.starts_with(known)),
-            "no `{known}` in the released package"
-        );
+    assert!(theirs.len() > 200, "only {} facts read from the released package", theirs.len());
+    for known in
+        ["method jumpstarter.v1.RouterService/Stream", "method jumpstarter.client.v1.ClientService/CreateLease"]
+    {
+        assert!(theirs.iter().any(|fact| fact.starts_with(known)), "no `{known}` in the released package");
     }
     let missing = missing(&theirs, &facts(FILE_DESCRIPTOR_SET));
     assert!(missing.is_empty(), "ours lacks:\n{}", missing.join("\n"));
@@ -81,10 +72,7 @@ fn each_kind_of_difference_is_noticed() {
         }),
         ("enum jumpstarter.v1.ExporterStatus = 7", |set| {
             let values = set.file.iter_mut().flat_map(|file| &mut file.enum_type);
-            for value in values
-                .flat_map(|found| &mut found.value)
-                .filter(|value| value.number == Some(7))
-            {
+            for value in values.flat_map(|found| &mut found.value).filter(|value| value.number == Some(7)) {
                 value.number = Some(70);
             }
         }),
@@ -93,25 +81,16 @@ fn each_kind_of_difference_is_noticed() {
         let mut set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
         change(&mut set);
         let missing = missing(&ours, &facts(&set.encode_to_vec()));
-        assert!(
-            missing.iter().any(|fact| fact.starts_with(expected)),
-            "{expected}: found {missing:?}"
-        );
+        assert!(missing.iter().any(|fact| fact.starts_with(expected)), "{expected}: found {missing:?}");
     }
 }
 
 /// The descriptors of the installed release, straight from its Python modules.
 fn released() -> Vec<u8> {
     let venv = NEWEST.find().unwrap_or_else(|error| panic!("{error}"));
-    let output = Command::new(venv.program("python"))
-        .args(["-c", include_str!("dump_descriptors.py")])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output =
+        Command::new(venv.program("python")).args(["-c", include_str!("dump_descriptors.py")]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
@@ -123,12 +102,8 @@ fn missing(wanted: &BTreeSet<String>, present: &BTreeSet<String>) -> Vec<String>
 fn facts(set: &[u8]) -> BTreeSet<String> {
     let pool = DescriptorPool::decode(set).unwrap();
     let ours = |package: &str| PACKAGES.contains(&package);
-    let services = pool
-        .services()
-        .filter(|service| ours(service.package_name()));
-    let messages = pool
-        .all_messages()
-        .filter(|message| ours(message.package_name()));
+    let services = pool.services().filter(|service| ours(service.package_name()));
+    let messages = pool.all_messages().filter(|message| ours(message.package_name()));
     let enums = pool.all_enums().filter(|found| ours(found.package_name()));
     services
         .flat_map(|service| service_facts(&service))
@@ -159,10 +134,7 @@ fn stream(streaming: bool) -> &'static str {
 
 fn message_facts(message: &MessageDescriptor) -> Vec<String> {
     let mut facts = vec![format!("message {}", message.full_name())];
-    facts.extend(options(
-        &format!("message {}", message.full_name()),
-        &message.options(),
-    ));
+    facts.extend(options(&format!("message {}", message.full_name()), &message.options()));
     for field in message.fields() {
         let name = format!("field {}.{}", message.full_name(), field.number());
         facts.push(format!("{name}: {}", field_type(&field)));
@@ -177,13 +149,9 @@ fn field_type(field: &FieldDescriptor) -> String {
         Kind::Enum(found) => found.full_name().to_owned(),
         scalar => format!("{scalar:?}"),
     };
-    let oneof = field.containing_oneof().map(|oneof| {
-        if oneof.is_synthetic() {
-            "optional".to_owned()
-        } else {
-            format!("oneof {}", oneof.name())
-        }
-    });
+    let oneof = field
+        .containing_oneof()
+        .map(|oneof| if oneof.is_synthetic() { "optional".to_owned() } else { format!("oneof {}", oneof.name()) });
     format!(
         "{} ({}) {kind} {:?} presence={} map={} packed={} {}",
         field.name(),
@@ -198,24 +166,13 @@ fn field_type(field: &FieldDescriptor) -> String {
 
 fn enum_facts(found: &EnumDescriptor) -> Vec<String> {
     let values = found.values();
-    values
-        .map(|value| {
-            format!(
-                "enum {} = {}: {}",
-                found.full_name(),
-                value.number(),
-                value.name()
-            )
-        })
-        .collect()
+    values.map(|value| format!("enum {} = {}: {}", found.full_name(), value.number(), value.name())).collect()
 }
 
 /// Annotations for gateways and generators: HTTP routes, signatures, resource patterns, field behaviour.
 fn options(of: &str, options: &DynamicMessage) -> Vec<String> {
     let extensions = options.extensions();
-    extensions
-        .map(|(extension, value)| format!("{of} [{}] {value}", extension.full_name()))
-        .collect()
+    extensions.map(|(extension, value)| format!("{of} [{}] {value}", extension.full_name())).collect()
 }
 
 fn message<'a>(set: &'a mut FileDescriptorSet, name: &str) -> &'a mut prost_types::DescriptorProto {
@@ -223,14 +180,7 @@ fn message<'a>(set: &'a mut FileDescriptorSet, name: &str) -> &'a mut prost_type
     messages.find(|message| message.name() == name).unwrap()
 }
 
-fn method<'a>(
-    set: &'a mut FileDescriptorSet,
-    name: &str,
-) -> &'a mut prost_types::MethodDescriptorProto {
-    let mut methods = set
-        .file
-        .iter_mut()
-        .flat_map(|file| &mut file.service)
-        .flat_map(|service| &mut service.method);
+fn method<'a>(set: &'a mut FileDescriptorSet, name: &str) -> &'a mut prost_types::MethodDescriptorProto {
+    let mut methods = set.file.iter_mut().flat_map(|file| &mut file.service).flat_map(|service| &mut service.method);
     methods.find(|method| method.name() == name).unwrap()
 }

@@ -113,10 +113,7 @@ async fn configs(service: &Service, home: &std::path::Path) -> anyhow::Result<Co
     };
     let client = Client { metadata: metadata(CLIENT, None), ..Client::default() };
     let exporter = Exporter { metadata: metadata(EXPORTER, Some(("board", "demo"))), ..Exporter::default() };
-    let writes = vec![
-        Write::Create(Object::from_resource(&client)),
-        Write::Create(Object::from_resource(&exporter)),
-    ];
+    let writes = vec![Write::Create(Object::from_resource(&client)), Write::Create(Object::from_resource(&exporter))];
     service.store.transact(writes).await.context("create the client and the exporter")?;
 
     let ca = service.ca_pem.as_deref().unwrap_or_default();
