@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use crate::{Done, Exporter, ExporterSetup, Jmp, Sandbox, Service, eventually, grpc::Grpc, jmp::Release, wait::MINUTE};
+use crate::{
+    Done, Exporter, ExporterSetup, Jmp, Process, Sandbox, Service, eventually, grpc::Grpc, jmp::Release,
+    service::binary, wait::MINUTE,
+};
 use jumpstarter_protocol::v1::ExporterStatus;
 
 /// A lab with its service running.
@@ -129,6 +132,24 @@ impl Lab {
             let found = seen.online;
             (found == online).then_some(())
         });
+    }
+
+    /// A router in a process of its own, with the keys and the certificate of this service.
+    #[track_caller]
+    pub fn router(&self, address: &str) -> Process {
+        let data = self.service.data();
+        let mut command = self.sandbox.command(&binary("jumpstarter"), "router");
+        command
+            .args(["router", "--listen", address])
+            .arg("--router-key")
+            .arg(data.join("keys/router.key"))
+            .arg("--tls-cert")
+            .arg(data.join("tls/server.crt"))
+            .arg("--tls-key")
+            .arg(data.join("tls/server.key"));
+        let mut process = Process::start(&self.sandbox, "router", command);
+        process.wait_line("router is ready");
+        process
     }
 
     /// A client that only looks.

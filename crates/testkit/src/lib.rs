@@ -25,5 +25,5 @@ pub use jmp::{Done, Jmp};
 pub use lab::Lab;
 pub use process::Process;
 pub use sandbox::Sandbox;
-pub use service::Service;
+pub use service::{Service, free_address};
 pub use wait::{MINUTE, eventually};

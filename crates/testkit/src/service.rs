@@ -153,6 +153,11 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// An address of this machine that nobody listens on.
+pub fn free_address() -> String {
+    format!("127.0.0.1:{}", free_port())
+}
+
 /// A port that nobody listens on, below those that the system gives to outgoing connections. A port that the
 /// system chose could be given to somebody else between two runs of the service.
 fn free_port() -> u16 {

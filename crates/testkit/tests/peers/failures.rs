@@ -8,7 +8,7 @@ use std::{
 };
 
 use jumpstarter_protocol::client::v1::Lease;
-use jumpstarter_testkit::{Exporter, ExporterSetup, Jmp, Lab, MINUTE, eventually};
+use jumpstarter_testkit::{Exporter, ExporterSetup, Jmp, Lab, MINUTE, eventually, free_address};
 
 fn held(lab: &Lab, lease: &str) -> Lease {
     let found = lab.observer().lease(lease).unwrap();
@@ -136,4 +136,27 @@ fn a_shell_ends_in_good_order_when_its_service_restarts() {
     shell.wait_line("down");
     let status = shell.wait(MINUTE);
     assert!(status.success(), "{status}\n{}", shell.output());
+}
+
+#[test]
+fn tunnels_of_another_router_survive_a_restart_of_the_service() {
+    const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/hold_stream.py");
+    let router = free_address();
+    let mut lab = Lab::with_flags(&["--router", &router, "--no-builtin-router"]);
+    let _router = lab.router(&router);
+    let _dut = lab.exporter(ExporterSetup::new("dut"));
+    let alice = lab.client("alice");
+    let lease = lease(&alice);
+    let again = lab.sandbox.path().join("again");
+
+    let again = again.to_str().unwrap();
+    let mut shell = alice.start(&["shell", "--lease", &lease, "--", "python", SCRIPT, again]);
+    shell.wait_line("holding");
+    lab.service.stop();
+    lab.service.up();
+    std::fs::write(again, "").unwrap();
+    shell.wait_line("the same stream");
+    let status = shell.wait(MINUTE);
+    assert!(status.success(), "{status}\n{}", shell.output());
+    held(&lab, &lease);
 }

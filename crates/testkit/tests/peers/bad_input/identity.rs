@@ -6,7 +6,7 @@ use jumpstarter_protocol::{
     v1::{ListenRequest, RegisterRequest},
 };
 use jumpstarter_testkit::{
-    Lab,
+    Lab, MINUTE, eventually,
     grpc::{Grpc, metadata, with},
 };
 use tonic::{Code, metadata::MetadataMap};
@@ -129,4 +129,16 @@ fn a_deleted_client_is_refused() {
     let _ = lab.client_config("alice");
     let status = look(&alice, alice.metadata()).unwrap_err();
     assert!([Code::Unauthenticated, Code::PermissionDenied].contains(&status.code()), "{status:?}");
+}
+
+#[test]
+fn an_old_token_is_refused_in_the_words_that_clients_look_for() {
+    let lab = Lab::with_flags(&["--token-lifetime", "2s"]);
+    let alice = lab.grpc_client("alice");
+    let status = eventually("the token's end", MINUTE, || look(&alice, alice.metadata()).err().filter(is_old));
+    assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+}
+
+fn is_old(status: &tonic::Status) -> bool {
+    status.message().contains("token is expired")
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use jumpstarter_testkit::{Lab, MINUTE, Process, grpc::wanted};
+use jumpstarter_testkit::{Lab, MINUTE, Process, grpc::wanted, service::binary};
 
 use super::{leases, still_serving};
 
@@ -88,4 +88,44 @@ fn a_full_disk_refuses_writes_and_recovers() {
         assert!(kept.contains(&name), "{name} was acknowledged and is gone");
     }
     alice.create("after", wanted("a=b", MINUTE * 60)).unwrap();
+}
+
+const HEAD: &str = "apiVersion: jumpstarter.dev/v1alpha1\n";
+
+#[test]
+fn unknown_fields_and_values_are_named() {
+    let mut lab = Lab::start();
+    lab.service.stop();
+    let path = lab.sandbox.path().join("input.yaml");
+    let run = |args: &[&str]| {
+        fs::write(&path, args[0]).unwrap();
+        let mut command = lab.sandbox.command(&binary("jumpstarter"), "operator");
+        command.args(&args[1..]).arg(&path).env("JUMPSTARTER_DATA_DIR", lab.service.data());
+        let mut process = Process::start(&lab.sandbox, "operator", command);
+        let status = process.wait(MINUTE);
+        assert!(!status.success(), "{args:?}: {}", process.output());
+        process.output()
+    };
+    for (text, word) in [
+        ("listn: 127.0.0.1:0\n".to_owned(), "listn"),
+        ("leaseRetention: soon\n".to_owned(), "soon"),
+        ("listen: [\n".to_owned(), "input.yaml"),
+    ] {
+        let output = run(&[&text, "serve", "--config"]);
+        assert!(output.contains(word), "`{word}` in {output}");
+    }
+    for (text, word) in [
+        (
+            format!("{HEAD}kind: Exporter\nmetadata: {{ name: a, namespace: default }}\nspec: {{ colour: red }}\n"),
+            "colour",
+        ),
+        (format!("{HEAD}kind: Robot\nmetadata: {{ name: a, namespace: default }}\n"), "Robot"),
+        (format!("{HEAD}kind: Exporter\nmetadata: {{ name: Not/Good, namespace: default }}\n"), "Not/Good"),
+        (format!("{HEAD}kind: Exporter\nmetadata: {{ namespace: default }}\n"), "name"),
+    ] {
+        let output = run(&[&text, "import"]);
+        assert!(output.contains(word), "`{word}` in {output}");
+    }
+    lab.service.up();
+    lab.observer().exporter("a").unwrap_err();
 }
