@@ -392,6 +392,7 @@ impl Runtime {
     fn set_gauges(&self) {
         let objects = self.world.read();
         self.metrics.leases_active.set(i64::try_from(objects.active_leases.len()).unwrap_or(i64::MAX));
+        self.metrics.leases_waiting.set(i64::try_from(objects.waiting_leases.len()).unwrap_or(i64::MAX));
         self.metrics.exporters_online.set(i64::try_from(self.presence.online_count()).unwrap_or(i64::MAX));
     }
 }

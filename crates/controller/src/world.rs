@@ -22,6 +22,8 @@ pub(crate) struct Objects {
     pub(crate) leases: BTreeMap<String, Arc<Lease>>,
     /// Names of the leases that have not ended.
     pub(crate) active_leases: BTreeSet<String>,
+    /// Names of those among them that have no exporter.
+    pub(crate) waiting_leases: BTreeSet<String>,
     /// Access policies.
     pub(crate) policies: BTreeMap<String, Arc<ExporterAccessPolicy>>,
 }
@@ -34,12 +36,18 @@ impl Objects {
         } else {
             self.active_leases.insert(name.to_owned());
         }
+        if lease.is_ended() || lease.assigned_exporter().is_some() {
+            self.waiting_leases.remove(name);
+        } else {
+            self.waiting_leases.insert(name.to_owned());
+        }
         self.leases.insert(name.to_owned(), lease);
     }
 
     /// Removes a lease.
     pub(crate) fn remove_lease(&mut self, name: &str) {
         self.active_leases.remove(name);
+        self.waiting_leases.remove(name);
         self.leases.remove(name);
     }
 

@@ -41,7 +41,9 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Value, ApiError> {
 
 /// A YAML body; JSON is YAML too.
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, ApiError> {
-    serde_saphyr::from_slice(bytes).map_err(|error| {
+    // A label value `y` or `on` is text for every other reader of manifests.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| {
         let error = error.to_string();
         let line = error.lines().next().unwrap_or_default();
         ApiError::BadRequest(format!("the object provided is unrecognized: {line}"))

@@ -106,7 +106,9 @@ struct Parsed<'a> {
 
 impl Parsed<'_> {
     fn document(&mut self, document: usize, text: &str) {
-        match serde_saphyr::from_str::<Value>(text) {
+        // A label value `y` or `on` is text for every other reader of manifests.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        match serde_saphyr::from_str_with_options::<Value>(text, options) {
             Ok(Value::Null) => {}
             Ok(value) => self.manifest(document, value),
             Err(error) => {

@@ -28,6 +28,14 @@ fn survives(data: &[(String, String)]) {
 }
 
 #[test]
+fn a_bare_y_or_on_is_text() {
+    let text = "apiVersion: jumpstarter.dev/v1alpha1\nkind: Client\nmetadata: {name: a, labels: {rack: y, power: on}}\nspec: {}\n";
+    let imports = parse(text.as_bytes(), "lab").unwrap();
+    let labels = imports[0].object.labels();
+    assert_eq!((labels["rack"].as_str(), labels["power"].as_str()), ("y", "on"));
+}
+
+#[test]
 fn texts_that_look_like_something_else_survive() {
     let texts = [
         "",
