@@ -2,8 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
 
+mod bad_input;
+mod contest;
+mod creating;
+mod credentials;
 mod dialling;
+mod listing;
 mod presence;
 mod readiness;
 mod sessions;
 mod support;
+mod timing;
+mod updating;
