@@ -1,9 +1,12 @@
 //! The exporter's side of ControllerService (protocol.md §4).
 
-use std::pin::Pin;
+use std::{collections::BTreeMap, pin::Pin};
 
 use futures::{Stream, stream};
-use jumpstarter_model::{Device, Exporter, ExporterPhase};
+use jumpstarter_model::{
+    Device, Exporter, ExporterPhase,
+    labels::{EXPORTER_OWNED_PREFIX, validate_key, validate_value},
+};
 use jumpstarter_protocol::v1;
 use tonic::{Code, Request, Status};
 use tracing::{info, warn};
@@ -59,7 +62,10 @@ impl ExporterCalls {
                 reports.len()
             )));
         }
-        let labels = labels.into_iter().collect();
+        let labels: BTreeMap<String, String> = labels.into_iter().collect();
+        for (key, value) in labels.iter().filter(|(key, _)| key.starts_with(EXPORTER_OWNED_PREFIX)) {
+            validate_key(key).and_then(|()| validate_value(value)).map_err(|error| invalid(format!("labels: {error}")))?;
+        }
         let devices: Vec<Device> = reports
             .into_iter()
             .map(|report| Device {
@@ -112,10 +118,11 @@ impl ExporterCalls {
                 self.presence.seen(&name);
                 self.presence.in_session(&name, Session::Closing);
             }
-            ExporterPhase::BeforeLeaseHook
-            | ExporterPhase::LeaseReady
-            | ExporterPhase::BeforeLeaseHookFailed
-            | ExporterPhase::AfterLeaseHookFailed => {
+            ExporterPhase::BeforeLeaseHookFailed | ExporterPhase::AfterLeaseHookFailed => {
+                self.presence.seen(&name);
+                self.presence.in_session(&name, Session::Failed);
+            }
+            ExporterPhase::BeforeLeaseHook | ExporterPhase::LeaseReady => {
                 self.presence.seen(&name);
                 self.presence.in_session(&name, Session::Serving);
             }

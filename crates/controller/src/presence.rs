@@ -16,6 +16,10 @@ use tokio_util::sync::CancellationToken;
 const CONTESTED_AFTER: usize = 3;
 /// Window in which takeovers are counted.
 const CONTEST_WINDOW: Duration = Duration::from_secs(30);
+/// How long after its lease an exporter with a failed hook may still speak: three times the second that it waits. One
+/// that shuts down says OFFLINE at once.
+const AFTER_FAILED_HOOK: Duration = Duration::from_secs(3);
+
 /// What the runtime needs to know of one exporter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sight {
@@ -28,12 +32,16 @@ pub(crate) struct Sight {
 }
 
 /// What a session's exporter said last, as far as the limit of its tear-down depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Session {
     /// It serves, or gets ready to.
+    #[default]
     Serving,
     /// It runs its tear-down hook, which may take long.
     Closing,
+    /// A hook failed, and nothing runs any more. Released exporters say nothing further when their lease is released
+    /// within the second that they wait before they release it themselves.
+    Failed,
 }
 
 /// Another process holds this exporter's identity.
@@ -52,8 +60,8 @@ struct Entry {
     /// The lease that it was told of, until it was told that it is free.
     told: Option<String>,
     owes_since: Option<Instant>,
-    /// A tear-down hook runs.
-    closing: bool,
+    /// What it said of its session last.
+    session: Session,
     /// This process reports its status; peers that never do owe nothing.
     reports: bool,
 }
@@ -156,7 +164,7 @@ impl Presence {
         let entry = state.entries.entry(exporter.to_owned()).or_default();
         entry.owes_since = None;
         entry.told = None;
-        entry.closing = false;
+        entry.session = Session::Serving;
         entry.reports = false;
         self.mark(&mut state, exporter);
     }
@@ -171,7 +179,7 @@ impl Presence {
             return;
         }
         entry.owes_since = Some(Instant::now());
-        entry.closing = false;
+        entry.session = Session::Serving;
         entry.told = Some(lease.to_owned());
         self.mark(&mut state, exporter);
     }
@@ -181,7 +189,7 @@ impl Presence {
         let mut state = self.lock();
         let entry = state.entries.entry(exporter.to_owned()).or_default();
         entry.reports = true;
-        entry.closing = session == Session::Closing;
+        entry.session = session;
         entry.owes_since = Some(Instant::now());
         self.mark(&mut state, exporter);
     }
@@ -191,7 +199,7 @@ impl Presence {
         let mut state = self.lock();
         let entry = state.entries.entry(exporter.to_owned()).or_default();
         entry.reports = true;
-        entry.closing = false;
+        entry.session = Session::Serving;
         if entry.owes_since.take().is_some() {
             self.mark(&mut state, exporter);
         }
@@ -227,7 +235,12 @@ impl Presence {
             if entry.told.is_some() {
                 return true;
             }
-            let until = since + if entry.closing { self.hook_limit } else { self.tear_down };
+            let until = since
+                + match entry.session {
+                    Session::Serving => self.tear_down,
+                    Session::Closing => self.hook_limit,
+                    Session::Failed => AFTER_FAILED_HOOK.min(self.tear_down),
+                };
             if now < until {
                 next = Some(next.map_or(until, |soonest: Instant| soonest.min(until)));
             }
@@ -447,6 +460,19 @@ mod tests {
         tokio::time::advance(TEAR_DOWN * 2).await;
         assert!(presence.sight("e").0.owes_tear_down);
         tokio::time::advance(HOOK).await;
+        assert!(presence.sight("e").0.overdue);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exporter_with_a_failed_hook_is_soon_taken_to_be_idle() {
+        let presence = presence();
+        presence.told_leased("e", "l");
+        presence.in_session("e", Session::Failed);
+        tokio::time::advance(AFTER_FAILED_HOOK * 2).await;
+        assert!(presence.sight("e").0.owes_tear_down, "its lease goes on");
+        presence.told_free("e", false);
+        assert!(presence.sight("e").0.owes_tear_down);
+        tokio::time::advance(AFTER_FAILED_HOOK).await;
         assert!(presence.sight("e").0.overdue);
     }
 
