@@ -1,7 +1,8 @@
 //! Where a dialling client and a listening exporter meet, without polling (protocol.md §4.7, §5.2).
 //!
-//! Offers belong to the lease, not to the Listen stream: one that was not delivered when a stream broke is handed to
-//! the next stream of the same lease.
+//! Offers belong to the lease, not to the Listen stream. Nobody confirms that one has arrived, and a broken connection
+//! swallows what was written to it, so the next stream of the same lease is handed the latest ones again. An exporter
+//! that had got one already then opens a stream with a used ticket, which its router refuses; nothing else happens.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,6 +17,8 @@ use tokio::{
 
 /// Offers that may wait for one exporter, as many as existing exporters buffer.
 pub(crate) const MAX_OFFERS: usize = 8;
+/// How long an offer may be handed out again: as long as a client waits for the other end of its connection.
+const FRESH: Duration = Duration::from_secs(20);
 
 /// One invitation to a router stream, for the exporter's side.
 #[derive(Clone)]
@@ -40,6 +43,8 @@ pub(crate) struct Superseded;
 #[derive(Default)]
 struct Slot {
     offers: VecDeque<Offer>,
+    /// Handed out, and when; at most [`MAX_OFFERS`].
+    given: VecDeque<(Instant, Offer)>,
     /// Generation of the stream that listens now.
     listener: Option<u64>,
     /// Wakes the listener (new offer, taken over) and the dials that wait for one.
@@ -50,7 +55,20 @@ struct Slot {
 
 impl Slot {
     fn is_idle(&self) -> bool {
-        self.listener.is_none() && self.waiting == 0 && self.offers.is_empty()
+        self.listener.is_none() && self.waiting == 0 && self.offers.is_empty() && self.given.is_empty()
+    }
+
+    fn drop_stale(&mut self, now: Instant) {
+        self.given.retain(|(at, offer)| now < *at + FRESH && offer.good_until > now);
+        self.offers.retain(|offer| offer.good_until > now);
+    }
+
+    /// Puts what may have been lost on the way back in front.
+    fn take_back(&mut self, now: Instant) {
+        self.drop_stale(now);
+        while let Some((_, offer)) = self.given.pop_back() {
+            self.offers.push_front(offer);
+        }
     }
 }
 
@@ -79,9 +97,10 @@ impl Rendezvous {
         let generation = slots.generations;
         let slot = slots.by_lease.entry(lease.to_owned()).or_default();
         slot.listener = Some(generation);
+        slot.take_back(Instant::now());
         let changed = Arc::clone(&slot.changed);
         changed.notify_waiters();
-        Listener { rendezvous: self.clone(), lease: lease.to_owned(), generation, changed, in_flight: None }
+        Listener { rendezvous: self.clone(), lease: lease.to_owned(), generation, changed }
     }
 
     /// Whether an exporter listens for this lease now.
@@ -120,8 +139,7 @@ impl Rendezvous {
     pub(crate) fn offer(&self, lease: &str, offer: Offer) -> Result<(), Full> {
         let mut slots = self.lock();
         let slot = slots.by_lease.entry(lease.to_owned()).or_default();
-        let now = Instant::now();
-        slot.offers.retain(|waiting| waiting.good_until > now);
+        slot.drop_stale(Instant::now());
         if slot.offers.len() >= MAX_OFFERS {
             return Err(Full);
         }
@@ -135,6 +153,7 @@ impl Rendezvous {
         let mut slots = self.lock();
         if let Some(slot) = slots.by_lease.get_mut(lease) {
             slot.offers.clear();
+            slot.given.clear();
             if slot.is_idle() {
                 slots.by_lease.remove(lease);
             }
@@ -145,7 +164,7 @@ impl Rendezvous {
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         self.lock().by_lease.retain(|_, slot| {
-            slot.offers.retain(|offer| offer.good_until > now);
+            slot.drop_stale(now);
             !slot.is_idle()
         });
     }
@@ -183,17 +202,14 @@ pub(crate) struct Listener {
     lease: String,
     generation: u64,
     changed: Arc<Notify>,
-    /// Given out last; not known to be delivered until the next one is asked for.
-    in_flight: Option<Offer>,
 }
 
 impl Listener {
-    /// The next offer. Asking for it confirms that the one before was delivered.
+    /// The next offer.
     ///
     /// # Cancel safety
     /// Cancel safe: an offer is either returned or still queued.
     pub(crate) async fn next(&mut self) -> Result<Offer, Superseded> {
-        self.in_flight = None;
         loop {
             let changed = Arc::clone(&self.changed);
             let notified = changed.notified();
@@ -212,7 +228,10 @@ impl Listener {
                 let now = Instant::now();
                 while let Some(offer) = slot.offers.pop_front() {
                     if offer.good_until > now {
-                        self.in_flight = Some(offer.clone());
+                        if slot.given.len() == MAX_OFFERS {
+                            slot.given.pop_front();
+                        }
+                        slot.given.push_back((now, offer.clone()));
                         return Ok(offer);
                     }
                 }
@@ -226,9 +245,6 @@ impl Drop for Listener {
     fn drop(&mut self) {
         let mut slots = self.rendezvous.lock();
         if let Some(slot) = slots.by_lease.get_mut(&self.lease) {
-            if let Some(offer) = self.in_flight.take() {
-                slot.offers.push_front(offer);
-            }
             if slot.listener == Some(self.generation) {
                 slot.listener = None;
             } else {
@@ -260,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_undelivered_offer_goes_to_the_next_listener_in_order() {
+    async fn an_offer_that_may_be_lost_goes_to_the_next_listener_in_order() {
         let meeting = Rendezvous::default();
         let mut first = meeting.listen("l");
         meeting.offer("l", offer("a")).unwrap();
@@ -272,17 +288,29 @@ mod tests {
         assert_eq!(second.next().await.unwrap().ticket, "b");
     }
 
-    #[tokio::test]
-    async fn a_delivered_offer_is_not_repeated() {
+    #[tokio::test(start_paused = true)]
+    async fn an_offer_is_not_repeated_when_nobody_waits_for_it_any_more() {
         let meeting = Rendezvous::default();
         let mut first = meeting.listen("l");
         meeting.offer("l", offer("a")).unwrap();
         first.next().await.unwrap();
-        // Asking again confirms the first; nothing else is there, so the wait is dropped.
-        assert!(tokio::time::timeout(Duration::from_millis(20), first.next()).await.is_err());
+        tokio::time::advance(FRESH).await;
         drop(first);
         let mut second = meeting.listen("l");
         assert!(tokio::time::timeout(Duration::from_millis(20), second.next()).await.is_err());
+        drop(second);
+        assert_eq!(meeting.slot_count(), 0);
+    }
+
+    #[tokio::test]
+    async fn offers_of_a_lease_that_ended_are_gone() {
+        let meeting = Rendezvous::default();
+        let mut first = meeting.listen("l");
+        meeting.offer("l", offer("a")).unwrap();
+        first.next().await.unwrap();
+        meeting.close("l");
+        drop(first);
+        assert_eq!(meeting.slot_count(), 0);
     }
 
     #[tokio::test]

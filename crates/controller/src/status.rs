@@ -9,21 +9,30 @@ use tracing::{error, warn};
 
 use crate::runtime::{EditError, Refusal};
 
-/// Details longer than this may break a peer's header parser.
-const MAX_DETAILS: usize = 3 * 1024;
+/// Details longer than this on the wire may break a peer's header parser (protocol.md §10.3 row 16).
+const MAX_DETAILS: usize = 4 * 1024;
+const ELLIPSIS: char = '…';
 
 /// A status whose text every peer can take.
 pub(crate) fn status(code: Code, text: impl Into<String>) -> Status {
     let mut text: String = text.into();
-    if text.len() > MAX_DETAILS {
-        let mut cut = MAX_DETAILS;
-        while !text.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        text.truncate(cut);
-        text.push('…');
+    if text.chars().map(wire_length).sum::<usize>() > MAX_DETAILS {
+        let mut left = MAX_DETAILS - wire_length(ELLIPSIS);
+        let cut = text.char_indices().find(|(_, char)| {
+            let fits = wire_length(*char) <= left;
+            left = left.saturating_sub(wire_length(*char));
+            !fits
+        });
+        text.truncate(cut.map_or(text.len(), |(at, _)| at));
+        text.push(ELLIPSIS);
     }
     Status::new(code, text)
+}
+
+/// Bytes that a character takes as part of `grpc-message`, which is percent-encoded.
+fn wire_length(char: char) -> usize {
+    // More characters than these may be encoded; none takes more than three bytes for each of its own.
+    if char.is_ascii_alphanumeric() || char == ' ' { 1 } else { 3 * char.len_utf8() }
 }
 
 pub(crate) fn invalid(error: impl std::fmt::Display) -> Status {
@@ -96,9 +105,14 @@ mod tests {
 
     #[test]
     fn long_details_are_cut_between_characters() {
-        let cut = status(Code::Internal, "ü".repeat(4000));
-        assert!(cut.message().len() <= MAX_DETAILS + '…'.len_utf8());
-        assert!(cut.message().ends_with('…'));
+        for char in ["a", "ü", "%", "😀"] {
+            let cut = status(Code::Internal, char.repeat(5000));
+            let wire: usize = cut.message().chars().map(wire_length).sum();
+            assert!((MAX_DETAILS - 16..=MAX_DETAILS).contains(&wire), "{char}: {wire}");
+            assert!(cut.message().ends_with(ELLIPSIS));
+            let short = char.repeat(MAX_DETAILS / 12);
+            assert_eq!(status(Code::Internal, short.clone()).message(), short);
+        }
     }
 
     #[test]

@@ -25,11 +25,14 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// Looks remembered; the oldest are forgotten, which only costs a hold.
 const MAX_REMEMBERED: usize = 50_000;
 
+/// The version that was told, and over which connection.
+type Told = (String, Option<Peer>);
+
 /// What each owner was told last of each undecided lease, and over which connection: another program of the same owner
 /// that looks for the first time has not been told.
 #[derive(Clone, Default)]
 pub(crate) struct Polls {
-    told: Arc<Mutex<HashMap<String, (String, Option<Peer>)>>>,
+    told: Arc<Mutex<HashMap<String, Told>>>,
 }
 
 impl Polls {

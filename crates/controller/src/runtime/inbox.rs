@@ -223,11 +223,11 @@ impl LabHandle {
     pub(crate) async fn explain(&self, leases: Vec<String>) -> Vec<Option<Explanation>> {
         let count = leases.len();
         let (reply, answer) = oneshot::channel();
-        let sent = self.inbox.send(Envelope::internal(Command::Explain { leases, reply })).await;
-        match (sent, answer.await) {
-            (Ok(()), Ok(explanations)) => explanations,
-            _ => vec![None; count],
+        // What could not be sent holds the way back: it must be gone before anybody waits for an answer.
+        if self.inbox.send(Envelope::internal(Command::Explain { leases, reply })).await.is_err() {
+            return vec![None; count];
         }
+        answer.await.unwrap_or_else(|_| vec![None; count])
     }
 }
 

@@ -161,7 +161,7 @@ async fn contest() {
     let seed: u64 = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
     eprintln!("SEED={seed}");
     let mut dice = StdRng::seed_from_u64(seed);
-    let mut lab = Lab::start().await;
+    let mut lab = Lab::with(|config| config.limits.repeated_look = Duration::from_secs(2)).await;
     let stop = CancellationToken::new();
     let mut audit = JoinSet::new();
     audit.spawn(auditor(lab.store.clone(), stop.clone()));
