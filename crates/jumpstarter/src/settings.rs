@@ -338,7 +338,7 @@ mod tests {
         let settings = args(Written::default()).resolve().unwrap();
         assert_eq!(settings.listen, "0.0.0.0:8082");
         assert_eq!(settings.namespace, "default");
-        assert_eq!(settings.lease_retention, Duration::from_secs(168 * 3600));
+        assert_eq!(settings.lease_retention, Duration::from_hours(168));
     }
 
     #[test]
