@@ -28,6 +28,8 @@ pub struct ExporterSetup {
     pub hooks: String,
     /// Which programs serve it.
     pub release: Release,
+    /// Whether it is started again whenever it ends, as its operator's service manager would.
+    pub supervised: bool,
 }
 
 impl ExporterSetup {
@@ -40,6 +42,7 @@ impl ExporterSetup {
             drivers: MOCK.to_owned(),
             hooks: String::new(),
             release: Release::newest(),
+            supervised: false,
         }
     }
 
@@ -62,6 +65,11 @@ impl ExporterSetup {
     /// Served by these programs.
     pub fn release(self, release: Release) -> Self {
         Self { release, ..self }
+    }
+
+    /// Started again whenever it ends: the oldest release ends after each lease.
+    pub fn supervised(self) -> Self {
+        Self { supervised: true, ..self }
     }
 
     /// Puts drivers and hooks into a configuration that an operator's tool has written.
@@ -116,9 +124,11 @@ impl Exporter {
     #[track_caller]
     pub fn up(&mut self) {
         assert!(self.process.is_none(), "the exporter is running");
-        let mut command = self.setup.release.jmp(&self.sandbox, self.name());
+        let script = if self.setup.supervised { r#"while :; do "$@"; done"# } else { r#"exec "$@""# };
+        let mut command = self.setup.release.shell(&self.sandbox, self.name());
+        command.args(["-c", script, "sh", "jmp", "run", "--exporter-config"]);
         // Python keeps back what it logs into a file, unless told otherwise.
-        command.args(["run", "--exporter-config"]).arg(&self.config).env("PYTHONUNBUFFERED", "1");
+        command.arg(&self.config).env("PYTHONUNBUFFERED", "1");
         self.process = Some(Process::start(&self.sandbox, self.name(), command));
     }
 

@@ -57,7 +57,15 @@ impl Release {
     /// `jmp` of this release, with `j` beside it on the `PATH`.
     pub(crate) fn jmp(&self, sandbox: &Sandbox, owner: &str) -> Command {
         let bin = self.bin(sandbox);
-        let mut command = sandbox.command(&bin.join("jmp"), owner);
+        Self::with_path(sandbox.command(&bin.join("jmp"), owner), &bin)
+    }
+
+    /// A shell with `jmp` and `j` of this release on its `PATH`.
+    pub(crate) fn shell(&self, sandbox: &Sandbox, owner: &str) -> Command {
+        Self::with_path(sandbox.command(Path::new("/bin/sh"), owner), &self.bin(sandbox))
+    }
+
+    fn with_path(mut command: Command, bin: &Path) -> Command {
         command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display()));
         command
     }

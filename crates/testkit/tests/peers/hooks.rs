@@ -74,13 +74,15 @@ fn failing_hooks_do_what_they_are_told_to() {
     }
     assert_eq!(lines(&journal), ["before alice", "after alice", "before alice", "after alice"]);
 
-    // The exporter leaves, either way, and its lease does not linger.
-    for (name, before, after) in [("before-exits", (3, "exit"), (0, "warn")), ("after-exits", (0, "warn"), (4, "exit"))]
-    {
-        let (mut gone, _) = start(name, before, after);
-        shell(name).code(1);
+    // The exporter leaves, either way, its client is not left hanging, and no lease lingers.
+    let (mut early, _) = start("before-exits", (3, "exit"), (0, "warn"));
+    shell("before-exits").code(1).never_says("in the session");
+    let (mut late, _) = start("after-exits", (0, "warn"), (4, "exit"));
+    let done = shell("after-exits").says("in the session");
+    assert!(done.took < MINUTE, "{}", done.report());
+    for gone in [&mut early, &mut late] {
         gone.process().wait(MINUTE);
-        lab.await_online(name, false);
+        lab.await_online(gone.name(), false);
     }
     alice.run(&["get", "leases"]).ok().says("No resources found.");
 }

@@ -18,7 +18,7 @@ fn the_oldest_release_does_the_basic_flow_with_itself_and_with_the_newest() {
             client.run(&["shell", "-l", &selector, "--", "j", "power", "on"]).ok();
         }
     }
-    let lease = aged.run(&["create", "lease", "-l", "name=old", "--duration", "600", "-o", "name"]).ok();
+    let lease = aged.run(&["create", "lease", "-l", "name=old", "--duration", "10m", "-o", "name"]).ok();
     aged.run(&["shell", "--lease", lease.text(), "--", "j", "power", "on"]).ok();
     aged.run(&["delete", "leases", lease.text()]).ok();
     lab.await_available(&mut new);
@@ -27,7 +27,7 @@ fn the_oldest_release_does_the_basic_flow_with_itself_and_with_the_newest() {
 
 #[track_caller]
 fn start_old(lab: &Lab) -> Exporter {
-    let exporter = lab.exporter_without_phase(ExporterSetup::new("old").release(Release::oldest()));
+    let exporter = lab.exporter_without_phase(ExporterSetup::new("old").release(Release::oldest()).supervised());
     lab.await_online("old", true);
     exporter
 }
