@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jumpstarter_protocol::{
     client::v1::{CreateLeaseRequest, Lease, UpdateLeaseRequest},
-    v1::{LabelSelector, LabelSelectorRequirement, RequestLeaseRequest},
+    v1::{LabelSelector, LabelSelectorRequirement, ListLeasesRequest, RequestLeaseRequest},
 };
 use prost_types::{Duration, Timestamp};
 use tonic::Code;
@@ -146,8 +146,8 @@ async fn old_clients_ask_for_leases_with_structured_selectors() {
     }
     let good = alice.identity.request(request("In", &["dut"], Some(seconds(60))));
     let name = alice.controller.clone().request_lease(good).await.unwrap().into_inner().name;
-    let names = alice.controller.clone().list_leases(alice.identity.request(Default::default())).await.unwrap();
-    assert_eq!(names.into_inner().names, [name.clone()]);
+    let names = alice.controller.clone().list_leases(alice.identity.request(ListLeasesRequest::default())).await.unwrap();
+    assert_eq!(names.into_inner().names, std::slice::from_ref(&name));
     alice.await_ready(&name).await;
     let legacy = jumpstarter_protocol::v1::GetLeaseRequest { name: name.clone() };
     let lease = alice.controller.clone().get_lease(alice.identity.request(legacy.clone())).await.unwrap().into_inner();

@@ -12,7 +12,7 @@ use std::{
 use futures::StreamExt as _;
 use jumpstarter_model::Lease as StoredLease;
 use jumpstarter_protocol::v1::{ExporterStatus, StatusResponse};
-use jumpstarter_store::{EmbeddedStore, Event, Kind, Store as _};
+use jumpstarter_store::{EmbeddedStore, Event, Kind, ResourceVersion, Store as _};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     task::{JoinSet, LocalSet},
@@ -128,7 +128,7 @@ async fn give_back(peer: &FakeClient, id: &str) {
 
 /// Looks at every version of every lease that was ever durable.
 async fn auditor(store: EmbeddedStore, stop: CancellationToken) -> usize {
-    let mut events = store.watch(&[Kind::Lease], Default::default()).await.unwrap();
+    let mut events = store.watch(&[Kind::Lease], ResourceVersion::default()).await.unwrap();
     let mut held: HashMap<String, String> = HashMap::new();
     let mut assignments = 0;
     loop {

@@ -124,7 +124,7 @@ async fn without_an_id_the_service_makes_a_new_one_each_time() {
 
 /// A lab whose exporter is away, so that alice's lease `one` waits for it; looks are held for ten minutes.
 async fn waiting() -> (Lab, FakeClient) {
-    let lab = Lab::with(|config| config.limits.repeated_look = Duration::from_secs(600)).await;
+    let lab = Lab::with(|config| config.limits.repeated_look = Duration::from_mins(10)).await;
     lab.exporter("away", &[("board", "away")]).await;
     let alice = lab.client("alice").await;
     alice.create("one", for_exporter("away")).await.unwrap();
@@ -186,7 +186,7 @@ async fn a_shutdown_lets_held_looks_go_with_what_is_known() {
 
 #[tokio::test]
 async fn a_look_at_a_lease_that_is_ready_or_over_is_never_held() {
-    let lab = Lab::with(|config| config.limits.repeated_look = Duration::from_secs(600)).await;
+    let lab = Lab::with(|config| config.limits.repeated_look = Duration::from_mins(10)).await;
     let (_exporter, _feed) = lab.available("dut").await;
     let alice = lab.client("alice").await;
     alice.create("one", for_exporter("dut")).await.unwrap();

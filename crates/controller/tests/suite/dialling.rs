@@ -6,7 +6,7 @@ use jumpstarter_auth::Side;
 use jumpstarter_protocol::v1::{ExporterStatus, controller_service_client::ControllerServiceClient};
 use tonic::Code;
 
-use crate::support::{FakeClient, FakeExporter, Lab, StatusFeed, exporter::offer, for_exporter, lab::now, soon, wanted};
+use crate::support::{FakeClient, FakeExporter, Lab, StatusFeed, exporter::offer, for_exporter, lab::now, soon};
 
 /// A lab in which alice's lease `one` of exporter `dut` is ready; nobody listens yet.
 async fn leased(lab: &Lab) -> (FakeExporter, StatusFeed, FakeClient) {
@@ -169,5 +169,4 @@ async fn a_dial_that_waits_ends_with_the_lease() {
     });
     deleted.unwrap();
     assert_eq!(dialled.unwrap_err().code(), Code::FailedPrecondition);
-    let _ = wanted("x");
 }

@@ -7,6 +7,7 @@ mod contest;
 mod creating;
 mod credentials;
 mod dialling;
+mod full_disk;
 mod listing;
 mod presence;
 mod readiness;

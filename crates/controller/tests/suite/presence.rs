@@ -45,7 +45,7 @@ async fn labels_that_are_none_are_refused_and_nothing_is_written() {
 #[tokio::test]
 async fn unregistering_takes_the_exporter_offline_at_once_and_its_drivers_away() {
     // Longer than the test waits: what is seen is not the grace.
-    let lab = Lab::with(|config| config.presence_grace = Duration::from_secs(600)).await;
+    let lab = Lab::with(|config| config.presence_grace = Duration::from_mins(10)).await;
     let (exporter, _feed) = lab.available("dut").await;
     exporter.unregister("power cut").await;
     let gone = lab.await_exporter("dut", "offline", |exporter| !crate::support::lab::is_online(exporter)).await;
@@ -57,7 +57,7 @@ async fn unregistering_takes_the_exporter_offline_at_once_and_its_drivers_away()
 
 #[tokio::test]
 async fn an_exporter_that_says_it_is_offline_is_so_at_once_and_comes_back() {
-    let lab = Lab::with(|config| config.presence_grace = Duration::from_secs(600)).await;
+    let lab = Lab::with(|config| config.presence_grace = Duration::from_mins(10)).await;
     let (exporter, feed) = lab.available("dut").await;
     exporter.try_report(ExporterStatus::Offline, Some("bye"), None).await.unwrap();
     lab.await_online("dut", false).await;

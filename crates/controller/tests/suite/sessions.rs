@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jumpstarter_protocol::v1::ExporterStatus;
+use jumpstarter_protocol::v1::{ExporterStatus, ListenResponse};
 use tonic::{Code, Streaming};
 
 use crate::support::{FakeClient, FakeExporter, Lab, StatusFeed, client::reason, eventually, for_exporter};
@@ -15,7 +15,8 @@ struct Served {
     feed: StatusFeed,
     alice: FakeClient,
     bob: FakeClient,
-    _listening: Streaming<jumpstarter_protocol::v1::ListenResponse>,
+    /// Open while the lease is served.
+    listening: Streaming<ListenResponse>,
 }
 
 impl Served {
@@ -27,7 +28,7 @@ impl Served {
         let listening = exporter.serve("one").await;
         alice.await_ready("one").await;
         bob.create("two", for_exporter("dut")).await.unwrap();
-        Self { lab, exporter, feed, alice, bob, _listening: listening }
+        Self { lab, exporter, feed, alice, bob, listening }
     }
 
     async fn await_bobs_turn(&mut self) {
@@ -81,10 +82,10 @@ async fn a_new_stream_after_the_session_ended_is_no_new_session() {
 async fn a_process_that_starts_anew_has_no_session_left() {
     let served = Served::new(Lab::start().await).await;
     served.alice.delete("one").await.unwrap();
-    let Served { lab, exporter, feed, alice, bob, _listening } = served;
-    drop((feed, _listening));
+    let Served { lab, exporter, feed, alice, bob, listening } = served;
+    drop((feed, listening));
     let feed = exporter.come_online().await;
-    let mut served = Served { lab, feed, alice, bob, _listening: exporter.listen("one").await, exporter };
+    let mut served = Served { lab, feed, alice, bob, listening: exporter.listen("one").await, exporter };
     served.await_bobs_turn().await;
 }
 

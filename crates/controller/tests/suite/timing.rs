@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jumpstarter_model::{ExporterAccessPolicy, Lease as StoredLease};
 use jumpstarter_protocol::{client::v1::Lease, v1::ExporterStatus};
-use jumpstarter_store::{Kind, Object, StoreError, Write};
+use jumpstarter_store::{Kind, Object, Store as _, StoreError, Write};
 use serde_json::json;
 use tonic::Code;
 
@@ -220,7 +220,6 @@ async fn an_object_that_cannot_be_read_hurts_nobody_else() {
             Err(error) => panic!("{error}"),
         }
     };
-    use jumpstarter_store::Store as _;
     eventually("spoil a lease", spoil).await;
     // It no longer holds the exporter.
     feed.free().await;

@@ -42,7 +42,7 @@ pub(crate) struct Lab {
     pub(crate) address: SocketAddr,
     keys: TicketKeys,
     running: Option<Running>,
-    pub(crate) dir: TempDir,
+    _dir: TempDir,
 }
 
 impl Lab {
@@ -53,13 +53,13 @@ impl Lab {
 
     /// A lab with settings of its own.
     pub(crate) async fn with(change: impl FnOnce(&mut ControllerConfig)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        Self::in_dir(dir, change).await
+        Self::over(EmbeddedOptions::default(), change).await
     }
 
-    /// A lab over a store that may already hold objects.
-    pub(crate) async fn in_dir(dir: TempDir, change: impl FnOnce(&mut ControllerConfig)) -> Self {
-        let store = EmbeddedStore::open(dir.path(), EmbeddedOptions::default()).unwrap();
+    /// A lab with a store of its own.
+    pub(crate) async fn over(options: EmbeddedOptions, change: impl FnOnce(&mut ControllerConfig)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(dir.path(), options).unwrap();
         let mut config = ControllerConfig::new(NAMESPACE, "controller.example:8082", "router.example:8083");
         change(&mut config);
         let keys = TicketKeys::new(TicketKey::generate().unwrap());
@@ -71,7 +71,7 @@ impl Lab {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             keys,
             running: None,
-            dir,
+            _dir: dir,
         };
         lab.run().await;
         lab
