@@ -1,20 +1,26 @@
 //! Many exporters in one process, each with a connection of its own, for benchmarks.
 
-use std::{sync::Arc, thread};
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    sync::Arc,
+};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jumpstarter_protocol::v1::{
     DriverInstanceReport, ExporterStatus, RegisterRequest, ReportStatusRequest, StatusRequest, StatusResponse,
     controller_service_client::ControllerServiceClient,
 };
+use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 use tonic::{Status, transport::Channel};
 
 use crate::{
-    Lab,
+    Lab, MINUTE, eventually,
     grpc::{Grpc, Identity},
 };
 
-/// How many are made, and later connected, at a time.
+/// How many are connected at a time.
 const AT_ONCE: usize = 8;
 
 /// Connected exporters. Each does what an exporter without hooks does when its lease comes and goes.
@@ -34,25 +40,45 @@ pub struct Member {
     pub heard: watch::Receiver<StatusResponse>,
 }
 
-/// Identities of exporters that exist, not yet connected. Making them takes a process each.
+/// Identities of exporters that exist, not yet connected. They are made through the operator's socket itself, since
+/// a process for each of thousands would take longer than the benchmark.
 #[track_caller]
 pub fn recruit(lab: &Lab, prefix: &str, count: usize) -> Vec<Identity> {
-    let names: Vec<String> = (0..count).map(|number| format!("{prefix}-{number}")).collect();
-    thread::scope(|scope| {
-        let shares: Vec<_> = names.chunks(count.div_ceil(AT_ONCE).max(1)).collect();
-        let threads: Vec<_> = shares
-            .into_iter()
-            .map(|share| {
-                scope.spawn(move || {
-                    let make = |name: &String| {
-                        Identity::from_exporter_config(&lab.exporter_config(name, &[("name".to_owned(), name.clone())]))
-                    };
-                    share.iter().map(make).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("make exporters")).collect()
-    })
+    (0..count)
+        .map(|number| {
+            let name = format!("{prefix}-{number}");
+            let exporter = json!({
+                "apiVersion": "jumpstarter.dev/v1alpha1",
+                "kind": "Exporter",
+                "metadata": { "name": name, "labels": { "name": name } },
+            });
+            let path = "/apis/jumpstarter.dev/v1alpha1/namespaces/default/exporters";
+            ask(lab, "POST", path, &exporter.to_string()).expect("create an exporter");
+            let path = format!("/api/v1/namespaces/default/secrets/{name}-exporter");
+            let token = eventually("the exporter's token", MINUTE, || {
+                let secret = ask(lab, "GET", &path, "")?;
+                let token = STANDARD.decode(secret["data"]["token"].as_str()?).ok()?;
+                String::from_utf8(token).ok()
+            });
+            lab.exporter_identity(&name, token)
+        })
+        .collect()
+}
+
+/// One request to the operator's socket; nothing unless it was answered with success.
+fn ask(lab: &Lab, method: &str, path: &str, body: &str) -> Option<Value> {
+    let mut socket = UnixStream::connect(lab.service.data().join("admin.sock")).expect("the operator's socket");
+    let length = body.len();
+    // HTTP/1.0: the answer comes in one piece, and the connection ends after it.
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    socket.write_all(request.as_bytes()).expect("ask the service");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("read the answer");
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let success = head.split(' ').nth(1)?.starts_with('2');
+    success.then(|| serde_json::from_str(body).ok())?
 }
 
 impl Fleet {

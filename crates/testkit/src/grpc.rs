@@ -33,7 +33,7 @@ pub struct Identity {
     pub token: String,
     /// Where the service is.
     pub endpoint: String,
-    ca: Vec<u8>,
+    pub(crate) ca: Vec<u8>,
 }
 
 impl Identity {

@@ -3,8 +3,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{
-    Done, Exporter, ExporterSetup, Jmp, Process, Sandbox, Service, eventually, grpc::Grpc, jmp::Release,
-    service::binary, wait::MINUTE,
+    Done, Exporter, ExporterSetup, Jmp, Process, Sandbox, Service, eventually,
+    grpc::{Grpc, Identity},
+    jmp::Release,
+    service::binary,
+    wait::MINUTE,
 };
 use jumpstarter_protocol::v1::ExporterStatus;
 
@@ -94,6 +97,13 @@ impl Lab {
         args.extend(labels.iter().flat_map(|label| ["--label", label]));
         self.admin(&args).ok();
         config
+    }
+
+    /// The identity of an exporter whose token is known.
+    #[track_caller]
+    pub fn exporter_identity(&self, name: &str, token: String) -> Identity {
+        let identity: &Identity = &self.observer;
+        Identity { kind: "Exporter", name: name.to_owned(), token, ..identity.clone() }
     }
 
     /// A new exporter, running and available.

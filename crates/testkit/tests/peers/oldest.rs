@@ -18,7 +18,7 @@ fn the_oldest_release_does_the_basic_flow_with_itself_and_with_the_newest() {
             client.run(&["shell", "-l", &selector, "--", "j", "power", "on"]).ok();
         }
     }
-    let lease = aged.run(&["create", "lease", "-l", "name=old", "--duration", "10m", "-o", "name"]).ok();
+    let lease = aged.run(&["create", "lease", "-l", "name=old", "--duration", "PT10M", "-o", "name"]).ok();
     aged.run(&["shell", "--lease", lease.text(), "--", "j", "power", "on"]).ok();
     aged.run(&["delete", "leases", lease.text()]).ok();
     lab.await_available(&mut new);
