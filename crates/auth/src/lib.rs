@@ -9,6 +9,7 @@ pub mod secret;
 pub mod signing;
 pub mod ticket;
 pub mod token;
+pub mod verified;
 
 mod jwt;
 
@@ -18,3 +19,4 @@ pub use secret::{SecretBytes, SecretString, constant_time_eq};
 pub use signing::{SigningKey, VerifyingKey};
 pub use ticket::{Side, Ticket, TicketError, TicketIssuer, TicketKey, TicketKeys, TicketVerifier};
 pub use token::{Claims, IssuedToken, TokenError, TokenIssuer};
+pub use verified::VerifiedTokens;

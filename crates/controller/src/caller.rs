@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use jumpstarter_auth::{BearerError, TokenIssuer, bearer_token};
+use jumpstarter_auth::{BearerError, TokenIssuer, VerifiedTokens, bearer_token};
 use jumpstarter_model::{Client, Exporter, Timestamp, identity};
 use jumpstarter_store::{Key, Kind, Store};
 use tonic::{Code, Request, Status, metadata::MetadataMap};
@@ -28,6 +28,7 @@ pub struct Peer(pub SocketAddr);
 pub(crate) struct Gate {
     pub(crate) config: Arc<ControllerConfig>,
     pub(crate) issuer: Arc<TokenIssuer>,
+    pub(crate) verified: Arc<VerifiedTokens>,
     pub(crate) world: World,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) metrics: Metrics,
@@ -93,8 +94,8 @@ impl Gate {
                 }
             })?;
         let claims = self
-            .issuer
-            .verify(token, Timestamp::now())
+            .verified
+            .verify(&self.issuer, token, Timestamp::now())
             .map_err(|error| status::status(Code::Unauthenticated, error.to_string()))?;
         let user = format!("{}{}", identity::DEFAULT_INTERNAL_PREFIX, claims.sub);
         let namespace = single(metadata, NAMESPACE_KEY)?;

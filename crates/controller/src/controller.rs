@@ -74,8 +74,7 @@ impl Controller {
         let config = Arc::new(config);
         let metrics = Metrics::register(registry);
         let world = World::default();
-        let presence =
-            Presence::new(config.presence_grace, config.limits.tear_down, config.hook_limit);
+        let presence = Presence::new(config.presence_grace, config.limits.tear_down, config.hook_limit);
         let rendezvous = Rendezvous::default();
         let (mut runtime, lab) = Runtime::new(
             Arc::clone(&config),
@@ -102,7 +101,14 @@ impl Controller {
             async move { credentials.run(stop).await }
         });
 
-        let gate = Gate { config: Arc::clone(&config), issuer, world: world.clone(), store, metrics: metrics.clone() };
+        let gate = Gate {
+            config: Arc::clone(&config),
+            issuer,
+            verified: Arc::default(),
+            world: world.clone(),
+            store,
+            metrics: metrics.clone(),
+        };
         let leases = LeaseCalls {
             config: Arc::clone(&config),
             lab: lab.clone(),

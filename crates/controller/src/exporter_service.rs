@@ -64,7 +64,9 @@ impl ExporterCalls {
         }
         let labels: BTreeMap<String, String> = labels.into_iter().collect();
         for (key, value) in labels.iter().filter(|(key, _)| key.starts_with(EXPORTER_OWNED_PREFIX)) {
-            validate_key(key).and_then(|()| validate_value(value)).map_err(|error| invalid(format!("labels: {error}")))?;
+            validate_key(key)
+                .and_then(|()| validate_value(value))
+                .map_err(|error| invalid(format!("labels: {error}")))?;
         }
         let devices: Vec<Device> = reports
             .into_iter()
