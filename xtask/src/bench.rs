@@ -8,7 +8,7 @@ use crate::{
     setup,
 };
 
-/// A benchmark; its name is that of a bench target of `jumpstarter-testkit`.
+/// A benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
     /// Full lease cycles a second against the store's durable commits, and create → ready with idle exporters
@@ -19,6 +19,27 @@ pub(crate) enum Name {
     Idle,
     /// `jmp shell … -- true` through the service against local mode
     Shell,
+    /// One freed device given away, in labs of growing size
+    Scale,
+    /// Bytes through the router against the least and the most that they could cost
+    Throughput,
+    /// Durable claims a second
+    CommitRate,
+}
+
+impl Name {
+    /// Where it lives: a bench target of the test kit, which starts our programs, or an example of one crate.
+    fn target(self) -> [&'static str; 4] {
+        match self {
+            Self::Leases => ["bench", "--workspace", "--bench", "leases"],
+            Self::Handover => ["bench", "--workspace", "--bench", "handover"],
+            Self::Idle => ["bench", "--workspace", "--bench", "idle"],
+            Self::Shell => ["bench", "--workspace", "--bench", "shell"],
+            Self::Scale => ["run", "--package=jumpstarter-scheduler", "--example", "scale"],
+            Self::Throughput => ["run", "--package=jumpstarter-router", "--example", "throughput"],
+            Self::CommitRate => ["run", "--package=jumpstarter-store", "--example", "commit_rate"],
+        }
+    }
 }
 
 /// Runs `name`, or all of them one after the other.
@@ -29,8 +50,7 @@ pub(crate) fn run(name: Option<Name>) -> Result<()> {
     run_command(cargo().args(["build", "--workspace", "--bins", "--locked"]).args(PROFILE))?;
     let names = name.map_or_else(|| Name::value_variants().to_vec(), |name| vec![name]);
     for name in names {
-        let target = name.to_possible_value().expect("no variant is hidden").get_name().to_owned();
-        run_command(cargo().args(["bench", "--workspace", "--locked", "--bench", &target]).args(PROFILE))?;
+        run_command(cargo().args(name.target()).arg("--locked").args(PROFILE))?;
     }
     Ok(())
 }
