@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::{
     caller::Gate,
-    presence::{Attendance, Presence, Session},
+    presence::{Attendance, Presence},
     rendezvous::{Listener, Rendezvous},
     runtime::{EditError, LabHandle, edits},
     status::{self, invalid, permission_denied, stopping},
@@ -109,26 +109,10 @@ impl ExporterCalls {
         let message = shortened(&message.unwrap_or_default());
         // The lease that the exporter means is the one it held when it called, whatever follows it meanwhile.
         let held = self.world.read().holder(&name).and_then(|lease| lease.metadata.name.clone());
-        match phase {
-            ExporterPhase::Offline => self.presence.left(&name),
-            ExporterPhase::Available => {
-                self.presence.seen(&name);
-                self.presence.torn_down(&name);
-            }
-            ExporterPhase::Unspecified => self.presence.seen(&name),
-            ExporterPhase::AfterLeaseHook => {
-                self.presence.seen(&name);
-                self.presence.in_session(&name, Session::Closing);
-            }
-            ExporterPhase::BeforeLeaseHookFailed | ExporterPhase::AfterLeaseHookFailed => {
-                self.presence.seen(&name);
-                self.presence.in_session(&name, Session::Failed);
-            }
-            ExporterPhase::BeforeLeaseHook | ExporterPhase::LeaseReady => {
-                self.presence.seen(&name);
-                self.presence.in_session(&name, Session::Serving);
-            }
+        if phase != ExporterPhase::Offline {
+            self.presence.seen(&name);
         }
+        self.presence.reported(&name, phase);
         info!(exporter = %name, status = ?phase, "exporter status");
         let edit = Box::new(move |exporter: &Exporter, now| Ok(edits::report(exporter, phase, &message, now)));
         self.lab.edit_exporter(&name, edit).await.map_err(|error| status::refusal_to_exporter(&error))?;

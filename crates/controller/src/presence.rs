@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use jumpstarter_model::ExporterPhase;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,7 @@ pub(crate) struct Sight {
 
 /// What a session's exporter said last, as far as the limit of its tear-down depends on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Session {
+enum Session {
     /// It serves, or gets ready to.
     #[default]
     Serving,
@@ -67,6 +68,8 @@ struct Entry {
     session: Session,
     /// This process reports its status; peers that never do owe nothing.
     reports: bool,
+    /// What this process reported last.
+    phase: Option<ExporterPhase>,
 }
 
 #[derive(Default)]
@@ -157,8 +160,34 @@ impl Presence {
             entry.left = true;
             entry.owes_since = None;
             entry.told = None;
+            entry.phase = None;
         }
         self.mark(&mut state, exporter);
+    }
+
+    /// Notes what the exporter says, or said before a restart, of itself.
+    pub(crate) fn reported(&self, exporter: &str, phase: ExporterPhase) {
+        match phase {
+            ExporterPhase::Unspecified => return,
+            ExporterPhase::Offline => return self.left(exporter),
+            ExporterPhase::Available => self.torn_down(exporter),
+            ExporterPhase::AfterLeaseHook => self.in_session(exporter, Session::Closing),
+            ExporterPhase::BeforeLeaseHookFailed | ExporterPhase::AfterLeaseHookFailed => {
+                self.in_session(exporter, Session::Failed);
+            }
+            ExporterPhase::BeforeLeaseHook | ExporterPhase::LeaseReady => {
+                self.in_session(exporter, Session::Serving);
+            }
+        }
+        if let Some(entry) = self.lock().entries.get_mut(exporter) {
+            entry.phase = Some(phase);
+        }
+    }
+
+    /// What the process that is connected, or was, reported last. It does not repeat that after a lost connection.
+    #[must_use]
+    pub(crate) fn last_report(&self, exporter: &str) -> Option<ExporterPhase> {
+        self.lock().entries.get(exporter)?.phase
     }
 
     /// Notes that a new process of the exporter has just started: it knows of no lease.
@@ -169,6 +198,7 @@ impl Presence {
         entry.told = None;
         entry.session = Session::Serving;
         entry.reports = false;
+        entry.phase = None;
         self.mark(&mut state, exporter);
     }
 
@@ -188,7 +218,7 @@ impl Presence {
     }
 
     /// Notes that the exporter reports a session, so that it owes a tear-down; its limit starts anew.
-    pub(crate) fn in_session(&self, exporter: &str, session: Session) {
+    fn in_session(&self, exporter: &str, session: Session) {
         let mut state = self.lock();
         let entry = state.entries.entry(exporter.to_owned()).or_default();
         entry.reports = true;
@@ -198,7 +228,7 @@ impl Presence {
     }
 
     /// Notes that the exporter said that it has no session.
-    pub(crate) fn torn_down(&self, exporter: &str) {
+    fn torn_down(&self, exporter: &str) {
         let mut state = self.lock();
         let entry = state.entries.entry(exporter.to_owned()).or_default();
         entry.reports = true;

@@ -30,13 +30,7 @@ use tracing::{debug, info, warn};
 
 use self::inbox::{Answer, Command, Envelope};
 pub(crate) use self::inbox::{EditError, LabHandle, Refusal};
-use crate::{
-    config::ControllerConfig,
-    metrics::Metrics,
-    presence::{Presence, Session},
-    rendezvous::Rendezvous,
-    world::World,
-};
+use crate::{config::ControllerConfig, metrics::Metrics, presence::Presence, rendezvous::Rendezvous, world::World};
 
 /// Calls that may wait for the runtime; more make the caller wait.
 const INBOX: usize = 1024;
@@ -123,15 +117,9 @@ impl Runtime {
             }
             // What the exporter said or was told before the restart still holds.
             match status.and_then(|status| status.exporter_status) {
-                Some(ExporterPhase::AfterLeaseHook) => self.presence.in_session(name, Session::Closing),
-                Some(
-                    ExporterPhase::BeforeLeaseHook
-                    | ExporterPhase::LeaseReady
-                    | ExporterPhase::BeforeLeaseHookFailed
-                    | ExporterPhase::AfterLeaseHookFailed,
-                ) => self.presence.in_session(name, Session::Serving),
-                Some(ExporterPhase::Available) => self.presence.torn_down(name),
-                None | Some(ExporterPhase::Unspecified | ExporterPhase::Offline) => {}
+                // Not its own word, but what the service makes of its absence.
+                None | Some(ExporterPhase::Offline) => {}
+                Some(phase) => self.presence.reported(name, phase),
             }
             if let Some(lease) = status.and_then(|status| status.lease_ref.as_ref()) {
                 self.presence.told_leased(name, &lease.name);
@@ -280,10 +268,11 @@ impl Runtime {
                     Box::new(|exporter, _| Ok(edits::assume_idle(exporter))),
                 )));
             }
-            if edits::online(&exporter, sight.online, Timestamp::now()).is_some() {
+            let said = self.presence.last_report(&name);
+            if edits::online(&exporter, sight.online, said, Timestamp::now()).is_some() {
                 commands.push_back(Envelope::internal(Command::edit_exporter(
                     &name,
-                    Box::new(move |exporter, now| Ok(edits::online(exporter, sight.online, now))),
+                    Box::new(move |exporter, now| Ok(edits::online(exporter, sight.online, said, now))),
                 )));
             }
         }

@@ -12,8 +12,14 @@ fn whole_seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
-/// Presence changed: brings the Online condition in line; `None` when it is already.
-pub(crate) fn online(exporter: &Exporter, online: bool, now: Timestamp) -> Option<ExporterEdit> {
+/// Presence changed: brings the Online condition in line; `None` when it is already. An exporter whose connection comes
+/// back is in the state that it `said` last, if it ever said one.
+pub(crate) fn online(
+    exporter: &Exporter,
+    online: bool,
+    said: Option<ExporterPhase>,
+    now: Timestamp,
+) -> Option<ExporterEdit> {
     let mut edited = exporter.clone();
     let generation = edited.metadata.generation;
     let status = edited.status.get_or_insert_default();
@@ -28,8 +34,8 @@ pub(crate) fn online(exporter: &Exporter, online: bool, now: Timestamp) -> Optio
     }
     if online {
         if offline_phase {
-            // Lets peers recover that never report a status.
-            status.exporter_status = None;
+            // Nothing said lets peers recover that never report a status.
+            status.exporter_status = said;
             status.status_message = None;
         }
         status.last_seen = Some(whole_seconds(now));
@@ -155,24 +161,32 @@ mod tests {
     fn coming_online_clears_a_stored_offline_and_is_written_once() {
         let gone = apply(unregister(&Exporter::default(), "", now()));
         assert!(!is_online(&gone));
-        let back = apply(online(&gone, true, now()));
+        let back = apply(online(&gone, true, None, now()));
         assert!(is_online(&back));
         assert_eq!(back.status.as_ref().unwrap().exporter_status, None);
-        assert!(online(&back, true, now()).is_none());
+        assert!(online(&back, true, None, now()).is_none());
     }
 
     #[test]
     fn a_lost_exporter_is_offline_and_is_written_once() {
-        let seen = apply(online(&Exporter::default(), true, now()));
-        let lost = apply(online(&seen, false, now()));
+        let seen = apply(online(&Exporter::default(), true, None, now()));
+        let lost = apply(online(&seen, false, None, now()));
         assert!(!is_online(&lost));
         assert_eq!(lost.status.as_ref().unwrap().exporter_status, Some(ExporterPhase::Offline));
-        assert!(online(&lost, false, now()).is_none());
+        assert!(online(&lost, false, None, now()).is_none());
+    }
+
+    #[test]
+    fn an_exporter_that_comes_back_is_in_the_state_that_it_said_last() {
+        let seen = apply(online(&Exporter::default(), true, None, now()));
+        let lost = apply(online(&seen, false, Some(ExporterPhase::Available), now()));
+        let back = apply(online(&lost, true, Some(ExporterPhase::Available), now()));
+        assert_eq!(back.status.as_ref().unwrap().exporter_status, Some(ExporterPhase::Available));
     }
 
     #[test]
     fn an_exporter_never_seen_gets_no_condition_from_absence() {
-        assert!(online(&Exporter::default(), false, now()).is_none());
+        assert!(online(&Exporter::default(), false, None, now()).is_none());
     }
 
     #[test]

@@ -109,7 +109,8 @@ async fn names_are_checked_part_by_part() {
         let refused = alice.stub.clone().create_lease(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{parent:?}: {refused}");
     }
-    let request = CreateLeaseRequest { parent: format!("namespaces/{NAMESPACE}"), lease_id: String::new(), lease: None };
+    let request =
+        CreateLeaseRequest { parent: format!("namespaces/{NAMESPACE}"), lease_id: String::new(), lease: None };
     let refused = alice.stub.clone().create_lease(alice.identity.request(request)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     let refused =
@@ -146,7 +147,8 @@ async fn old_clients_ask_for_leases_with_structured_selectors() {
     }
     let good = alice.identity.request(request("In", &["dut"], Some(seconds(60))));
     let name = alice.controller.clone().request_lease(good).await.unwrap().into_inner().name;
-    let names = alice.controller.clone().list_leases(alice.identity.request(ListLeasesRequest::default())).await.unwrap();
+    let names =
+        alice.controller.clone().list_leases(alice.identity.request(ListLeasesRequest::default())).await.unwrap();
     assert_eq!(names.into_inner().names, std::slice::from_ref(&name));
     alice.await_ready(&name).await;
     let legacy = jumpstarter_protocol::v1::GetLeaseRequest { name: name.clone() };

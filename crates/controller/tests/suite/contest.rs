@@ -21,16 +21,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use crate::support::{
-    FakeClient, FakeExporter, Lab,
-    client::is_true,
-    eventually, wanted,
-};
+use crate::support::{FakeClient, FakeExporter, Lab, client::is_true, eventually, wanted};
 
 const CLIENTS: usize = 50;
 const EXPORTERS: usize = 3;
-const CYCLES: usize = 6;
-const RESTARTS: usize = 4;
+const CYCLES: usize = 4;
+const RESTARTS: usize = 3;
 
 /// What a peer does with an answer that says "in a moment".
 async fn persistently<T>(what: &str, mut call: impl AsyncFnMut() -> Result<T, Status>) -> T {

@@ -13,7 +13,9 @@ use jumpstarter_store::Kind;
 use tonic::{Code, Status, metadata::MetadataMap};
 
 use crate::support::{
-    FakeClient, Lab, eventually, exporter::offer, for_exporter,
+    FakeClient, Lab, eventually,
+    exporter::offer,
+    for_exporter,
     lab::{NAMESPACE, now, pairs, with},
 };
 
@@ -78,9 +80,24 @@ async fn each_kind_of_bad_credentials_has_its_code_and_text() {
         ("no namespace", changed(&good, &[("jumpstarter-namespace", None)]), Code::InvalidArgument, "missing metadata"),
         ("no kind", changed(&good, &[("jumpstarter-kind", None)]), Code::InvalidArgument, "missing metadata"),
         ("no name", changed(&good, &[("jumpstarter-name", None)]), Code::InvalidArgument, "name"),
-        ("unknown kind", changed(&good, &[("jumpstarter-kind", Some("client"))]), Code::InvalidArgument, "kind mismatch"),
-        ("wrong kind", changed(&good, &[("jumpstarter-kind", Some("Exporter"))]), Code::InvalidArgument, "kind mismatch"),
-        ("no such client", changed(&good, &[("jumpstarter-name", Some("nobody"))]), Code::NotFound, "client lab/nobody"),
+        (
+            "unknown kind",
+            changed(&good, &[("jumpstarter-kind", Some("client"))]),
+            Code::InvalidArgument,
+            "kind mismatch",
+        ),
+        (
+            "wrong kind",
+            changed(&good, &[("jumpstarter-kind", Some("Exporter"))]),
+            Code::InvalidArgument,
+            "kind mismatch",
+        ),
+        (
+            "no such client",
+            changed(&good, &[("jumpstarter-name", Some("nobody"))]),
+            Code::NotFound,
+            "client lab/nobody",
+        ),
         (
             "foreign namespace",
             changed(&good, &[("jumpstarter-namespace", Some("other"))]),
@@ -103,7 +120,8 @@ async fn each_kind_of_bad_credentials_has_its_code_and_text() {
     ];
     for (what, metadata, code, text) in rows {
         let answer = list(&alice, metadata.clone()).await;
-        let (found, message) = answer.map_or_else(|error| (error.code(), error.message().to_owned()), |()| (Code::Ok, String::new()));
+        let (found, message) =
+            answer.map_or_else(|error| (error.code(), error.message().to_owned()), |()| (Code::Ok, String::new()));
         assert_eq!(found, *code, "{what}: {message}");
         assert!(message.contains(text), "{what}: {message}");
         assert!(*what == "good" || !message.contains(&good) && !message.contains("ey"), "{what} repeats a token");
@@ -269,7 +287,8 @@ async fn an_external_user_name_is_not_taken_from_an_internal_token() {
     let alice = lab.client("alice").await;
     let bob = lab.client("bob").await;
     lab.edit::<Client>("bob", |client| {
-        client.spec.username = Some(format!("internal:{}", lab.issuer.verify(&alice.identity.token, now()).unwrap().sub));
+        client.spec.username =
+            Some(format!("internal:{}", lab.issuer.verify(&alice.identity.token, now()).unwrap().sub));
     })
     .await;
     // An administrator may let one identity act for another object, by its full name and not otherwise.

@@ -50,9 +50,12 @@ async fn leases_are_filtered_by_labels_tags_and_whether_they_ended() {
     lab.exporter("away", &[("board", "a"), ("site", "x")]).await;
     let alice = lab.client("alice").await;
     let tagged = |tag: &str| [("team".to_owned(), tag.to_owned())].into();
-    for (id, selector, tag) in
-        [("one", "board=a", "red"), ("two", "board=a,site=x", "blue"), ("three", "site=x", "red"), ("four", "site=x", "red")]
-    {
+    for (id, selector, tag) in [
+        ("one", "board=a", "red"),
+        ("two", "board=a,site=x", "blue"),
+        ("three", "site=x", "red"),
+        ("four", "site=x", "red"),
+    ] {
         alice.create(id, Lease { tags: tagged(tag), ..wanted(selector) }).await.unwrap();
     }
     alice.delete("four").await.unwrap();

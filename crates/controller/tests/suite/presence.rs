@@ -35,7 +35,8 @@ async fn registering_replaces_the_labels_that_exporters_own_and_no_others() {
 async fn labels_that_are_none_are_refused_and_nothing_is_written() {
     let lab = Lab::start().await;
     let exporter = lab.exporter("dut", &[]).await;
-    for (key, value) in [("jumpstarter.dev/name", "no spaces"), ("jumpstarter.dev/-", "x"), ("jumpstarter.dev/ü", "x")] {
+    for (key, value) in [("jumpstarter.dev/name", "no spaces"), ("jumpstarter.dev/-", "x"), ("jumpstarter.dev/ü", "x")]
+    {
         let refused = exporter.try_register(&[(key, value)]).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{key}={value}: {refused}");
     }
@@ -90,6 +91,16 @@ async fn a_peer_that_reports_nothing_recovers_from_a_lost_connection() {
 
 fn phase(exporter: &Exporter) -> Option<ExporterPhase> {
     exporter.status.as_ref()?.exporter_status
+}
+
+#[tokio::test]
+async fn an_exporter_that_was_away_is_in_the_state_that_it_said_last() {
+    let lab = Lab::with(|config| config.presence_grace = Duration::from_millis(200)).await;
+    let (exporter, feed) = lab.available("dut").await;
+    drop(feed);
+    lab.await_exporter("dut", "offline", |exporter| phase(exporter) == Some(ExporterPhase::Offline)).await;
+    let _feed = exporter.status().await;
+    lab.await_exporter("dut", "available", |exporter| phase(exporter) == Some(ExporterPhase::Available)).await;
 }
 
 #[tokio::test]
@@ -183,10 +194,7 @@ async fn a_transfer_changes_the_client_and_nothing_else() {
     let (alice, _bob) = (lab.client("alice").await, lab.client("bob").await);
     alice.create("one", for_exporter("dut")).await.unwrap();
     assert_eq!(feed.leased().await, ("one".to_owned(), "alice".to_owned()));
-    alice
-        .update("one", &["client"], Lease { client: Some(path("clients", "bob")), ..Lease::default() })
-        .await
-        .unwrap();
+    alice.update("one", &["client"], Lease { client: Some(path("clients", "bob")), ..Lease::default() }).await.unwrap();
     assert_eq!(feed.leased().await, ("one".to_owned(), "bob".to_owned()));
 }
 

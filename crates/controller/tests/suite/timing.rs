@@ -186,10 +186,8 @@ async fn ended_leases_go_after_their_time_and_no_others() {
         alice.create(id, for_exporter("away")).await.unwrap();
     }
     alice.delete("one").await.unwrap();
-    eventually("the ended lease is removed", async || {
-        lab.get::<StoredLease>("one").await.is_none().then_some(())
-    })
-    .await;
+    eventually("the ended lease is removed", async || lab.get::<StoredLease>("one").await.is_none().then_some(()))
+        .await;
     assert_eq!(alice.get("one").await.unwrap_err().code(), Code::NotFound);
     assert!(!lab.lease("two").await.is_ended());
 }

@@ -128,18 +128,8 @@ async fn updates_that_make_no_sense_are_refused_and_change_nothing() {
             Lease { end_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }), ..empty() },
             Code::InvalidArgument,
         ),
-        (
-            "malformed client",
-            &["client"],
-            Lease { client: Some("bob".into()), ..empty() },
-            Code::InvalidArgument,
-        ),
-        (
-            "unknown client",
-            &["client"],
-            Lease { client: Some(path("clients", "nobody")), ..empty() },
-            Code::NotFound,
-        ),
+        ("malformed client", &["client"], Lease { client: Some("bob".into()), ..empty() }, Code::InvalidArgument),
+        ("unknown client", &["client"], Lease { client: Some(path("clients", "nobody")), ..empty() }, Code::NotFound),
         (
             "foreign client",
             &["client"],
@@ -203,7 +193,8 @@ async fn policies_hold_for_extensions_and_transfers() {
     let end = Lease { end_time: Some(in_seconds(3 * 3600)), ..empty() };
     assert_eq!(code(&alice.update("one", &["end_time"], end).await), Code::FailedPrecondition);
     assert_eq!(code(&alice.update("one", &["duration"], extend(2)).await), Code::Ok);
-    for (client, expected) in [("bob", Code::FailedPrecondition), ("carol", Code::FailedPrecondition), ("dave", Code::Ok)]
+    for (client, expected) in
+        [("bob", Code::FailedPrecondition), ("carol", Code::FailedPrecondition), ("dave", Code::Ok)]
     {
         let to = Lease { client: Some(path("clients", client)), ..empty() };
         let answer = alice.update("one", &["client"], to).await;

@@ -7,9 +7,7 @@ use jumpstarter_protocol::{
         self as client, CreateLeaseRequest, DeleteLeaseRequest, GetLeaseRequest, Lease, ListLeasesRequest,
         UpdateLeaseRequest, client_service_client::ClientServiceClient,
     },
-    v1::{
-        Condition, DialRequest, DialResponse, controller_service_client::ControllerServiceClient,
-    },
+    v1::{Condition, DialRequest, DialResponse, controller_service_client::ControllerServiceClient},
 };
 use tonic::{Response, Status, transport::Channel};
 

@@ -48,8 +48,7 @@ impl FakeExporter {
         message: Option<&str>,
         release_lease: Option<bool>,
     ) -> Result<(), Status> {
-        let request =
-            ReportStatusRequest { status: status.into(), message: message.map(str::to_owned), release_lease };
+        let request = ReportStatusRequest { status: status.into(), message: message.map(str::to_owned), release_lease };
         soon("ReportStatus", self.stub.clone().report_status(self.identity.request(request))).await.map(drop)
     }
 

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use jumpstarter_auth::{SigningKey, TicketIssuer, TicketKey, TicketKeys, TicketVerifier, TokenIssuer};
 use axum::middleware::{Next, from_fn};
+use jumpstarter_auth::{SigningKey, TicketIssuer, TicketKey, TicketKeys, TicketVerifier, TokenIssuer};
 use jumpstarter_controller::{Controller, ControllerConfig, ControllerParts, Peer};
 use jumpstarter_model::{
     Client, ClientSpec, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterSpec, Lease, Timestamp,
