@@ -42,6 +42,6 @@ fn a_waiting_client_gets_the_device_when_it_is_given_back() {
     alice.run(&["delete", "leases", first.text()]).ok();
     let status = waiting.wait(MINUTE);
     assert!(status.success(), "{}", waiting.output());
-    // Two labs' worth of devices may not exist: a selector that nothing matches is refused in words.
+    // A selector that no exporter matches is refused, in words.
     alice.run(&["shell", "-l", "name=other", "--", "true"]).code(1).says("cannot be satisfied");
 }
