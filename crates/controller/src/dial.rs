@@ -82,6 +82,7 @@ impl Dialer {
     /// Waits until the exporter of the lease listens.
     async fn reachable(&self, caller: &Client, lease_name: &str) -> Result<Arc<Lease>, Status> {
         let started = Instant::now();
+        self.check(caller, lease_name)?;
         let mut lease_changes = self.world.lease_topics.subscribe(lease_name);
         loop {
             let lease = self.check(caller, lease_name)?;

@@ -230,6 +230,8 @@ impl Runtime {
         if Instant::now() >= self.prune_at {
             self.prune().await;
             self.rendezvous.sweep();
+            self.world.lease_topics.sweep();
+            self.world.exporter_topics.sweep();
             self.prune_at = Instant::now() + self.config.lease_retention.clamp(PRUNE_AT_MOST, PRUNE_EVERY);
         }
         self.set_gauges();

@@ -75,6 +75,12 @@ impl Topics {
         topics.entry(name.to_owned()).or_insert_with(|| watch::channel(()).0).subscribe()
     }
 
+    /// Forgets topics without subscribers: names may be asked for that nothing is ever published about.
+    pub(crate) fn sweep(&self) {
+        let mut topics = self.by_name.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        topics.retain(|_, topic| topic.receiver_count() > 0);
+    }
+
     /// Wakes the subscribers of `name`; forgets the topic when nobody is left.
     pub(crate) fn publish(&self, name: &str) {
         let mut topics = self.by_name.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -124,5 +130,25 @@ impl World {
     #[must_use]
     pub(crate) fn client(&self, name: &str) -> Option<Arc<Client>> {
         self.read().clients.get(name).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_that_nobody_waits_for_do_not_stay() {
+        let topics = Topics::default();
+        let mut kept = topics.subscribe("kept");
+        drop(topics.subscribe("gone"));
+        topics.sweep();
+        assert_eq!(topics.by_name.lock().unwrap().len(), 1);
+        topics.publish("kept");
+        assert!(kept.has_changed().unwrap());
+        kept.mark_unchanged();
+        drop(kept);
+        topics.publish("kept");
+        assert_eq!(topics.by_name.lock().unwrap().len(), 0);
     }
 }

@@ -68,11 +68,13 @@ impl LeaseCalls {
         limit: Option<Duration>,
         peer: Option<Peer>,
     ) -> Result<Arc<Lease>, Status> {
-        let mut changes = self.world.lease_topics.subscribe(name);
-        let mut lease = self.world.lease(name).ok_or_else(|| status::not_found("lease", name))?;
+        let lease = self.world.lease(name).ok_or_else(|| status::not_found("lease", name))?;
         if lease.spec.client_ref.name != name_of(&caller.metadata) {
             return Ok(lease);
         }
+        let mut changes = self.world.lease_topics.subscribe(name);
+        // Read again: what changed before the subscription would be missed.
+        let mut lease = self.world.lease(name).ok_or_else(|| status::not_found("lease", name))?;
         let told = self.polls.told(name, peer);
         let started = Instant::now();
         loop {
