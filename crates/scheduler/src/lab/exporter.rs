@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jumpstarter_model::{Exporter, ExporterPhase, condition::is_true};
+use jumpstarter_model::{Exporter, ExporterPhase, Timestamp, condition::is_true};
 
 use super::{access::Scope, names::Name, want::WantId};
 
@@ -26,6 +26,8 @@ pub(crate) struct Seen {
     pub(crate) enabled: bool,
     /// Registered and connected.
     pub(crate) online: bool,
+    /// When it went offline, if it is.
+    pub(crate) offline_since: Option<Timestamp>,
     pub(crate) phase: ExporterPhase,
     pub(crate) message: Option<String>,
 }
@@ -45,10 +47,13 @@ impl Seen {
         let status = exporter.status.as_ref();
         let conditions = status.map_or(&[][..], |status| &status.conditions);
         let claim = status.and_then(|status| status.lease_ref.as_ref()).map(|claim| claim.name.as_str());
+        let online = is_true(conditions, "Registered") && is_true(conditions, "Online");
+        let went = conditions.iter().filter(|condition| condition.status != "True");
         let seen = Self {
             labels: exporter.metadata.labels.clone().unwrap_or_default(),
             enabled: exporter.is_enabled(),
-            online: is_true(conditions, "Registered") && is_true(conditions, "Online"),
+            online,
+            offline_since: went.map(|condition| condition.last_transition_time.0).max().filter(|_| !online),
             phase: status.and_then(|status| status.exporter_status).unwrap_or_default(),
             message: status.and_then(|status| status.status_message.clone()),
         };

@@ -79,8 +79,8 @@ impl Lab {
         let bench = entry.exporter.as_ref().and_then(|exporter| self.exporters.get(exporter));
         let Some(seen) = bench.map(|bench| &bench.seen) else { return begin };
         match seen.phase {
-            // Dialling will tell the client more than waiting.
-            _ if !seen.online => later(begin, self.config.ready_grace),
+            // It may come back; then dialling will tell the client more than waiting.
+            _ if !seen.online => later(seen.offline_since.unwrap_or(begin).max(begin), self.config.ready_grace),
             // Has not yet reacted.
             ExporterPhase::Available | ExporterPhase::Offline => later(begin, self.config.ready_grace),
             ExporterPhase::BeforeLeaseHook => later(begin, self.config.hook_limit),
@@ -150,7 +150,9 @@ impl Lab {
 
     fn release_message(&self, entry: &Entry) -> String {
         let bench = entry.exporter.as_ref().and_then(|exporter| self.exporters.get(exporter));
-        let hook = bench.map(|bench| &bench.seen).filter(|seen| seen.phase == ExporterPhase::BeforeLeaseHookFailed);
+        // A failed hook released it, or the exporter left after one.
+        let told = |phase| matches!(phase, ExporterPhase::BeforeLeaseHookFailed | ExporterPhase::Offline);
+        let hook = bench.map(|bench| &bench.seen).filter(|seen| told(seen.phase));
         match hook.and_then(|seen| seen.message.as_deref()).filter(|text| !text.is_empty()) {
             // A hook may print what it likes; clients take the word for a token's.
             Some(text) => format!("{}: {}", condition::MARKED_FOR_RELEASE, without_expired(text)),

@@ -145,6 +145,15 @@ fn a_failed_hook_is_named_in_the_end_of_the_lease() {
 }
 
 #[test]
+fn an_exporter_that_left_is_named_in_the_end_of_the_lease() {
+    let mut world = running();
+    world.edit_exporter("a", |exporter| exporter.phase(ExporterPhase::Offline).says("shutting down after a hook"));
+    world.edit_lease("l", |lease| lease.spec.release = Some(true));
+    world.settle();
+    assert!(world.message("l").contains("shutting down after a hook"), "{}", world.message("l"));
+}
+
+#[test]
 fn an_ended_lease_is_left_alone() {
     let mut ended = lease("l").on("gone").ended();
     ended.metadata.labels = Some([("jumpstarter.dev/lease-ended".to_owned(), "true".to_owned())].into());

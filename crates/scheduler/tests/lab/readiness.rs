@@ -3,6 +3,7 @@
 use jumpstarter_model::ExporterPhase::{
     self, AfterLeaseHook, AfterLeaseHookFailed, Available, BeforeLeaseHook, BeforeLeaseHookFailed, LeaseReady, Offline,
 };
+use jumpstarter_model::set_condition;
 
 use crate::kit::{ExporterExt as _, LeaseExt as _, World, at, exporter, lease};
 
@@ -52,6 +53,22 @@ fn an_exporter_that_went_away_is_not_waited_for() {
     world.settle_at(2);
     world.expect(&[("l", PREPARING)]);
     world.settle_at(3);
+    world.expect(&[("l", READY)]);
+}
+
+#[test]
+fn an_exporter_that_leaves_during_its_hook_may_come_back_for_a_moment() {
+    let mut world = assigned();
+    world.edit_exporter("a", |exporter| exporter.phase(BeforeLeaseHook));
+    world.settle_at(25);
+    world.edit_exporter("a", |mut exporter| {
+        let conditions = &mut exporter.status.get_or_insert_default().conditions;
+        set_condition(conditions, "Online", false, "Offline", "", None, at(25));
+        exporter.phase(Offline)
+    });
+    world.settle_at(27);
+    world.expect(&[("l", PREPARING)]);
+    world.settle_at(28);
     world.expect(&[("l", READY)]);
 }
 
