@@ -1,6 +1,6 @@
 //! The exporter's side of ControllerService (protocol.md §4).
 
-use std::{collections::BTreeMap, pin::Pin};
+use std::{collections::BTreeMap, pin::Pin, time::Duration};
 
 use futures::{Stream, stream};
 use jumpstarter_model::{
@@ -20,6 +20,8 @@ use crate::{
     world::World,
 };
 
+/// Time for the end of a Status stream to arrive after the OFFLINE that an exporter reports on another connection.
+const LAST_WORD: Duration = Duration::from_millis(500);
 /// Driver instances that one exporter may report.
 const MAX_REPORTS: usize = 2048;
 /// Longest status message kept, in bytes.
@@ -116,12 +118,19 @@ impl ExporterCalls {
         info!(exporter = %name, status = ?phase, "exporter status");
         let edit = Box::new(move |exporter: &Exporter, now| Ok(edits::report(exporter, phase, &message, now)));
         self.lab.edit_exporter(&name, edit).await.map_err(|error| status::refusal_to_exporter(&error))?;
-        if release_lease == Some(true)
-            && let Some(lease) = held
+        if let Some(lease) = held
+            && (release_lease == Some(true) || (phase == ExporterPhase::Offline && self.stays_connected(&name).await))
         {
             self.release(&name, &lease).await?;
         }
         Ok(v1::ReportStatusResponse {})
+    }
+
+    /// Whether an exporter that says it is offline waits for the end of its lease, as after a hook that failed with
+    /// `onFailure: exit`. One that was told to stop closes its stream before it says so, and its lease goes on.
+    async fn stays_connected(&self, exporter: &str) -> bool {
+        tokio::time::sleep(LAST_WORD).await;
+        self.presence.is_connected(exporter)
     }
 
     /// `ReleaseLease` by the exporter that holds it; repeats are harmless.

@@ -314,6 +314,12 @@ impl Presence {
             .is_some_and(|entry| entry.told.as_deref() == Some(lease) && entry.owes_since.is_none())
     }
 
+    /// Whether a stream is open now.
+    #[must_use]
+    pub(crate) fn is_connected(&self, exporter: &str) -> bool {
+        self.lock().entries.get(exporter).is_some_and(|entry| entry.stream.is_some())
+    }
+
     /// Number of exporters with an open stream.
     #[must_use]
     pub(crate) fn online_count(&self) -> usize {
