@@ -116,6 +116,14 @@ mod tests {
     }
 
     #[test]
+    fn exporters_are_asked_to_try_again_where_they_would_give_up() {
+        let code = |error| refusal_to_exporter(&Refusal::Store(error)).code();
+        assert_eq!(code(StoreError::Full("no space".into())), Code::Unavailable);
+        assert_eq!(code(StoreError::Unavailable("later".into())), Code::Unavailable);
+        assert_eq!(code(StoreError::Invalid("field".into())), Code::InvalidArgument);
+    }
+
+    #[test]
     fn an_owner_mismatch_keeps_the_words_that_old_clients_search_for() {
         let answer = refusal(&Refusal::Edit(EditError::PermissionDenied("lease `x` belongs to another".into())));
         assert_eq!(answer.code(), Code::PermissionDenied);
