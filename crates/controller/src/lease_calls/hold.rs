@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use jumpstarter_model::{Client, ExporterPhase, Lease};
+use jumpstarter_model::{Client, Lease};
 use tokio::{sync::watch, time::Instant};
 use tonic::Status;
 
@@ -18,7 +18,8 @@ use crate::{caller::Peer, status};
 
 /// How long a create waits for the first decision.
 const FIRST_DECISION: Duration = Duration::from_millis(200);
-/// How long a look at an assigned lease waits for its exporter: the core calls it ready after 3 s at the latest.
+/// How long a look at an assigned lease waits for its exporter: the core calls one without hooks ready after 3 s at the
+/// latest, and most set-up hooks are done by then.
 const PREPARING: Duration = Duration::from_millis(3500);
 /// Left of a caller's own deadline for the answer to travel.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -99,17 +100,11 @@ impl LeaseCalls {
             Duration::ZERO
         } else if told == Some(version(lease)) {
             self.config.limits.repeated_look
-        } else if is_preparing(lease) && !self.runs_hook(lease) {
+        } else if is_preparing(lease) {
             PREPARING
         } else {
             Duration::ZERO
         }
-    }
-
-    fn runs_hook(&self, lease: &Lease) -> bool {
-        let exporter = lease.assigned_exporter().and_then(|name| self.world.exporter(name));
-        let phase = exporter.and_then(|exporter| exporter.status.as_ref().and_then(|status| status.exporter_status));
-        phase == Some(ExporterPhase::BeforeLeaseHook)
     }
 
     /// Waits until the lease changed; `false` when the time is up or the service stops.
