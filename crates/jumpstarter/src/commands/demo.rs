@@ -69,11 +69,14 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         tour::run(&mut steps, &configs.client, reported, EXPORTER).await
     };
     let shown = tokio::select! {
-        shown = tokio::time::timeout(PATIENCE, shown) => shown.context("the tour took too long").and_then(|shown| shown),
+        shown = tokio::time::timeout(PATIENCE, shown) => match shown {
+            Ok(shown) => shown.map(|()| true),
+            Err(_) => Err(anyhow::anyhow!("the tour took longer than {} s", PATIENCE.as_secs())),
+        },
         // A wait that is given up loses nothing.
-        signal = termination() => signal.map(drop),
+        signal = termination() => signal.map(|_| false),
     };
-    if shown.is_ok() {
+    if matches!(shown, Ok(true)) {
         steps.total();
         if !args.once {
             invite(home.path());
@@ -83,7 +86,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     stop.cancel();
     while exporters.join_next().await.is_some() {}
     service.shutdown().await;
-    shown.map(|()| ExitCode::SUCCESS)
+    shown.map(|_| ExitCode::SUCCESS)
 }
 
 fn invite(home: &std::path::Path) {
