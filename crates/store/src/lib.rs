@@ -10,6 +10,7 @@ mod error;
 mod key;
 mod kind;
 mod object;
+mod recorder;
 mod semantics;
 
 #[cfg(feature = "conformance")]
@@ -25,3 +26,4 @@ pub use error::{DecodeError, StoreError};
 pub use key::{Key, ResourceVersion};
 pub use kind::{Kind, StoredKind};
 pub use object::Object;
+pub use recorder::{EventKind, EventRecorder, LogEvents, NoEvents, ObjectEvent};
