@@ -28,11 +28,14 @@ pub(crate) struct Unverified<'a> {
     payload: &'a str,
     signature: &'a str,
     algorithm: Algorithm,
+    key_id: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Header {
     alg: String,
+    /// Which key signed, as the token says; whatever its form, it is a hint and no reason to refuse.
+    kid: Option<serde_json::Value>,
     /// Extensions that a verifier must understand or refuse (RFC 7515 §4.1.11). We know none.
     crit: Option<serde_json::Value>,
 }
@@ -55,7 +58,13 @@ impl<'a> Unverified<'a> {
         // `none` and unknown names do not parse, so they end here as well.
         let algorithm = header.alg.parse().ok().filter(|algorithm| allowed.contains(algorithm));
         let algorithm = algorithm.ok_or(Fault::Algorithm)?;
-        Ok(Self { message, payload, signature, algorithm })
+        let key_id = header.kid.and_then(|kid| kid.as_str().map(str::to_owned));
+        Ok(Self { message, payload, signature, algorithm, key_id })
+    }
+
+    /// The `kid` of the header, unverified: to choose a key, for nothing else.
+    pub(crate) fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
     }
 
     /// Claims as written, before any signature was looked at: to choose a key, for nothing else.
@@ -68,10 +77,19 @@ impl<'a> Unverified<'a> {
         &self,
         keys: impl IntoIterator<Item = &'k DecodingKey>,
     ) -> Result<C, Fault> {
-        let signed = keys.into_iter().any(|key| {
+        self.verify_among(keys.into_iter().map(|key| ((), key))).map(|((), claims)| claims)
+    }
+
+    /// The claims and what was given with the key that made the signature, if one of the keys did.
+    pub(crate) fn verify_among<'k, K, C: DeserializeOwned>(
+        &self,
+        keys: impl IntoIterator<Item = (K, &'k DecodingKey)>,
+    ) -> Result<(K, C), Fault> {
+        let signer = keys.into_iter().find(|(_, key)| {
             jsonwebtoken::crypto::verify(self.signature, self.message.as_bytes(), key, self.algorithm) == Ok(true)
         });
-        if signed { self.unverified_claims() } else { Err(Fault::Signature) }
+        let (signer, _) = signer.ok_or(Fault::Signature)?;
+        Ok((signer, self.unverified_claims()?))
     }
 }
 

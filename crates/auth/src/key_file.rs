@@ -79,7 +79,7 @@ pub(crate) fn load_or_create(
 }
 
 /// The file's content; `None` when there is no such file.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyError> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyError> {
     let failed = |source| KeyError::Read { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,

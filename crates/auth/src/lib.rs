@@ -5,6 +5,8 @@
 
 pub mod bearer;
 pub mod key_file;
+pub mod public_key;
+pub mod ring;
 pub mod secret;
 pub mod signing;
 pub mod ticket;
@@ -15,8 +17,10 @@ mod jwt;
 
 pub use bearer::{BearerError, bearer_token};
 pub use key_file::KeyError;
+pub use public_key::{KeyId, VerifyingKey};
+pub use ring::{KeyRing, KeyUse, RetiredKey, RingError, TokenKey, TrustedKey};
 pub use secret::{SecretBytes, SecretString, constant_time_eq};
-pub use signing::{SigningKey, VerifyingKey};
+pub use signing::SigningKey;
 pub use ticket::{Side, Ticket, TicketError, TicketIssuer, TicketKey, TicketKeys, TicketVerifier};
 pub use token::{Claims, IssuedToken, TokenError, TokenIssuer};
 pub use verified::VerifiedTokens;

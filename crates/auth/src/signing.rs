@@ -1,18 +1,13 @@
-//! The P-256 key that signs identity tokens, and public keys that are only trusted.
+//! The P-256 key that signs identity tokens.
 
 use std::fmt;
 use std::path::Path;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
-use jsonwebtoken::{DecodingKey, EncodingKey};
+use jsonwebtoken::EncodingKey;
 
 use crate::key_file::{self, KeyError};
-
-/// A JWKS of more keys than this is not the key set of one service.
-const MAX_TRUSTED_KEYS: usize = 16;
+use crate::public_key::VerifyingKey;
 
 /// A P-256 private key. Does not print.
 #[derive(Clone)]
@@ -38,6 +33,12 @@ impl SigningKey {
         let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, block.contents())
             .map_err(|_| KeyError::Invalid("it is not an unencrypted P-256 (prime256v1) private key".to_owned()))?;
         Self::from_pair(&pair)
+    }
+
+    /// Reads the key in `path`; `None` when there is no such file.
+    pub fn load(path: &Path) -> Result<Option<Self>, KeyError> {
+        let Some(content) = key_file::read(path)? else { return Ok(None) };
+        Self::from_pem(&content).map(Some).map_err(|error| error.in_file(path))
     }
 
     /// Loads the key from `path`, or makes one and writes it there, readable to its owner only.
@@ -67,16 +68,6 @@ impl SigningKey {
         &self.public
     }
 
-    /// The public half as a JWKS document: one key, `kid` `default`, `use` `sig`.
-    #[must_use]
-    pub fn jwks(&self) -> serde_json::Value {
-        let (x, y) = self.public.coordinates();
-        serde_json::json!({ "keys": [{
-            "use": "sig", "kty": "EC", "kid": "default", "crv": "P-256", "alg": "ES256",
-            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
-        }]})
-    }
-
     pub(crate) fn encoding_key(&self) -> &EncodingKey {
         &self.private
     }
@@ -85,80 +76,6 @@ impl SigningKey {
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SigningKey(…)")
-    }
-}
-
-/// A P-256 public key.
-#[derive(Clone)]
-pub struct VerifyingKey {
-    /// `04 || x || y`, the uncompressed point.
-    point: Vec<u8>,
-    decoding: DecodingKey,
-}
-
-impl VerifyingKey {
-    fn from_point(point: &[u8]) -> Result<Self, KeyError> {
-        if point.len() != 65 || point[0] != 4 {
-            return Err(KeyError::Invalid("it is not an uncompressed P-256 point".to_owned()));
-        }
-        Ok(Self { point: point.to_vec(), decoding: DecodingKey::from_ec_der(point) })
-    }
-
-    /// Reads a PEM public key (`PUBLIC KEY`) on P-256.
-    pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
-        let key = DecodingKey::from_ec_pem(text)
-            .map_err(|_| KeyError::Invalid("it is not a PEM P-256 public key".to_owned()))?;
-        let point = key.try_get_as_bytes().map_err(|error| KeyError::Invalid(error.to_string()))?;
-        Self::from_point(point)
-    }
-
-    /// Reads the P-256 keys of a JWKS document; keys of other kinds in it are passed over.
-    pub fn from_jwks(text: &str) -> Result<Vec<Self>, KeyError> {
-        let set: JwkSet =
-            serde_json::from_str(text).map_err(|error| KeyError::Invalid(format!("not a JWKS document: {error}")))?;
-        if set.keys.len() > MAX_TRUSTED_KEYS {
-            return Err(KeyError::Invalid(format!("the JWKS has more than {MAX_TRUSTED_KEYS} keys")));
-        }
-        let mut keys = Vec::new();
-        for jwk in &set.keys {
-            let AlgorithmParameters::EllipticCurve(parameters) = &jwk.algorithm else { continue };
-            if parameters.curve != EllipticCurve::P256 {
-                continue;
-            }
-            let coordinate = |text: &str| {
-                URL_SAFE_NO_PAD.decode(text).ok().filter(|bytes| bytes.len() == 32).ok_or_else(|| {
-                    KeyError::Invalid("a P-256 key of the JWKS has a coordinate that is not 32 bytes".to_owned())
-                })
-            };
-            let point = [vec![4], coordinate(&parameters.x)?, coordinate(&parameters.y)?].concat();
-            keys.push(Self::from_point(&point)?);
-        }
-        if keys.is_empty() {
-            return Err(KeyError::Invalid("the JWKS holds no P-256 key".to_owned()));
-        }
-        Ok(keys)
-    }
-
-    fn coordinates(&self) -> (&[u8], &[u8]) {
-        self.point[1..].split_at(32)
-    }
-
-    pub(crate) fn decoding_key(&self) -> &DecodingKey {
-        &self.decoding
-    }
-}
-
-impl PartialEq for VerifyingKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.point == other.point
-    }
-}
-
-impl Eq for VerifyingKey {}
-
-impl fmt::Debug for VerifyingKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifyingKey({}…)", URL_SAFE_NO_PAD.encode(&self.point[1..7]))
     }
 }
 
@@ -202,24 +119,6 @@ mod tests {
         assert_eq!(key.verifying_key(), again.verifying_key());
         let error = SigningKey::from_pem(parameters.as_bytes()).unwrap_err();
         assert!(error.to_string().contains("no PRIVATE KEY block"), "{error}");
-    }
-
-    #[test]
-    fn the_jwks_reads_back() {
-        let key = SigningKey::generate().unwrap();
-        let document = key.jwks();
-        assert_eq!(document["keys"][0]["kid"], "default");
-        assert_eq!(document["keys"][0]["use"], "sig");
-        let read = VerifyingKey::from_jwks(&document.to_string()).unwrap();
-        assert_eq!(read, [key.verifying_key().clone()]);
-    }
-
-    #[test]
-    fn unusable_jwks_are_refused() {
-        let short = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}]}"#;
-        for text in ["", "[]", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#, short] {
-            assert!(VerifyingKey::from_jwks(text).is_err(), "{text}");
-        }
     }
 
     #[test]

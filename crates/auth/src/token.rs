@@ -1,6 +1,10 @@
 //! Identity tokens of clients and exporters: issued and verified by the service itself (`reference/protocol.md` §3.1).
 
 use std::fmt;
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicI64, AtomicU64, Ordering},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::Algorithm;
@@ -8,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::jwt::{Audience, CLOCK_SKEW, Fault, NumericDate, Unverified};
 use crate::key_file::KeyError;
+use crate::public_key::VerifyingKey;
+use crate::ring::{KeyRing, TokenKey};
 use crate::secret::SecretString;
-use crate::signing::{SigningKey, VerifyingKey};
+use crate::signing::SigningKey;
 
 /// `iss` of every internal token, whatever address the service has.
 pub const INTERNAL_ISSUER: &str = "https://localhost:8085";
@@ -20,16 +26,16 @@ pub const DEFAULT_LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24
 /// Longer tokens are refused unread. Ours have about 350 bytes, those of identity providers up to 4 KiB.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Exactly the header of tokens in the field: no `kid`.
-const HEADER: &str = r#"{"alg":"ES256","typ":"JWT"}"#;
-
 /// Why a token was refused. The text is what the peer reads: clients log in again when it holds `token is expired`,
-/// and only that variant may hold `expired`.
+/// and only the two variants for which that helps may hold `expired`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// `exp` has passed.
     #[error("token is expired since {0}: log in again or ask for a new token")]
     Expired(Timestamp),
+    /// The key that signed it is no longer taken.
+    #[error("token is expired: the key that signed it was taken until {0}: log in again or ask for a new token")]
+    KeyEnded(Timestamp),
     /// Larger than [`MAX_TOKEN_BYTES`].
     #[error("failed to authenticate token: it is larger than {MAX_TOKEN_BYTES} bytes")]
     TooLarge,
@@ -73,6 +79,8 @@ pub struct Claims {
     pub issued_at: Option<Timestamp>,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// The key that signed it.
+    pub key: Arc<TokenKey>,
 }
 
 /// A new token.
@@ -84,13 +92,31 @@ pub struct IssuedToken {
     pub expires_at: Timestamp,
 }
 
-/// The internal issuer: signs with one key, trusts that and possibly more.
+/// The internal issuer: signs with one key of its ring, takes tokens of all. Clones share the ring.
 #[derive(Clone)]
 pub struct TokenIssuer {
-    key: SigningKey,
-    trusted: Vec<VerifyingKey>,
-    lifetime: SignedDuration,
+    keys: Arc<RwLock<Arc<Keys>>>,
+    /// Whole seconds.
+    lifetime: Arc<AtomicI64>,
     leeway: SignedDuration,
+}
+
+/// A ring made ready for use.
+pub(crate) struct Keys {
+    ring: KeyRing,
+    verifiers: Vec<(Arc<TokenKey>, VerifyingKey)>,
+    header: String,
+    /// Differs between any two of a process.
+    pub(crate) generation: u64,
+}
+
+impl Keys {
+    fn new(ring: KeyRing) -> Self {
+        static GENERATIONS: AtomicU64 = AtomicU64::new(0);
+        let verifiers = ring.verifiers().map(|(key, verifying)| (Arc::new(key), verifying.clone())).collect();
+        let header = format!(r#"{{"alg":"ES256","typ":"JWT","kid":"{}"}}"#, ring.signing_id());
+        Self { ring, verifiers, header, generation: GENERATIONS.fetch_add(1, Ordering::Relaxed) }
+    }
 }
 
 /// Field order is the order on the wire.
@@ -119,18 +145,32 @@ struct Issuer {
 }
 
 impl TokenIssuer {
-    /// An issuer that signs with `key`, for [`DEFAULT_LIFETIME`], and takes `exp` to the second.
+    /// An issuer whose ring is this one key, for [`DEFAULT_LIFETIME`], and takes `exp` to the second.
     #[must_use]
     pub fn new(key: SigningKey) -> Self {
-        let trusted = vec![key.verifying_key().clone()];
-        Self { key, trusted, lifetime: DEFAULT_LIFETIME, leeway: SignedDuration::ZERO }
+        Self::with_ring(KeyRing::of(key, Timestamp::UNIX_EPOCH))
     }
 
-    /// Sets how long new tokens are good for.
+    /// An issuer with these keys, for [`DEFAULT_LIFETIME`], and takes `exp` to the second.
+    #[must_use]
+    pub fn with_ring(ring: KeyRing) -> Self {
+        Self {
+            keys: Arc::new(RwLock::new(Arc::new(Keys::new(ring)))),
+            lifetime: Arc::new(AtomicI64::new(DEFAULT_LIFETIME.as_secs())),
+            leeway: SignedDuration::ZERO,
+        }
+    }
+
+    /// Sets how long new tokens of this issuer and later clones of it are good for.
     #[must_use]
     pub fn with_lifetime(mut self, lifetime: SignedDuration) -> Self {
-        self.lifetime = lifetime;
+        self.lifetime = Arc::new(AtomicI64::new(lifetime.as_secs()));
         self
+    }
+
+    /// Changes how long tokens issued from now on are good for; those in use keep theirs.
+    pub fn set_lifetime(&self, lifetime: SignedDuration) {
+        self.lifetime.store(lifetime.as_secs(), Ordering::Relaxed);
     }
 
     /// Sets for how long after `exp` a token is still taken.
@@ -140,38 +180,25 @@ impl TokenIssuer {
         self
     }
 
-    /// Also accepts tokens of this issuer signed with `key`: an older key of ours, or an existing controller's.
+    /// Uses other keys from now on; what [`VerifiedTokens`](crate::VerifiedTokens) remembers ends with the old ones.
+    pub fn replace_ring(&self, ring: KeyRing) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys::new(ring));
+    }
+
+    /// The keys in use.
     #[must_use]
-    pub fn trusting(mut self, key: VerifyingKey) -> Self {
-        if !self.trusted.contains(&key) {
-            self.trusted.push(key);
-        }
-        self
+    pub fn ring(&self) -> KeyRing {
+        self.keys().ring.clone()
     }
 
-    /// Also accepts tokens signed with any P-256 key of a JWKS document.
-    ///
-    /// # Errors
-    /// When the document holds no usable key; nothing is trusted then.
-    pub fn trust_jwks(&mut self, document: &str) -> Result<(), KeyError> {
-        for key in VerifyingKey::from_jwks(document)? {
-            if !self.trusted.contains(&key) {
-                self.trusted.push(key);
-            }
-        }
-        Ok(())
+    /// Changes with every [`TokenIssuer::replace_ring`]: a verdict of another generation must be asked for again.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.keys().generation
     }
 
-    /// Also accepts tokens signed with this PEM public key.
-    ///
-    /// # Errors
-    /// When it is not a P-256 public key.
-    pub fn trust_pem(&mut self, text: &[u8]) -> Result<(), KeyError> {
-        let key = VerifyingKey::from_pem(text)?;
-        if !self.trusted.contains(&key) {
-            self.trusted.push(key);
-        }
-        Ok(())
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Signs a token for `subject`.
@@ -180,9 +207,10 @@ impl TokenIssuer {
     /// Only when the cryptographic library refuses to sign, which no input causes.
     pub fn issue(&self, subject: &str, now: Timestamp) -> Result<IssuedToken, KeyError> {
         let iat = now.as_second();
-        let exp = iat.saturating_add(self.lifetime.as_secs()).min(Timestamp::MAX.as_second());
+        let exp = iat.saturating_add(self.lifetime.load(Ordering::Relaxed)).min(Timestamp::MAX.as_second());
         let claims = Written { iss: INTERNAL_ISSUER, sub: subject, aud: [INTERNAL_AUDIENCE], exp, iat };
-        let token = crate::jwt::sign(HEADER, &claims, self.key.encoding_key(), Algorithm::ES256)
+        let keys = self.keys();
+        let token = crate::jwt::sign(&keys.header, &claims, keys.ring.signing_key().encoding_key(), Algorithm::ES256)
             .map_err(|error| KeyError::Invalid(error.to_string()))?;
         let expires_at = Timestamp::from_second(exp).unwrap_or(Timestamp::MAX);
         Ok(IssuedToken { token: token.into(), expires_at })
@@ -193,12 +221,23 @@ impl TokenIssuer {
     /// # Errors
     /// [`TokenError::UnknownIssuer`] says that another authenticator may know it; every other error is final.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
+        self.verify_with(&self.keys(), token, now)
+    }
+
+    pub(crate) fn verify_with(&self, keys: &Keys, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
         // The issuer goes first: a token of another issuer may well use another algorithm.
         if unverified_issuer(token)? != INTERNAL_ISSUER {
             return Err(TokenError::UnknownIssuer);
         }
         let unverified = Unverified::parse(token, MAX_TOKEN_BYTES, &[Algorithm::ES256])?;
-        let claims: Read = unverified.verify(self.trusted.iter().map(VerifyingKey::decoding_key))?;
+        // A `kid` of the ring binds the token to that key; tokens of older issuers have none, or one of their own.
+        let kid = unverified.key_id().filter(|kid| keys.verifiers.iter().any(|(key, _)| key.id.as_str() == *kid));
+        let candidates = keys
+            .verifiers
+            .iter()
+            .filter(|(key, _)| kid.is_none_or(|kid| key.id.as_str() == kid))
+            .map(|(key, verifying)| (key, verifying.decoding_key()));
+        let (key, claims): (&Arc<TokenKey>, Read) = unverified.verify_among(candidates)?;
 
         if !claims.aud.includes(INTERNAL_AUDIENCE) {
             return Err(TokenError::Audience);
@@ -216,24 +255,21 @@ impl TokenIssuer {
             return Err(TokenError::NotYetValid(start));
         }
         let sub = claims.sub.filter(|sub| !sub.is_empty()).ok_or(TokenError::Malformed("it has no `sub`"))?;
-        Ok(Claims { sub, issued_at, expires_at })
-    }
-
-    /// The signing key's public half as JWKS, for verifiers elsewhere.
-    #[must_use]
-    pub fn jwks(&self) -> serde_json::Value {
-        self.key.jwks()
+        if let Some(until) = key.until.filter(|until| *until <= now) {
+            return Err(TokenError::KeyEnded(until));
+        }
+        Ok(Claims { sub, issued_at, expires_at, key: Arc::clone(key) })
     }
 }
 
 impl fmt::Debug for TokenIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key: _, trusted, lifetime, leeway } = self;
+        let Self { keys: _, lifetime, leeway } = self;
         f.debug_struct("TokenIssuer")
-            .field("trusted", trusted)
+            .field("ring", &self.keys().ring)
             .field("lifetime", lifetime)
             .field("leeway", leeway)
-            .finish_non_exhaustive()
+            .finish()
     }
 }
 
