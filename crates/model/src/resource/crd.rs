@@ -16,6 +16,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 }
 
 fn complete(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    crd.spec.names.list_kind = Some(format!("{}List", crd.spec.names.kind));
     for version in &mut crd.spec.versions {
         let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
         if let Some(root) = schema {
@@ -51,6 +52,11 @@ fn mark(name: &str, property: &mut JSONSchemaProps) {
             // Manifests of pinned leases may omit it, though it is required.
             property.default = Some(JSON(json!({})));
         }
+        "spec" if property.properties.as_ref().is_some_and(|fields| fields.contains_key("clientRef")) => {
+            property.required = Some(["clientRef", "selector"].map(str::to_owned).into());
+        }
+        // A plain integer, in whatever width a reader has.
+        "priority" => property.format = None,
         "status" if property.properties.as_ref().is_some_and(|fields| fields.contains_key("ended")) => {
             property.required = Some(vec!["ended".to_owned()]);
         }
@@ -88,6 +94,10 @@ fn label_selector(schema: &mut JSONSchemaProps) {
     }
 }
 
+/// A qualified name with an optional domain in front, as Kubernetes demands of the type of a condition.
+const CONDITION_TYPE: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?\
+     (([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$";
+
 /// The bounds that Kubernetes sets on conditions everywhere.
 fn condition(properties: &mut BTreeMap<String, JSONSchemaProps>) {
     let mut bound = |name: &str, change: &dyn Fn(&mut JSONSchemaProps)| {
@@ -102,6 +112,9 @@ fn condition(properties: &mut BTreeMap<String, JSONSchemaProps>) {
         reason.pattern = Some("^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$".to_owned());
     });
     bound("message", &|message| message.max_length = Some(32768));
-    bound("type", &|type_| type_.max_length = Some(316));
+    bound("type", &|type_| {
+        type_.max_length = Some(316);
+        type_.pattern = Some(CONDITION_TYPE.to_owned());
+    });
     bound("observedGeneration", &|generation| generation.minimum = Some(0.0));
 }
