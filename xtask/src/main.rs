@@ -3,6 +3,7 @@
 mod bench;
 mod command;
 mod deny;
+mod go;
 mod setup;
 mod test;
 

@@ -11,7 +11,7 @@ use jumpstarter_peers::{NEWEST, OLDEST, Release, cache_root, is_complete, mark_c
 
 use crate::{
     command::{run as run_command, succeeds},
-    deny,
+    deny, go,
 };
 
 /// Everything that is missing. Repeated runs find it done.
@@ -25,6 +25,7 @@ pub(crate) fn run() -> Result<()> {
     for release in [NEWEST, OLDEST] {
         peers(&release)?;
     }
+    go::programs()?;
     deny::install()
 }
 

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 
 use crate::{
     command::{cargo, run as run_command},
-    deny, setup,
+    deny, go, setup,
 };
 
 /// A layer of tests.
@@ -59,5 +59,10 @@ fn one(layer: Layer) -> Result<()> {
 fn tests(which: &[&str]) -> Result<()> {
     setup::run()?;
     run_command(cargo().args(["build", "--workspace", "--bins", "--tests", "--locked"]))?;
-    run_command(cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(which))
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(which);
+    if !go::available() {
+        command.env(go::WITHOUT, "1");
+    }
+    run_command(&mut command)
 }

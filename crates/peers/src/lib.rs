@@ -1,9 +1,10 @@
-//! Where the released Python peers live on this machine, and how they got there.
+//! Where the real peers of the tests live on this machine, and how they got there.
 //!
-//! Tests talk to unmodified packages from `PyPI`. Each release has a virtual environment of its own in a cache
+//! Tests talk to unmodified packages from `PyPI` and to a real Kubernetes API server. Each release has a virtual environment of its own in a cache
 //! outside the repository, with every package pinned; `cargo xtask setup` makes it, tests only look for it.
 
 mod cache;
+pub mod kubernetes;
 mod venv;
 
 pub use cache::{CacheError, cache_root, is_complete, mark_complete};
