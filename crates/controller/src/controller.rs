@@ -1,17 +1,21 @@
 //! Puts the parts together.
 
-use std::sync::{Arc, atomic::AtomicUsize};
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use jumpstarter_auth::{TicketIssuer, TokenIssuer};
 use jumpstarter_protocol::{
     FILE_DESCRIPTOR_SET, client::v1::client_service_server::ClientServiceServer,
     v1::controller_service_server::ControllerServiceServer,
 };
-use jumpstarter_store::Store;
+use jumpstarter_store::{EventRecorder, Store};
 use prometheus_client::registry::Registry;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tracing::warn;
 
 use crate::{
     caller::Gate,
@@ -21,6 +25,7 @@ use crate::{
     credentials::Credentials,
     dial::Dialer,
     exporter_service::ExporterCalls,
+    fence::FencedStore,
     lease_calls::{LeaseCalls, Polls},
     metrics::Metrics,
     presence::Presence,
@@ -39,7 +44,14 @@ pub struct ControllerParts {
     pub issuer: Arc<TokenIssuer>,
     /// Signs router tickets.
     pub tickets: Arc<TicketIssuer>,
+    /// Told what becomes of objects.
+    pub events: Arc<dyn EventRecorder>,
 }
+
+/// Time for commits under way to finish when the controller stops; the rest is dropped.
+const LAST_COMMITS: Duration = Duration::from_secs(1);
+/// Time for tasks to end once the store is out of reach for them.
+const LAST_STEPS: Duration = Duration::from_millis(250);
 
 /// Why a controller did not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +68,7 @@ pub enum StartError {
 pub struct Controller {
     tasks: JoinSet<()>,
     stop: CancellationToken,
+    fence: CancellationToken,
     draining: CancellationToken,
     routes: Routes,
 }
@@ -70,7 +83,9 @@ impl Controller {
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> Result<Self, StartError> {
-        let ControllerParts { config, store, issuer, tickets } = parts;
+        let ControllerParts { config, store, issuer, tickets, events } = parts;
+        let fence = CancellationToken::new();
+        let store: Arc<dyn Store> = Arc::new(FencedStore::new(store, fence.clone()));
         let config = Arc::new(config);
         let metrics = Metrics::register(registry);
         let world = World::default();
@@ -83,6 +98,7 @@ impl Controller {
             presence.clone(),
             rendezvous.clone(),
             metrics.clone(),
+            events,
         );
         let version = runtime.load().await.map_err(StartError::Load)?;
         let credentials = Arc::new(Credentials {
@@ -145,7 +161,7 @@ impl Controller {
         };
         let client_calls = ClientCalls { config, gate, world, leases, credentials };
         let routes = routes(controller_calls, client_calls).await?;
-        Ok(Self { tasks, stop: runtime_stop, draining, routes })
+        Ok(Self { tasks, stop: runtime_stop, fence, draining, routes })
     }
 
     /// The gRPC services: ControllerService, ClientService, health and reflection.
@@ -159,13 +175,39 @@ impl Controller {
         self.draining.cancel();
     }
 
-    /// Stops the tasks after the last call was answered.
+    /// Stops the tasks after the last call was answered: commits under way have a second to finish. Takes less than
+    /// 1.5 s also when the store hangs; afterwards this controller sends nothing more to the store, whoever still
+    /// holds its [`routes`](Self::routes).
     ///
     /// # Cancel safety
-    /// Not cancel safe: dropping aborts the tasks.
+    /// Not cancel safe: dropping aborts the tasks and cuts them off from the store at once.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
-        while self.tasks.join_next().await.is_some() {}
+        if timeout(LAST_COMMITS, join_all(&mut self.tasks)).await.is_err() {
+            warn!(
+                "the store takes too long: commits under way are given up, what became of them is read at the next start"
+            );
+        }
+        self.fence.cancel();
+        if timeout(LAST_STEPS, join_all(&mut self.tasks)).await.is_err() {
+            self.tasks.abort_all();
+        }
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.fence.cancel();
+    }
+}
+
+async fn join_all(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            tracing::error!("a task of the controller panicked");
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod convert;
 mod credentials;
 mod dial;
 mod exporter_service;
+mod fence;
 mod lease_calls;
 mod metrics;
 mod presence;

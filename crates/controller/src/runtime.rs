@@ -20,7 +20,7 @@ use std::{
 use futures::{StreamExt as _, future::join_all};
 use jumpstarter_model::{Exporter, ExporterPhase, Timestamp};
 use jumpstarter_scheduler::{Change, Lab, LabConfig};
-use jumpstarter_store::{Key, Kind, ResourceVersion, Store, StoreError, Write};
+use jumpstarter_store::{EventRecorder, Key, Kind, ResourceVersion, Store, StoreError, Write};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -53,6 +53,7 @@ pub(crate) struct Runtime {
     presence: Presence,
     rendezvous: Rendezvous,
     metrics: Metrics,
+    events: Arc<dyn EventRecorder>,
     lab: Lab,
     inbox: mpsc::Receiver<Envelope>,
     /// Commands put off to the next round.
@@ -79,6 +80,7 @@ impl Runtime {
         presence: Presence,
         rendezvous: Rendezvous,
         metrics: Metrics,
+        events: Arc<dyn EventRecorder>,
     ) -> (Self, LabHandle) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let hook_limit = jiff::SignedDuration::try_from(config.hook_limit).unwrap_or(jiff::SignedDuration::MAX);
@@ -90,6 +92,7 @@ impl Runtime {
             presence,
             rendezvous,
             metrics,
+            events,
             lab,
             inbox,
             backlog: VecDeque::new(),

@@ -100,8 +100,14 @@ impl Service {
             lease_retention: settings.lease_retention,
             limits: jumpstarter_controller::Limits::default(),
         };
-        let parts =
-            ControllerParts { config, store: Arc::clone(&store), issuer, tickets: Arc::new(TicketIssuer::new(&keys)) };
+        let parts = ControllerParts {
+            config,
+            store: Arc::clone(&store),
+            issuer,
+            tickets: Arc::new(TicketIssuer::new(&keys)),
+            // What happens to objects is in the log already.
+            events: Arc::new(jumpstarter_store::NoEvents),
+        };
         let controller =
             Controller::start(parts, &mut registry, stop_calls.clone()).await.context("start the controller")?;
         let router = Router::new(

@@ -157,6 +157,7 @@ impl Bench {
             let exporter = action.exporter().or_else(|| lease?.assigned_exporter());
             let exporter = exporter.and_then(|name| self.exporters.get(name));
             let now = Timestamp::UNIX_EPOCH;
+            self.lab.settle(action);
             let Some(written) = transition::apply(action, lease, exporter, now) else { continue };
             if let Some(lease) = written.lease_metadata.or(written.lease_status) {
                 self.lab.observe(Change::Lease(&lease));

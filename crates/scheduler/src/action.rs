@@ -57,6 +57,8 @@ pub enum Action {
     End {
         /// Name of the lease.
         lease: String,
+        /// Name of the exporter that it holds, if any.
+        exporter: Option<String>,
         /// Reason of `Ready=False`.
         cause: EndCause,
         /// Message of `Ready=False`.
@@ -112,19 +114,15 @@ impl Action {
         }
     }
 
-    /// Name of the exporter that the action itself names. [`Action::End`] and [`Action::Refuse`] name none: theirs is
-    /// the one that the lease holds, if any.
+    /// Name of the exporter that the action is about, if any.
     pub fn exporter(&self) -> Option<&str> {
         match self {
             Self::Assign { exporter, .. }
             | Self::Adopt { exporter, .. }
             | Self::Unclaim { exporter, .. }
             | Self::CompleteClaim { exporter, .. } => Some(exporter),
-            Self::MakeReady { .. }
-            | Self::Wait { .. }
-            | Self::Refuse { .. }
-            | Self::End { .. }
-            | Self::Label { .. } => None,
+            Self::End { exporter, .. } => exporter.as_deref(),
+            Self::MakeReady { .. } | Self::Wait { .. } | Self::Refuse { .. } | Self::Label { .. } => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease};
 
 /// One observed fact. Level-triggered: each names the whole truth about one object, so that telling it twice, late or
-/// after a failed write is harmless.
+/// while the object is being written is harmless.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
     /// An exporter as it is now.

@@ -30,8 +30,8 @@ pub struct Transition {
 
 /// Turns an action and the current objects into the new ones.
 ///
-/// `lease` is the object that [`Action::lease`] names and `exporter` the one that [`Action::exporter`] names or, for
-/// [`Action::End`] and [`Action::Refuse`], the one that the lease holds. `None` when the objects moved on and the action
+/// `lease` is the object that [`Action::lease`] names and `exporter` the one that [`Action::exporter`] names or else
+/// the one that the lease holds. `None` when the objects moved on and the action
 /// no longer fits, or is already done: observe them again.
 pub fn apply(
     action: &Action,

@@ -73,12 +73,14 @@ impl Runtime {
                 .or_else(|| lease.as_ref().and_then(|lease| lease.assigned_exporter().map(str::to_owned)));
             let exporter = exporter.and_then(|name| self.world.exporter(&name));
             let Some(changes) = transition::apply(&action, lease.as_deref(), exporter.as_deref(), now) else {
+                self.lab.settle(&action);
                 // The objects moved on; what is true now is observed again.
                 self.observe_again(&keys);
                 continue;
             };
             let writes = writes_of(changes);
             if writes.is_empty() {
+                self.lab.settle(&action);
                 continue;
             }
             touched.extend(keys.iter().cloned());
@@ -91,11 +93,14 @@ impl Runtime {
         }))
         .await;
         for (action, keys, result) in results {
+            self.lab.settle(&action);
             match result {
                 Ok(objects) => {
                     for object in &objects {
                         self.absorb(object);
                     }
+                    self.observe_again(&keys);
+                    self.look_at.extend(action.exporter().map(str::to_owned));
                     self.note(&action);
                 }
                 Err(StoreError::Conflict { .. } | StoreError::NotFound(_)) => {

@@ -23,6 +23,10 @@ impl Lab {
     /// Repairs the claim of one exporter; then the exporter may be served if it is free.
     pub(super) fn check_claim(&mut self, name: &Name, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(bench) = self.exporters.get(name) else { return };
+        // What is only half written needs no repair. Settling it marks the exporter again.
+        if self.open.has_exporter(name) || bench.claim.as_ref().is_some_and(|lease| self.open.has_lease(lease)) {
+            return;
+        }
         let mut holder = None;
         if let Some(lease) = bench.claim.clone() {
             match self.judge_claim(name, &lease, now) {

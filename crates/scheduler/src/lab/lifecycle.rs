@@ -127,12 +127,13 @@ impl Lab {
     pub(super) fn end(&mut self, name: &Name, cause: EndCause, message: String, actions: &mut Vec<Action>) {
         let claimed = self.claims.get(name).into_iter().flatten().cloned().collect::<Vec<_>>();
         let exporter = self.leases.get(name).and_then(|entry| entry.exporter.clone());
-        if let Some(exporter) = exporter.filter(|exporter| claimed.contains(exporter)) {
+        if let Some(exporter) = exporter.clone().filter(|exporter| claimed.contains(exporter)) {
             self.tear_downs.insert(exporter.clone());
             self.set_claim(&exporter, None);
         }
         self.remove_lease(name);
-        actions.push(Action::End { lease: name.to_string(), cause, message });
+        let exporter = exporter.map(|name| name.to_string());
+        actions.push(Action::End { lease: name.to_string(), exporter, cause, message });
     }
 
     /// Ends a lease that waits and will not be served.

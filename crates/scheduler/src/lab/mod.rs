@@ -8,6 +8,7 @@ mod lease;
 mod lifecycle;
 mod names;
 mod observe;
+mod open;
 mod queue;
 mod serve;
 mod times;
@@ -23,6 +24,7 @@ use access::AccessBook;
 use exporter::Bench;
 use lease::Entry;
 use names::Name;
+use open::Open;
 use want::{LabelIndex, Shift, Want, WantId, WantIndex};
 
 /// Indexed state of exporters, leases, policies and clients.
@@ -57,6 +59,7 @@ pub struct Lab {
     counter: u64,
 
     marked: Marked,
+    open: Open,
 }
 
 /// What the next decision must look at.
@@ -112,11 +115,16 @@ impl Lab {
             idle_wants: BTreeSet::new(),
             counter: 0,
             marked: Marked::default(),
+            open: Open::default(),
         }
     }
 
-    /// Takes note of one fact. Idempotent; replaces whatever was assumed of that object.
+    /// Takes note of one fact. Idempotent; replaces whatever was assumed of that object. While a write of the object is
+    /// open, the assumption stands and the fact is passed over: see [`Lab::settle`].
     pub fn observe(&mut self, change: Change<'_>) {
+        if self.open.holds_back(&change) {
+            return;
+        }
         match change {
             Change::Exporter(exporter) => self.observe_exporter(exporter),
             Change::ExporterDeleted(name) => self.forget_exporter(name),
@@ -130,8 +138,9 @@ impl Lab {
         }
     }
 
-    /// Says what to write now. Its own actions are assumed to succeed, so that a second call neither repeats them nor
-    /// gives a device out twice; after a failed write, observe the true objects again.
+    /// Says what to write now. Its own actions are assumed to succeed and are open until [`Lab::settle`] is told that
+    /// their outcome is known, so that a second call neither repeats them nor gives a device out twice. Actions that
+    /// name the same object must be carried out in the order in which they were decided.
     pub fn decide(&mut self, now: Timestamp) -> Decisions {
         let mut actions = Vec::new();
         if std::mem::take(&mut self.marked.policies) {
@@ -154,6 +163,9 @@ impl Lab {
         }
         self.serve(now, &mut actions);
         self.check_reasons(now, &mut actions);
+        for action in &actions {
+            self.open.open(action);
+        }
         Decisions { actions, wake_at: self.timers.first().map(|(at, _)| *at) }
     }
 

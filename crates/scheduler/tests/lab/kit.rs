@@ -138,8 +138,7 @@ impl World {
                 return done;
             }
             for action in &actions {
-                let transition = self.transition(action).unwrap_or_else(|| panic!("{action:?} does not fit"));
-                self.write(action, transition);
+                self.carry_out(action);
             }
             done.extend(actions);
         }
@@ -157,7 +156,31 @@ impl World {
         transition::apply(action, lease, exporter.and_then(|name| self.exporters.get(name)), self.now)
     }
 
-    /// Writes a transition whole and observes it, as the embedded store does.
+    /// Writes an action, which must fit, and settles it.
+    #[track_caller]
+    pub(crate) fn carry_out(&mut self, action: &Action) {
+        let transition = self.transition(action).unwrap_or_else(|| panic!("{action:?} does not fit"));
+        self.write(action, transition);
+        self.settled(action);
+    }
+
+    /// Tells the core that the outcome of an action is known, and what is true now.
+    pub(crate) fn settled(&mut self, action: &Action) {
+        self.lab.settle(action);
+        match self.leases.get(action.lease()) {
+            Some(lease) => self.lab.observe(Change::Lease(lease)),
+            None => self.lab.observe(Change::LeaseDeleted(action.lease())),
+        }
+        if let Some(name) = action.exporter() {
+            match self.exporters.get(name) {
+                Some(exporter) => self.lab.observe(Change::Exporter(exporter)),
+                None => self.lab.observe(Change::ExporterDeleted(name)),
+            }
+            self.lab.observe(Change::TearDown { exporter: name, pending: self.owes.contains(name) });
+        }
+    }
+
+    /// Writes a transition whole, as the embedded store does.
     pub(crate) fn write(&mut self, action: &Action, transition: Transition) {
         let Transition { exporter_status, lease_status, lease_metadata } = transition;
         if let Some(lease) = lease_metadata.or(lease_status) {

@@ -167,8 +167,6 @@ fn a_failed_write_is_decided_again() {
     let mut world = World::with(&[exporter("a")], &[lease("l")]);
     let first = world.decide();
     assert_eq!(first.len(), 1);
-    let (lease, exporter) = (world.leases["l"].clone(), world.exporters["a"].clone());
-    world.put(lease);
-    world.put(exporter);
+    world.settled(&first[0]);
     assert_eq!(world.decide(), first);
 }

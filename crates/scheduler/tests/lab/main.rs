@@ -4,6 +4,7 @@
 
 mod assignment;
 mod explain;
+mod in_flight;
 mod kit;
 mod lifecycle;
 mod oracle;

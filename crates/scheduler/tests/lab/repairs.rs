@@ -121,6 +121,7 @@ fn of_two_holders_the_claimed_one_stays_else_the_elder() {
     let two = [lease("young").on("a").ready().created(9), lease("old").on("a").ready().created(1)];
     let ends = |lease: &str, holder: &str| End {
         lease: lease.into(),
+        exporter: Some("a".into()),
         cause: EndCause::Released,
         message: format!("The exporter a is held by another lease, {holder}"),
     };

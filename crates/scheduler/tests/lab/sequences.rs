@@ -305,8 +305,7 @@ impl History {
 
     fn carry_out(&mut self, action: &Action) {
         self.check_refusal(action);
-        let transition = self.world.transition(action).unwrap_or_else(|| panic!("{action:?} does not fit"));
-        self.world.write(action, transition);
+        self.world.carry_out(action);
     }
 
     fn crash(&mut self, writes: usize) {
@@ -329,21 +328,10 @@ impl History {
         let actions = self.decide();
         for (index, action) in actions.iter().enumerate() {
             if index == failing {
-                let exporter = action
-                    .exporter()
-                    .map(str::to_owned)
-                    .or_else(|| self.world.leases.get(action.lease())?.assigned_exporter().map(str::to_owned));
-                if let Some(exporter) = exporter.and_then(|name| self.world.exporters.get(&name).cloned()) {
-                    let name = exporter.metadata.name.clone().unwrap();
-                    self.world.put(exporter);
-                    let pending = self.world.owes.contains(&name);
-                    self.world.lab.observe(Change::TearDown { exporter: &name, pending });
-                }
-                if let Some(lease) = self.world.leases.get(action.lease()).cloned() {
-                    self.world.put(lease);
-                }
+                self.world.settled(action);
             } else if let Some(transition) = self.world.transition(action) {
                 self.world.write(action, transition);
+                self.world.settled(action);
             } else {
                 // Follows from the one that failed.
                 self.world.restart();

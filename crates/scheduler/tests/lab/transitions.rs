@@ -17,7 +17,7 @@ fn complete() -> Action {
 }
 
 fn end(cause: EndCause) -> Action {
-    Action::End { lease: "l".into(), cause, message: "over".into() }
+    Action::End { lease: "l".into(), exporter: None, cause, message: "over".into() }
 }
 
 fn refuse() -> Action {

@@ -87,6 +87,7 @@ impl Lab {
             store: Arc::new(self.store.clone()),
             issuer: Arc::clone(&self.issuer),
             tickets: Arc::new(TicketIssuer::new(&self.keys)),
+            events: Arc::new(jumpstarter_store::NoEvents),
         };
         let controller = Controller::start(parts, &mut Registry::default(), stop.clone()).await.unwrap();
         let routes = Routes::from(controller.routes().into_axum_router().layer(from_fn(name_peer)));
