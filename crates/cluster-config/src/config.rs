@@ -114,6 +114,9 @@ impl ClusterConfig {
                 Self::defaults(Source::Config)
             }
         };
+        // In the order of the text, the way people correct them.
+        faults.sort_by_key(Fault::line);
+        let of_settings = faults.len();
         let mut log = Log::new("router", &mut faults);
         match text("router") {
             Some(text) => {
@@ -127,6 +130,7 @@ impl ClusterConfig {
             ),
         }
         config.warnings = warnings;
+        faults[of_settings..].sort_by_key(Fault::line);
         (config, faults)
     }
 

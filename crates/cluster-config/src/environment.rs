@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use crate::{
     endpoint::{self, Port},
-    fault::{Fault, Faults, Place, quote},
+    fault::{Fault, Faults, Place},
     secret::SecretText,
 };
 
@@ -162,30 +162,28 @@ impl Variables {
     }
 
     fn certificate(&mut self) -> Option<CertificateFiles> {
-        let certificate = self.text("EXTERNAL_CERT_PEM");
-        let key = self.text("EXTERNAL_KEY_PEM");
-        for (name, text) in [("EXTERNAL_CERT_PEM", &certificate), ("EXTERNAL_KEY_PEM", &key)] {
-            if text.as_ref().is_some_and(|text| text.contains("-----BEGIN")) {
-                self.fault(name, "expected the name of a PEM file, found its content");
-            }
-        }
+        let certificate = self.file("EXTERNAL_CERT_PEM");
+        let key = self.file("EXTERNAL_KEY_PEM");
         match (certificate, key) {
-            (Some(certificate), Some(key)) => {
-                Some(CertificateFiles { certificate: certificate.into(), key: key.into() })
-            }
+            (Some(certificate), Some(key)) => Some(CertificateFiles { certificate, key }),
             (None, None) => None,
-            (Some(certificate), None) => {
-                let message =
-                    format!("is missing: EXTERNAL_CERT_PEM names {}, and its key is needed too", quote(&certificate));
-                self.fault("EXTERNAL_KEY_PEM", message);
+            (Some(_), None) => {
+                self.fault("EXTERNAL_KEY_PEM", "is missing: EXTERNAL_CERT_PEM is set, and both files are needed");
                 None
             }
-            (None, Some(key)) => {
-                let message =
-                    format!("is missing: EXTERNAL_KEY_PEM names {}, and the certificate is needed too", quote(&key));
-                self.fault("EXTERNAL_CERT_PEM", message);
+            (None, Some(_)) => {
+                self.fault("EXTERNAL_CERT_PEM", "is missing: EXTERNAL_KEY_PEM is set, and both files are needed");
                 None
             }
         }
+    }
+
+    /// The name of a file. What is there instead is not shown: it may be a private key.
+    fn file(&mut self, name: &str) -> Option<PathBuf> {
+        let value = self.all.get(std::ffi::OsStr::new(name)).filter(|value| !value.is_empty())?.clone();
+        if value.to_str().is_some_and(|text| text.contains("-----BEGIN")) {
+            self.fault(name, "expected the name of a PEM file, found its content");
+        }
+        Some(value.into())
     }
 }

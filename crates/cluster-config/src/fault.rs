@@ -31,6 +31,16 @@ pub struct Fault {
     pub message: String,
 }
 
+impl Fault {
+    /// Line in the text, if it is known.
+    pub(crate) fn line(&self) -> Option<u64> {
+        match &self.place {
+            Place::ConfigMap { line, .. } => *line,
+            Place::Variable(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
