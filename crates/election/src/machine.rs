@@ -61,8 +61,8 @@ pub enum WriteFailure {
 enum Known {
     /// It was never read.
     Nothing,
-    /// It does not exist; this is what it said before.
-    Absent { last: Option<Record> },
+    /// It does not exist. Somebody may have held it, and lead until this moment; zero when it never existed for us.
+    Absent { free_at: Moment },
     /// It exists.
     Present(Sighting),
 }
@@ -86,6 +86,10 @@ pub struct Machine {
     /// Until when our last accepted write lets us lead.
     leading_until: Option<Moment>,
     renew_at: Moment,
+    /// Whether a creation may still be on its way whose answer never came.
+    stray_creation: bool,
+    /// Whether the write under way creates.
+    creating: bool,
     term: u64,
     /// Until when we want nothing; [`Moment::MAX`] for good.
     resting: Option<Moment>,
@@ -106,6 +110,8 @@ impl Machine {
             write_after: Moment::ZERO,
             leading_until: None,
             renew_at: Moment::ZERO,
+            stray_creation: false,
+            creating: false,
             term: 0,
             resting: None,
         }
@@ -118,9 +124,11 @@ impl Machine {
             return Leadership::Leading { term: self.term };
         }
         let leader = match &self.known {
-            Known::Present(Sighting { record, .. }) => record.holder.as_ref().filter(|holder| !self.is_me(holder)).map(
-                |holder| Leader { identity: holder.clone(), address: record.address.clone() },
-            ),
+            Known::Present(Sighting { record, .. }) => record
+                .holder
+                .as_ref()
+                .filter(|holder| !self.is_me(holder))
+                .map(|holder| Leader { identity: holder.clone(), address: record.address.clone() }),
             Known::Nothing | Known::Absent { .. } => None,
         };
         Leadership::Standby { leader }
@@ -140,10 +148,12 @@ impl Machine {
         if now < self.call_after {
             return Step::Wait(self.call_after);
         }
-        match self.resting {
+        let step = match self.resting {
             Some(until) => self.rest(until, now, wall),
             None => self.contend(now, wall),
-        }
+        };
+        self.creating = matches!(step, Step::Create(_));
+        step
     }
 
     /// Takes in the object, or its absence. Returns whether this was news to go by: what a watch tells late is not.
@@ -156,11 +166,15 @@ impl Machine {
             (Source::Read, None) => {
                 self.heard = now;
                 self.confirm = false;
-                self.known = match std::mem::replace(&mut self.known, Known::Nothing) {
-                    Known::Nothing => Known::Absent { last: None },
-                    Known::Absent { last } => Known::Absent { last },
-                    Known::Present(sighting) => Known::Absent { last: Some(sighting.record) },
-                };
+                match &self.known {
+                    Known::Nothing => self.known = Known::Absent { free_at: Moment::ZERO },
+                    Known::Absent { .. } => {}
+                    // Somebody deleted it, perhaps after a write that we never saw: that holder's time must pass.
+                    Known::Present(known) => {
+                        let wait = known.record.duration.max(self.timing.lease());
+                        self.known = Known::Absent { free_at: now + wait };
+                    }
+                }
                 true
             }
             (Source::Watch, Some(sighting)) if self.is_behind(&sighting) => false,
@@ -186,6 +200,7 @@ impl Machine {
             Ok(sighting) => {
                 let ours = self.holds(&sighting.record) && self.resting.is_none();
                 let led = self.leads(now);
+                self.stray_creation = false;
                 self.take_in(now, sighting);
                 if ours {
                     // From when it was sent: others may have seen it as early as that.
@@ -204,6 +219,7 @@ impl Machine {
                 false
             }
             Err(WriteFailure::Unknown) => {
+                self.stray_creation |= self.creating;
                 self.call_after = now + self.patience();
                 false
             }
@@ -246,10 +262,10 @@ impl Machine {
         }
         match &self.known {
             Known::Nothing => Step::Read,
-            Known::Absent { last } => {
-                // Somebody deleted the object. Its holder may make it anew at once; others let the holder's time pass.
-                let free = last.as_ref().map_or(Moment::ZERO, |record| self.free_at(record));
-                self.write_at(free, now, || Step::Create(self.claim(None, wall)))
+            Known::Absent { free_at } => {
+                // Who leads makes it anew at once.
+                let free_at = if self.leads(now) { now } else { *free_at };
+                self.write_at(free_at, now, || Step::Create(self.claim(None, wall)))
             }
             Known::Present(Sighting { record, version }) => {
                 let due = if self.leads(now) { self.renew_at } else { self.free_at(record) };
@@ -276,6 +292,8 @@ impl Machine {
     fn free_at(&self, record: &Record) -> Moment {
         match &record.holder {
             None => Moment::ZERO,
+            // It may have come into a place that was another's meanwhile, and was deleted.
+            Some(holder) if self.is_me(holder) && self.stray_creation => self.changed + self.timing.lease(),
             Some(holder) if self.is_me(holder) => Moment::ZERO,
             // The holder's promise counts, not our setting: a Go replica may hold for longer than we would.
             Some(_) if record.duration.is_zero() => self.changed + self.timing.lease(),
@@ -304,8 +322,7 @@ impl Machine {
         self.heard = now;
         let same = match &self.known {
             Known::Present(known) => known.record == sighting.record,
-            Known::Absent { last } => last.as_ref() == Some(&sighting.record),
-            Known::Nothing => false,
+            Known::Nothing | Known::Absent { .. } => false,
         };
         if !same {
             self.changed = now;

@@ -87,11 +87,8 @@ impl Record {
     /// A Lease object with this record.
     #[must_use]
     pub fn to_new_lease(&self, namespace: &str, name: &str) -> Lease {
-        let metadata = ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: Some(namespace.to_owned()),
-            ..ObjectMeta::default()
-        };
+        let metadata =
+            ObjectMeta { name: Some(name.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() };
         let mut lease = Lease { metadata, spec: None };
         self.write_to(&mut lease);
         lease

@@ -17,7 +17,9 @@ pub enum TimingError {
     #[error("the lease duration of {0:?} is not a whole number of seconds")]
     Lease(Duration),
     /// Then a leader would still lead when others may take over.
-    #[error("the renew deadline of {deadline:?} must be at least a second shorter than the lease duration of {lease:?}")]
+    #[error(
+        "the renew deadline of {deadline:?} must be at least a second shorter than the lease duration of {lease:?}"
+    )]
     Deadline {
         /// As given.
         deadline: Duration,
@@ -25,7 +27,9 @@ pub enum TimingError {
         lease: Duration,
     },
     /// Then one lost answer would cost the leadership.
-    #[error("the retry period of {retry:?} must be at most a third of the renew deadline of {deadline:?}, and not zero")]
+    #[error(
+        "the retry period of {retry:?} must be at most a third of the renew deadline of {deadline:?}, and not zero"
+    )]
     Retry {
         /// As given.
         retry: Duration,
