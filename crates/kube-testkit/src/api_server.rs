@@ -5,7 +5,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,6 @@ use kube::{Api, Client, Config, api::PostParams};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
 
 use crate::{
     Programs,
@@ -58,8 +57,14 @@ struct Processes {
 impl ApiServer {
     /// The one that all tests of this program share. Do not stop or pause it.
     pub async fn shared() -> &'static Self {
-        static SHARED: OnceCell<ApiServer> = OnceCell::const_new();
-        SHARED.get_or_init(Self::start).await
+        tokio::task::spawn_blocking(Self::shared_blocking).await.expect("the API server starts")
+    }
+
+    /// The same outside of a runtime.
+    #[must_use]
+    pub fn shared_blocking() -> &'static Self {
+        static SHARED: OnceLock<ApiServer> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start_blocking(Options::default()))
     }
 
     /// One of its own for a test that stops or pauses it.

@@ -74,12 +74,12 @@ impl ExporterSetup {
 
     /// Puts drivers and hooks into a configuration that an operator's tool has written.
     #[track_caller]
-    pub(crate) fn complete(&self, path: &Path) {
+    pub(crate) fn complete(&self, path: &Path, namespace: &str) {
         let env = Env::empty();
         let mut config = ExporterConfig::from_file(path, &env).expect("read the exporter's configuration");
         let indented = |text: &str| text.replace('\n', "\n  ");
         let wanted = format!(
-            "metadata: {{ namespace: default, name: {} }}\nexport:\n  {}\nhooks:\n  {}\n",
+            "metadata: {{ namespace: {namespace}, name: {} }}\nexport:\n  {}\nhooks:\n  {}\n",
             self.name,
             indented(&self.drivers),
             indented(if self.hooks.is_empty() { "{}" } else { &self.hooks }),

@@ -3,7 +3,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{
-    Done, Exporter, ExporterSetup, Jmp, Process, Sandbox, Service, eventually,
+    Done, Exporter, ExporterSetup, Jmp, Process, Sandbox, Service, cluster,
+    cluster::Cluster,
+    eventually,
     grpc::{Grpc, Identity},
     jmp::Release,
     service::binary,
@@ -23,10 +25,18 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// A lab with a service and nothing else.
+    /// A lab with a service and nothing else: on one machine, or on Kubernetes when `JUMPSTARTER_TEST_ON` says so.
     #[track_caller]
     pub fn start() -> Self {
-        Self::with_flags(&[])
+        if cluster::wanted() { Self::on_kubernetes() } else { Self::with_flags(&[]) }
+    }
+
+    /// A lab whose service keeps its objects in a namespace of a real API server.
+    #[track_caller]
+    pub fn on_kubernetes() -> Self {
+        let sandbox = Arc::new(Sandbox::new());
+        let service = Service::on_kubernetes(&sandbox);
+        Self::around(sandbox, service)
     }
 
     /// A lab whose service gets more flags.
@@ -118,7 +128,7 @@ impl Lab {
     #[track_caller]
     pub fn exporter_without_phase(&self, setup: ExporterSetup) -> Exporter {
         let config = self.exporter_config(&setup.name, &setup.labels);
-        setup.complete(&config);
+        setup.complete(&config, self.namespace());
         Exporter::start(&self.sandbox, setup, config)
     }
 
@@ -162,6 +172,11 @@ impl Lab {
         process
     }
 
+    /// The namespace that the service serves.
+    pub fn namespace(&self) -> &str {
+        self.service.cluster().map_or("default", Cluster::namespace)
+    }
+
     /// A client that only looks.
     pub fn observer(&self) -> &Grpc {
         &self.observer
@@ -171,7 +186,11 @@ impl Lab {
 #[track_caller]
 fn admin(operator: &Jmp, service: &Service, args: &[&str]) -> Done {
     let mut command = operator.command(&["admin"]);
-    command.args(args).env("JUMPSTARTER_DATA_DIR", service.data());
+    command.args(args);
+    match service.cluster() {
+        Some(cluster) => command.arg("--kubeconfig").arg(cluster.kubeconfig()).args(["-n", cluster.namespace()]),
+        None => command.env("JUMPSTARTER_DATA_DIR", service.data()),
+    };
     operator.run_command(command)
 }
 

@@ -9,6 +9,7 @@
     reason = "expectations chain, and the last of a chain is dropped"
 )]
 
+pub mod cluster;
 pub mod exporter;
 pub mod figures;
 pub mod fleet;
@@ -20,6 +21,7 @@ pub mod sandbox;
 pub mod service;
 mod wait;
 
+pub use cluster::Cluster;
 pub use exporter::{Exporter, ExporterSetup};
 pub use jmp::{Done, Jmp};
 pub use lab::Lab;

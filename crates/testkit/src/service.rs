@@ -1,4 +1,4 @@
-//! `jumpstarter serve` on a data directory of the sandbox.
+//! The service: `jumpstarter serve` on a data directory of the sandbox, or `jumpstarter controller` on Kubernetes.
 
 use std::{
     env,
@@ -14,16 +14,25 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{Process, Sandbox, wait::MINUTE};
+use crate::{Process, Sandbox, cluster::Cluster, wait::MINUTE};
 
 /// Enough to see in a failed test what happened, and why.
-const LOG: &str = "info,jumpstarter=debug,jumpstarter_controller=debug,jumpstarter_router=debug";
+pub(crate) const LOG: &str = "info,jumpstarter=debug,jumpstarter_controller=debug,jumpstarter_router=debug";
+
+/// Where its objects are.
+#[derive(Debug)]
+enum Place {
+    /// In this directory.
+    Directory(PathBuf),
+    /// In a namespace.
+    Cluster(Cluster),
+}
 
 /// The service and what is needed to start it again.
 #[derive(Debug)]
 pub struct Service {
     sandbox: Arc<Sandbox>,
-    data: PathBuf,
+    place: Place,
     address: String,
     flags: Vec<String>,
     /// The listening socket, when we hold it as systemd would.
@@ -47,12 +56,28 @@ impl Service {
         Self::new(sandbox, flags, Some(socket))
     }
 
+    /// Installs it on Kubernetes, and waits until it is ready.
+    #[track_caller]
+    pub fn on_kubernetes(sandbox: &Arc<Sandbox>) -> Self {
+        let mut service = Self {
+            sandbox: Arc::clone(sandbox),
+            place: Place::Cluster(Cluster::install(sandbox)),
+            address: free_address(),
+            flags: Vec::new(),
+            socket: None,
+            file_limit: None,
+            process: None,
+        };
+        service.up();
+        service
+    }
+
     #[track_caller]
     fn new(sandbox: &Arc<Sandbox>, flags: &[&str], socket: Option<TcpListener>) -> Self {
         let port = socket.as_ref().map_or_else(free_port, |socket| socket.local_addr().expect("a bound socket").port());
         let mut service = Self {
             sandbox: Arc::clone(sandbox),
-            data: sandbox.dir("data"),
+            place: Place::Directory(sandbox.dir("data")),
             address: format!("127.0.0.1:{port}"),
             flags: flags.iter().map(ToString::to_string).collect(),
             socket,
@@ -69,8 +94,20 @@ impl Service {
     }
 
     /// Its data directory.
+    #[track_caller]
     pub fn data(&self) -> &Path {
-        &self.data
+        match &self.place {
+            Place::Directory(path) => path,
+            Place::Cluster(_) => panic!("a service on Kubernetes has no data directory"),
+        }
+    }
+
+    /// Its installation, when it is on Kubernetes.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        match &self.place {
+            Place::Directory(_) => None,
+            Place::Cluster(cluster) => Some(cluster),
+        }
     }
 
     /// The running process.
@@ -92,6 +129,9 @@ impl Service {
             test -z "$FILE_BLOCKS" || { trap '' XFSZ; ulimit -f "$FILE_BLOCKS"; }
             test -z "$HANDED_OVER" || { exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; }
             exec "$@""#;
+        if let Place::Cluster(cluster) = &self.place {
+            return cluster.controller(address, &self.address);
+        }
         let mut command = self.sandbox.command(Path::new("/bin/sh"), "service");
         command.args(["-c", LAUNCH, "sh"]).arg(binary("jumpstarter"));
         command.stdin(Stdio::null()).env("JUMPSTARTER_LOG", LOG);
@@ -105,7 +145,7 @@ impl Service {
         command
             .arg("serve")
             .arg("--data-dir")
-            .arg(&self.data)
+            .arg(self.data())
             .args(["--listen", address])
             .args(["--metrics-listen", "127.0.0.1:0"])
             .args(&self.flags);

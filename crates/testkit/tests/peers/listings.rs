@@ -13,15 +13,15 @@ fn exporters_and_leases_are_listed_in_every_format() {
     alice.run(&["get", "leases"]).ok().says("No resources found.");
     let _dut = lab.exporter(ExporterSetup::new("dut").label("board", "qemu"));
 
-    exporters(&alice);
-    let lease = create(&alice);
+    exporters(&alice, lab.namespace());
+    let lease = create(&alice, lab.namespace());
     leases(&alice, &lease);
     others_see_it(&bob, &lease);
     deleted(&alice, &lease);
 }
 
 #[track_caller]
-fn exporters(alice: &jumpstarter_testkit::Jmp) {
+fn exporters(alice: &jumpstarter_testkit::Jmp, namespace: &str) {
     let table = alice.run(&["get", "exporters", "--with", "online,status"]).ok();
     let words: Vec<&str> = table.text().split_whitespace().collect();
     assert_eq!(words[..4], ["NAME", "ONLINE", "STATUS", "LABELS"], "{}", table.report());
@@ -32,7 +32,7 @@ fn exporters(alice: &jumpstarter_testkit::Jmp) {
     let exporter = &listed["exporters"][0];
     assert_eq!(listed["exporters"].as_array().unwrap().len(), 1, "{listed}");
     for (key, wanted) in [
-        ("namespace", json!("default")),
+        ("namespace", json!(namespace)),
         ("name", json!("dut")),
         ("online", json!(true)),
         // The number of the phase, as released clients print it.
@@ -57,11 +57,11 @@ fn exporters(alice: &jumpstarter_testkit::Jmp) {
 }
 
 #[track_caller]
-fn create(alice: &jumpstarter_testkit::Jmp) -> String {
+fn create(alice: &jumpstarter_testkit::Jmp, namespace: &str) -> String {
     let args = ["create", "lease", "-l", "board=qemu", "--duration", "10m", "--tag", "build=7", "-o", "json"];
     let lease = alice.run(&args).ok().json();
     for (key, wanted) in [
-        ("namespace", json!("default")),
+        ("namespace", json!(namespace)),
         ("selector", json!("board=qemu")),
         ("client", json!("alice")),
         ("duration", json!(600.0)),

@@ -1,0 +1,159 @@
+//! The service on Kubernetes: a namespace of a real API server, what an operator puts there, a controller and a router.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use jumpstarter_kube_testkit::ApiServer;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    Process, Sandbox,
+    service::{LOG, binary, free_address},
+};
+
+/// When set to `kubernetes`, [`crate::Lab::start`] makes a lab on Kubernetes.
+const SWITCH: &str = "JUMPSTARTER_TEST_ON";
+/// Any text will do: it is never used for signing by us, and required by those who were there before.
+const CONTROLLER_KEY: &str = "controller-key-of-the-tests";
+
+/// Whether labs are to be on Kubernetes.
+pub(crate) fn wanted() -> bool {
+    std::env::var_os(SWITCH).is_some_and(|value| value == "kubernetes")
+}
+
+/// One installation of the service.
+pub struct Cluster {
+    api: &'static ApiServer,
+    sandbox: Arc<Sandbox>,
+    namespace: String,
+    router_key: String,
+    router: String,
+    _router: Process,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// A namespace with everything but the controller; clients will be told to come to `endpoint`.
+    #[track_caller]
+    pub(crate) fn install(sandbox: &Arc<Sandbox>) -> Self {
+        let api = ApiServer::shared_blocking();
+        let namespace = format!("lab-{}", &Uuid::new_v4().simple().to_string()[..8]);
+        let _ = api.kubectl(&["create", "namespace", &namespace]);
+        let ca = certificates(&sandbox.dir("tls"));
+        let router = free_address();
+        // What today's operator writes for an installation without wishes (kubernetes.md §5.2).
+        let config = json!({
+            "authentication": {
+                "internal": { "prefix": "internal:", "tokenLifetime": "43800h0m0s" }, "jwt": [], "k8s": {},
+            },
+            "grpc": { "keepalive": { "minTime": "1s", "permitWithoutStream": true } },
+            "deprecatedLabels": {}, "hiddenLabels": {},
+            "leasePolicy": { "maxTags": 10 }, "provisioning": { "enabled": false },
+        });
+        let map = |name: &str, data: serde_json::Value| {
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": data }).to_string()
+        };
+        let objects = [
+            map(
+                "jumpstarter-controller",
+                json!({
+                    "config": config.to_string(),
+                    "router": json!({ "default": { "endpoint": router } }).to_string(),
+                }),
+            ),
+            map("jumpstarter-service-ca-cert", json!({ "ca.crt": ca })),
+        ];
+        api.kubectl_with(&["apply", "-n", &namespace, "-f", "-"], &objects.join("\n---\n"))
+            .unwrap_or_else(|said| panic!("install the service: {said}"));
+        let router_key = Uuid::new_v4().to_string();
+        let mut command = sandbox.command(&binary("jumpstarter"), "router");
+        command
+            .args(["router", "--listen", &router])
+            .env("JUMPSTARTER_LOG", LOG)
+            .env("ROUTER_KEY", &router_key)
+            .env("GRPC_ROUTER_ENDPOINT", &router)
+            .envs(tls(sandbox));
+        let mut process = Process::start(sandbox, "router", command);
+        process.wait_line("router is ready");
+        Self { api, sandbox: Arc::clone(sandbox), namespace, router_key, router, _router: process }
+    }
+
+    /// The API server.
+    pub fn api(&self) -> &'static ApiServer {
+        self.api
+    }
+
+    /// The namespace of the installation.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Where its router listens.
+    pub fn router(&self) -> &str {
+        &self.router
+    }
+
+    /// The operator's configuration file.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.api.admin_kubeconfig()
+    }
+
+    /// One replica of the controller, listening on `listen`, whose clients come to `endpoint`.
+    pub(crate) fn controller(&self, listen: &str, endpoint: &str) -> Command {
+        let mut command = self.sandbox.command(&binary("jumpstarter"), "controller");
+        command
+            .stdin(Stdio::null())
+            // As today's operator starts it.
+            .args(["controller", "--leader-elect", "--health-probe-bind-address=127.0.0.1:0"])
+            .args(["-metrics-bind-address=127.0.0.1:0", "--grpc-bind-address", listen])
+            .env("JUMPSTARTER_LOG", LOG)
+            .env("NAMESPACE", &self.namespace)
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("CONTROLLER_KEY", CONTROLLER_KEY)
+            .env("ROUTER_KEY", &self.router_key)
+            .env("GRPC_ENDPOINT", endpoint)
+            .env("LOGIN_SERVICE_PORT", "127.0.0.1:0")
+            .env("POD_IP", "127.0.0.1")
+            .envs(tls(&self.sandbox));
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // The server does the rest in its own time; nobody else uses the namespace.
+        let _ = self.api.kubectl_with(&["delete", "namespace", &self.namespace, "--wait=false"], "");
+    }
+}
+
+fn tls(sandbox: &Sandbox) -> [(&'static str, PathBuf); 2] {
+    let dir = sandbox.path().join("tls");
+    [("EXTERNAL_CERT_PEM", dir.join("server.crt")), ("EXTERNAL_KEY_PEM", dir.join("server.key"))]
+}
+
+/// Writes a certificate for loopback into `dir`; the authority that signed it.
+fn certificates(dir: &Path) -> String {
+    let ca_key = KeyPair::generate().expect("generate a key");
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(DnType::CommonName, "authority of the lab");
+    let authority = ca.self_signed(&ca_key).expect("sign the authority");
+    let key = KeyPair::generate().expect("generate a key");
+    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+    let server = CertificateParams::new(names).expect("plain names");
+    let server = server.signed_by(&key, &Issuer::new(ca, ca_key)).expect("sign a certificate");
+    fs::write(dir.join("server.crt"), server.pem()).expect("write a certificate");
+    fs::write(dir.join("server.key"), key.serialize_pem()).expect("write a key");
+    authority.pem()
+}
