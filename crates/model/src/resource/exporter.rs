@@ -61,7 +61,7 @@ pub struct ExporterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// What the exporter last reported of itself; absent for peers that never report.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known_phase")]
     pub exporter_status: Option<ExporterPhase>,
     /// Free text that came with the report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +86,12 @@ pub struct Device {
 #[expect(clippy::ref_option, reason = "the signature is serde's")]
 fn text_or_empty<S: serde::Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text.as_deref().unwrap_or_default())
+}
+
+/// A phase that we have never heard of, written by a newer controller, says nothing: it must not hide the exporter.
+fn known_phase<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<ExporterPhase>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.map(|text| ExporterPhase::ALL.into_iter().find(|phase| phase.as_str() == text).unwrap_or_default()))
 }
 
 /// The exporter's own account of what it is doing (`status.exporterStatus`).

@@ -187,6 +187,20 @@ fn phases_and_their_numbers() {
     }
 }
 
+#[test]
+fn a_phase_that_nobody_knows_says_nothing() {
+    for (text, phase) in [
+        (json!("LeaseReady"), Some(ExporterPhase::LeaseReady)),
+        (json!("Hibernating"), Some(ExporterPhase::Unspecified)),
+        (json!(""), Some(ExporterPhase::Unspecified)),
+        (Value::Null, None),
+    ] {
+        let exporter: Exporter = decode(json!({ "metadata": {}, "status": { "exporterStatus": text } })).unwrap();
+        assert_eq!(exporter.status.unwrap().exporter_status, phase, "{text}");
+    }
+    assert!(decode::<Exporter>(json!({ "metadata": {}, "status": { "exporterStatus": 5 } })).is_err());
+}
+
 fn lease_spec(value: Value) -> LeaseSpec {
     serde_json::from_value(value).unwrap()
 }

@@ -175,6 +175,6 @@ type: ClusterIP
 {{- define "jumpstarter.serviceAnnotations" -}}
 {{- $balancer := ternary .Values.expose.loadBalancer.annotations dict (eq .Values.expose.type "LoadBalancer") -}}
 {{- with merge dict .Values.service.annotations $balancer }}
-annotations: {{- toYaml . | nindent 2 }}
+{{- toYaml . }}
 {{- end }}
 {{- end }}
