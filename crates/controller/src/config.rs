@@ -1,6 +1,10 @@
-//! What the controller is told at start.
+//! What the controller is told: once at start, and what may change while it runs.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use jumpstarter_auth::TokenIssuer;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Settings of the controller; complete and valid.
 #[derive(Clone, Debug)]
@@ -9,14 +13,6 @@ pub struct ControllerConfig {
     pub namespace: String,
     /// Address that clients and exporters are given for the controller, `host:port`.
     pub endpoint: String,
-    /// Routers to hand out.
-    pub routers: Vec<RouterTarget>,
-    /// Most tags a lease may carry.
-    pub max_tags: usize,
-    /// Label keys shown to nobody who does not ask for them.
-    pub hidden_labels: Vec<String>,
-    /// Label keys out of use, with the notice for each; hidden like the above.
-    pub deprecated_labels: BTreeMap<String, String>,
     /// How long a lost Status stream may take to come back.
     pub presence_grace: Duration,
     /// The longest that a set-up hook may run: bounds hold-back of Ready and the life of an exporter's ticket.
@@ -25,6 +21,88 @@ pub struct ControllerConfig {
     pub lease_retention: Duration,
     /// Limits of waits that peers bring about.
     pub limits: Limits,
+    /// What may change while the controller runs.
+    pub live: Live,
+}
+
+/// Settings that take effect at once when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changeable {
+    /// Routers to hand out.
+    pub routers: Vec<RouterTarget>,
+    /// Most tags a lease may carry; leases that have more keep them.
+    pub max_tags: usize,
+    /// Label keys shown to nobody who does not ask for them.
+    pub hidden_labels: Vec<String>,
+    /// Label keys out of use, with the notice for each; hidden like the above.
+    pub deprecated_labels: BTreeMap<String, String>,
+    /// Life of tokens issued from now on; the issuer's own when absent.
+    pub token_lifetime: Option<Duration>,
+    /// Where exporters are told to send their logs.
+    pub telemetry: Vec<TelemetryTarget>,
+}
+
+/// The changeable settings, shared: clones see what any of them sets, at once.
+#[derive(Clone)]
+pub struct Live(Arc<watch::Sender<Arc<Changeable>>>);
+
+impl Live {
+    /// A handle of its own.
+    #[must_use]
+    pub fn new(settings: Changeable) -> Self {
+        Self(Arc::new(watch::Sender::new(Arc::new(settings))))
+    }
+
+    /// The settings of this moment. Take them once for each decision, so that it is made of one piece.
+    #[must_use]
+    pub fn get(&self) -> Arc<Changeable> {
+        Arc::clone(&self.0.borrow())
+    }
+
+    /// Changes the settings for everybody who shares them.
+    pub fn set(&self, settings: Changeable) {
+        self.0.send_replace(Arc::new(settings));
+    }
+
+    /// Changes some of the settings.
+    pub fn change(&self, change: impl FnOnce(&mut Changeable)) {
+        self.0.send_modify(|settings| change(Arc::make_mut(settings)));
+    }
+}
+
+/// Keeps the lifetime of an issuer's tokens what the settings say.
+pub(crate) struct TokenLifetime {
+    changes: watch::Receiver<Arc<Changeable>>,
+    issuer: Arc<TokenIssuer>,
+}
+
+impl TokenLifetime {
+    /// Sets the lifetime of now.
+    pub(crate) fn apply(live: &Live, issuer: Arc<TokenIssuer>) -> Self {
+        let mut follower = Self { changes: live.0.subscribe(), issuer };
+        follower.set();
+        follower
+    }
+
+    fn set(&mut self) {
+        let lifetime = self.changes.borrow_and_update().token_lifetime;
+        if let Some(lifetime) = lifetime {
+            self.issuer.set_lifetime(jiff::SignedDuration::try_from(lifetime).unwrap_or(jiff::SignedDuration::MAX));
+        }
+    }
+
+    /// Follows changes until `stop` fires or nobody can make any.
+    pub(crate) async fn follow(mut self, stop: CancellationToken) {
+        while let Some(Ok(())) = stop.run_until_cancelled(self.changes.changed()).await {
+            self.set();
+        }
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
 }
 
 /// How long things may take. The usual values follow from what existing peers do; tests shorten them.
@@ -66,6 +144,32 @@ pub struct RouterTarget {
     pub labels: BTreeMap<String, String>,
 }
 
+/// One place that takes logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TelemetryTarget {
+    /// `host:port`.
+    pub endpoint: String,
+    /// PEM text; empty when the system's roots suffice.
+    pub certificate: String,
+    /// Lines below it are not sent: `debug`, `info`, `warning`, `error` or `critical`.
+    pub min_severity: String,
+}
+
+impl Changeable {
+    /// Usual settings with one router.
+    #[must_use]
+    pub fn new(router: &str) -> Self {
+        Self {
+            routers: vec![RouterTarget { endpoint: router.to_owned(), labels: BTreeMap::new() }],
+            max_tags: 10,
+            hidden_labels: Vec::new(),
+            deprecated_labels: BTreeMap::new(),
+            token_lifetime: None,
+            telemetry: Vec::new(),
+        }
+    }
+}
+
 impl ControllerConfig {
     /// Usual settings for one namespace, endpoint and router.
     #[must_use]
@@ -73,14 +177,11 @@ impl ControllerConfig {
         Self {
             namespace: namespace.to_owned(),
             endpoint: endpoint.to_owned(),
-            routers: vec![RouterTarget { endpoint: router.to_owned(), labels: BTreeMap::new() }],
-            max_tags: 10,
-            hidden_labels: Vec::new(),
-            deprecated_labels: BTreeMap::new(),
             presence_grace: Duration::from_secs(8),
             hook_limit: Duration::from_mins(30),
             lease_retention: Duration::from_hours(7 * 24),
             limits: Limits::default(),
+            live: Live::new(Changeable::new(router)),
         }
     }
 }

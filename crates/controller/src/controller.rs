@@ -20,7 +20,7 @@ use tracing::warn;
 use crate::{
     caller::Gate,
     client_service::ClientCalls,
-    config::ControllerConfig,
+    config::{ControllerConfig, TokenLifetime},
     controller_service::ControllerCalls,
     credentials::Credentials,
     dial::Dialer,
@@ -101,6 +101,7 @@ impl Controller {
             events,
         );
         let version = runtime.load().await.map_err(StartError::Load)?;
+        let lifetime = TokenLifetime::apply(&config.live, Arc::clone(&issuer));
         let credentials = Arc::new(Credentials {
             config: Arc::clone(&config),
             store: Arc::clone(&store),
@@ -116,6 +117,7 @@ impl Controller {
             let stop = runtime_stop.clone();
             async move { credentials.run(stop).await }
         });
+        tasks.spawn(lifetime.follow(runtime_stop.clone()));
 
         let gate = Gate {
             config: Arc::clone(&config),

@@ -10,7 +10,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use crate::{
     caller::Gate,
     client_service::{active_leases_of, deadline, peer},
-    config::ControllerConfig,
+    config::{ControllerConfig, TelemetryTarget},
     convert,
     dial::Dialer,
     exporter_service::{ExporterCalls, ListenStream, StatusStream},
@@ -161,6 +161,13 @@ impl ControllerService for ControllerCalls {
         request: Request<v1::GetServiceEndpointsRequest>,
     ) -> Result<Response<v1::GetServiceEndpointsResponse>, Status> {
         self.gate.exporter(&request).await?;
-        Ok(Response::new(v1::GetServiceEndpointsResponse { telemetry_endpoints: Vec::new() }))
+        let settings = self.config.live.get();
+        let endpoint = |target: &TelemetryTarget| v1::TelemetryEndpoint {
+            endpoint: target.endpoint.clone(),
+            certificate: target.certificate.clone(),
+            min_severity: target.min_severity.clone(),
+        };
+        let telemetry_endpoints = settings.telemetry.iter().map(endpoint).collect();
+        Ok(Response::new(v1::GetServiceEndpointsResponse { telemetry_endpoints }))
     }
 }

@@ -128,6 +128,7 @@ pub(crate) fn lease(
     now: Timestamp,
 ) -> client::Lease {
     let namespace = &config.namespace;
+    let settings = config.live.get();
     let spec = &lease.spec;
     let status = lease.status.clone().unwrap_or_default();
     let selector_keys: Vec<String> = Selector::from_label_selector(&spec.selector)
@@ -149,7 +150,7 @@ pub(crate) fn lease(
         tags: spec.tags.clone().unwrap_or_default().into_iter().collect(),
         allow_disabled: spec.allow_disabled.unwrap_or_default(),
         context: spec.context.clone().unwrap_or_default().into_iter().collect(),
-        deprecated_labels: config
+        deprecated_labels: settings
             .deprecated_labels
             .iter()
             .filter(|(key, _)| selector_keys.contains(key))
@@ -193,16 +194,17 @@ fn candidate_reason(reason: &CandidateReason) -> &'static str {
 
 /// An exporter as clients see it.
 pub(crate) fn exporter(config: &ControllerConfig, exporter: &Exporter, show_hidden: bool) -> client::Exporter {
+    let settings = config.live.get();
     let status = exporter.status.clone().unwrap_or_default();
     let labels: BTreeMap<String, String> = exporter.metadata.labels.clone().unwrap_or_default();
-    let deprecated = config
+    let deprecated = settings
         .deprecated_labels
         .iter()
         .filter(|(key, _)| labels.contains_key(*key))
         .map(|(key, notice)| (key.clone(), notice.clone()))
         .collect();
     let shown = labels.into_iter().filter(|(key, _)| {
-        show_hidden || !(config.hidden_labels.contains(key) || config.deprecated_labels.contains_key(key))
+        show_hidden || !(settings.hidden_labels.contains(key) || settings.deprecated_labels.contains_key(key))
     });
     #[expect(deprecated, reason = "old clients still read `online`")]
     client::Exporter {

@@ -52,7 +52,8 @@ impl Dialer {
         let labels =
             self.world.exporter(exporter).and_then(|exporter| exporter.metadata.labels.clone()).unwrap_or_default();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let router = router_choice::choose(&self.config.routers, &labels, turn)
+        let settings = self.config.live.get();
+        let router = router_choice::choose(&settings.routers, &labels, turn)
             .ok_or_else(|| status::status(Code::Unavailable, "no router is available: start one"))?;
 
         let stream = uuid::Uuid::new_v4();

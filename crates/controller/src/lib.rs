@@ -23,5 +23,5 @@ mod status;
 mod world;
 
 pub use caller::Peer;
-pub use config::{ControllerConfig, Limits, RouterTarget};
+pub use config::{Changeable, ControllerConfig, Limits, Live, RouterTarget, TelemetryTarget};
 pub use controller::{Controller, ControllerParts, StartError};

@@ -91,14 +91,18 @@ impl Service {
         let config = ControllerConfig {
             namespace: settings.namespace.clone(),
             endpoint: advertise.clone(),
-            routers,
-            max_tags: settings.max_tags,
-            hidden_labels: settings.hidden_labels.clone(),
-            deprecated_labels: settings.deprecated_labels.clone(),
             presence_grace: settings.presence_grace,
             hook_limit: settings.hook_limit,
             lease_retention: settings.lease_retention,
             limits: jumpstarter_controller::Limits::default(),
+            live: jumpstarter_controller::Live::new(jumpstarter_controller::Changeable {
+                routers,
+                max_tags: settings.max_tags,
+                hidden_labels: settings.hidden_labels.clone(),
+                deprecated_labels: settings.deprecated_labels.clone(),
+                token_lifetime: None,
+                telemetry: Vec::new(),
+            }),
         };
         let parts = ControllerParts {
             config,

@@ -38,7 +38,7 @@ pub(crate) fn requested_lease(
         return Err(invalid("one of selector or exporter_name is required"));
     }
     let tags: BTreeMap<String, String> = lease.tags.clone().into_iter().collect();
-    limits::validate_tags(&tags, config.max_tags).map_err(invalid)?;
+    limits::validate_tags(&tags, config.live.get().max_tags).map_err(invalid)?;
     limits::validate_context(&lease.context.clone().into_iter().collect::<BTreeMap<_, _>>()).map_err(invalid)?;
     Ok(RequestedLease { selector, selector_text, exporter, tags, lease })
 }

@@ -99,8 +99,10 @@ async fn leases_are_filtered_by_labels_tags_and_whether_they_ended() {
 #[tokio::test]
 async fn hidden_and_deprecated_labels_are_shown_only_when_asked_for() {
     let lab = Lab::with(|config| {
-        config.hidden_labels = vec!["secret".into()];
-        config.deprecated_labels = [("old".to_owned(), "use new".to_owned())].into();
+        config.live.change(|settings| {
+            settings.hidden_labels = vec!["secret".into()];
+            settings.deprecated_labels = [("old".to_owned(), "use new".to_owned())].into();
+        });
     })
     .await;
     lab.exporter("dut", &[("board", "x"), ("secret", "s"), ("old", "o")]).await;
@@ -120,4 +122,39 @@ async fn hidden_and_deprecated_labels_are_shown_only_when_asked_for() {
     let lease = alice.create("one", wanted("old=o,secret=s")).await.unwrap();
     assert!(lease.effective_end_time.is_none());
     assert_eq!(lease.deprecated_labels.get("old").map(String::as_str), Some("use new"));
+}
+
+#[tokio::test]
+async fn settings_change_without_a_restart() {
+    let lab = Lab::start().await;
+    lab.exporter("dut", &[("board", "x"), ("secret", "s")]).await;
+    let alice = lab.client("alice").await;
+    let shown = alice.exporter("dut", false).await.unwrap();
+    assert!(shown.labels.contains_key("secret"), "{shown:?}");
+    let tagged = || Lease {
+        tags: [("a".to_owned(), "b".to_owned()), ("c".to_owned(), "d".to_owned())].into(),
+        ..wanted("board=x")
+    };
+    alice.create("before", tagged()).await.unwrap();
+
+    lab.config.live.change(|settings| {
+        settings.hidden_labels = vec!["secret".into()];
+        settings.max_tags = 1;
+        settings.token_lifetime = Some(std::time::Duration::from_secs(60));
+    });
+    let shown = alice.exporter("dut", false).await.unwrap();
+    assert!(!shown.labels.contains_key("secret"), "{shown:?}");
+    let refused = alice.create("after", tagged()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    // The issuer hears of it from a task.
+    let limit = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let now = jumpstarter_model::Timestamp::now();
+        let issued = lab.issuer.issue("client:lab:x:1", now).unwrap();
+        if issued.expires_at.duration_since(now) <= jiff::SignedDuration::from_secs(60) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < limit, "{issued:?}");
+        tokio::task::yield_now().await;
+    }
 }
