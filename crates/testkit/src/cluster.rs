@@ -44,10 +44,9 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// A namespace with everything but the controller; clients will be told to come to `endpoint`.
+    /// A namespace with everything but the controller.
     #[track_caller]
-    pub(crate) fn install(sandbox: &Arc<Sandbox>) -> Self {
-        let api = ApiServer::shared_blocking();
+    pub(crate) fn install(sandbox: &Arc<Sandbox>, api: &'static ApiServer) -> Self {
         let namespace = format!("lab-{}", &Uuid::new_v4().simple().to_string()[..8]);
         let _ = api.kubectl(&["create", "namespace", &namespace]);
         let ca = certificates(&sandbox.dir("tls"));

@@ -1,6 +1,7 @@
 //! Many exporters in one process, each with a connection of its own, for benchmarks.
 
 use std::{
+    collections::HashMap,
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
     sync::Arc,
@@ -16,7 +17,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tonic::{Status, transport::Channel};
 
 use crate::{
-    Lab, MINUTE, eventually,
+    Cluster, Lab, MINUTE, eventually,
     grpc::{Grpc, Identity},
 };
 
@@ -40,29 +41,60 @@ pub struct Member {
     pub heard: watch::Receiver<StatusResponse>,
 }
 
-/// Identities of exporters that exist, not yet connected. They are made through the operator's socket itself, since
-/// a process for each of thousands would take longer than the benchmark.
+/// Identities of exporters that exist, not yet connected. They are made through the operator's socket itself, or many
+/// at a time, since a process for each of thousands would take longer than the benchmark.
 #[track_caller]
 pub fn recruit(lab: &Lab, prefix: &str, count: usize) -> Vec<Identity> {
+    if let Some(cluster) = lab.service.cluster() {
+        return recruit_in_cluster(lab, cluster, prefix, count);
+    }
     (0..count)
         .map(|number| {
             let name = format!("{prefix}-{number}");
-            let exporter = json!({
-                "apiVersion": "jumpstarter.dev/v1alpha1",
-                "kind": "Exporter",
-                "metadata": { "name": name, "labels": { "name": name } },
-            });
+            let exporter = exporter(&name);
             let path = "/apis/jumpstarter.dev/v1alpha1/namespaces/default/exporters";
             ask(lab, "POST", path, &exporter.to_string()).expect("create an exporter");
             let path = format!("/api/v1/namespaces/default/secrets/{name}-exporter");
             let token = eventually("the exporter's token", MINUTE, || {
                 let secret = ask(lab, "GET", &path, "")?;
-                let token = STANDARD.decode(secret["data"]["token"].as_str()?).ok()?;
-                String::from_utf8(token).ok()
+                token(secret["data"]["token"].as_str()?)
             });
             lab.exporter_identity(&name, token)
         })
         .collect()
+}
+
+#[track_caller]
+fn recruit_in_cluster(lab: &Lab, cluster: &Cluster, prefix: &str, count: usize) -> Vec<Identity> {
+    let names: Vec<String> = (0..count).map(|number| format!("{prefix}-{number}")).collect();
+    let items: Vec<Value> = names.iter().map(|name| exporter(name)).collect();
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
+    let place = ["-n", cluster.namespace()];
+    let create = [&["create", "-f", "-"][..], &place].concat();
+    cluster.api().kubectl_with(&create, &list).unwrap_or_else(|said| panic!("create exporters: {said}"));
+    let get = [&["get", "secrets", "-o", "json"][..], &place].concat();
+    let tokens = eventually("the exporters' tokens", MINUTE * 5, || {
+        let secrets: Value = serde_json::from_str(&cluster.api().kubectl(&get)).expect("a list is JSON");
+        let secrets: HashMap<&str, &str> = secrets["items"]
+            .as_array()?
+            .iter()
+            .filter_map(|secret| Some((secret["metadata"]["name"].as_str()?, secret["data"]["token"].as_str()?)))
+            .collect();
+        names.iter().map(|name| token(secrets.get(format!("{name}-exporter").as_str())?)).collect::<Option<Vec<_>>>()
+    });
+    names.iter().zip(tokens).map(|(name, token)| lab.exporter_identity(name, token)).collect()
+}
+
+fn exporter(name: &str) -> Value {
+    json!({
+        "apiVersion": "jumpstarter.dev/v1alpha1",
+        "kind": "Exporter",
+        "metadata": { "name": name, "labels": { "name": name } },
+    })
+}
+
+fn token(encoded: &str) -> Option<String> {
+    String::from_utf8(STANDARD.decode(encoded).ok()?).ok()
 }
 
 /// One request to the operator's socket; nothing unless it was answered with success.

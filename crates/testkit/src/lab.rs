@@ -11,6 +11,7 @@ use crate::{
     service::binary,
     wait::MINUTE,
 };
+use jumpstarter_kube_testkit::ApiServer;
 use jumpstarter_protocol::v1::ExporterStatus;
 
 /// A lab with its service running.
@@ -34,8 +35,21 @@ impl Lab {
     /// A lab whose service keeps its objects in a namespace of a real API server.
     #[track_caller]
     pub fn on_kubernetes() -> Self {
+        Self::replicated(1)
+    }
+
+    /// The same with so many replicas of the controller behind one address.
+    #[track_caller]
+    pub fn replicated(replicas: usize) -> Self {
+        Self::in_cluster(ApiServer::shared_blocking(), replicas)
+    }
+
+    /// The same on an API server of the caller's choice.
+    #[track_caller]
+    pub fn in_cluster(api: &'static ApiServer, replicas: usize) -> Self {
         let sandbox = Arc::new(Sandbox::new());
-        let service = Service::on_kubernetes(&sandbox);
+        let cluster = Cluster::install(&sandbox, api);
+        let service = Service::on_kubernetes(&sandbox, cluster, replicas);
         Self::around(sandbox, service)
     }
 

@@ -9,6 +9,7 @@
     reason = "expectations chain, and the last of a chain is dropped"
 )]
 
+pub mod balancer;
 pub mod cluster;
 pub mod exporter;
 pub mod figures;

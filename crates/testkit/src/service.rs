@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{Process, Sandbox, cluster::Cluster, wait::MINUTE};
+use crate::{Process, Sandbox, balancer::Balancer, cluster::Cluster, wait::MINUTE};
 
 /// Enough to see in a failed test what happened, and why.
 pub(crate) const LOG: &str = "info,jumpstarter=debug,jumpstarter_controller=debug,jumpstarter_router=debug";
@@ -39,7 +39,23 @@ pub struct Service {
     socket: Option<TcpListener>,
     /// Largest file it may write, in bytes.
     file_limit: Option<u64>,
+    /// One, unless it is on Kubernetes.
+    replicas: Vec<Replica>,
+    /// In front of several replicas.
+    _balancer: Option<Balancer>,
+}
+
+/// One process of the service.
+#[derive(Debug)]
+struct Replica {
+    listen: String,
     process: Option<Process>,
+}
+
+impl Replica {
+    fn at(listen: &str) -> Self {
+        Self { listen: listen.to_owned(), process: None }
+    }
 }
 
 impl Service {
@@ -56,17 +72,26 @@ impl Service {
         Self::new(sandbox, flags, Some(socket))
     }
 
-    /// Installs it on Kubernetes, and waits until it is ready.
+    /// Installs it on Kubernetes with so many replicas behind one address, and waits until all are ready.
     #[track_caller]
-    pub fn on_kubernetes(sandbox: &Arc<Sandbox>) -> Self {
+    pub fn on_kubernetes(sandbox: &Arc<Sandbox>, cluster: Cluster, replicas: usize) -> Self {
+        let address = free_address();
+        let listens: Vec<String> = (0..replicas).map(|_| free_address()).collect();
+        let (replicas, balancer) = if replicas == 1 {
+            (vec![Replica::at(&address)], None)
+        } else {
+            let balancer = Balancer::start(&address, listens.clone());
+            (listens.iter().map(|listen| Replica::at(listen)).collect(), Some(balancer))
+        };
         let mut service = Self {
             sandbox: Arc::clone(sandbox),
-            place: Place::Cluster(Cluster::install(sandbox)),
-            address: free_address(),
+            place: Place::Cluster(cluster),
+            address,
             flags: Vec::new(),
             socket: None,
             file_limit: None,
-            process: None,
+            replicas,
+            _balancer: balancer,
         };
         service.up();
         service
@@ -75,14 +100,16 @@ impl Service {
     #[track_caller]
     fn new(sandbox: &Arc<Sandbox>, flags: &[&str], socket: Option<TcpListener>) -> Self {
         let port = socket.as_ref().map_or_else(free_port, |socket| socket.local_addr().expect("a bound socket").port());
+        let address = format!("127.0.0.1:{port}");
         let mut service = Self {
             sandbox: Arc::clone(sandbox),
             place: Place::Directory(sandbox.dir("data")),
-            address: format!("127.0.0.1:{port}"),
+            replicas: vec![Replica::at(&address)],
+            _balancer: None,
+            address,
             flags: flags.iter().map(ToString::to_string).collect(),
             socket,
             file_limit: None,
-            process: None,
         };
         service.up();
         service
@@ -110,10 +137,25 @@ impl Service {
         }
     }
 
-    /// The running process.
+    /// The running process; the first of several.
     #[track_caller]
     pub fn process(&mut self) -> &mut Process {
-        self.process.as_mut().expect("the service was stopped by the test")
+        self.replica(0)
+    }
+
+    /// The running process of one replica.
+    #[track_caller]
+    pub fn replica(&mut self, number: usize) -> &mut Process {
+        self.replicas[number].process.as_mut().expect("the service was stopped by the test")
+    }
+
+    /// The number of the replica that leads, by what it said last.
+    pub fn leader(&self) -> Option<usize> {
+        self.replicas.iter().position(|replica| {
+            let said = replica.process.as_ref().map(Process::output).unwrap_or_default();
+            let last = said.lines().rev().find(|line| line.contains("\"leading\"") || line.contains("\"standing by\""));
+            last.is_some_and(|line| line.contains("\"leading\""))
+        })
     }
 
     /// The command that would start it.
@@ -157,19 +199,33 @@ impl Service {
         self.file_limit = bytes;
     }
 
-    /// Starts it again on the same data and port.
+    /// Starts every process that is not running, on the same data and port, and waits until all are ready.
     #[track_caller]
     pub fn up(&mut self) {
-        assert!(self.process.is_none(), "the service is running");
-        let mut process = Process::start_with_stdin(&self.sandbox, "service", self.command());
-        process.wait_line("jumpstarter is ready");
-        self.process = Some(process);
+        for number in 0..self.replicas.len() {
+            let replica = &self.replicas[number];
+            if replica.process.is_some() {
+                continue;
+            }
+            let command = self.command_at(&replica.listen);
+            let process = Process::start_with_stdin(&self.sandbox, "service", command);
+            self.replicas[number].process = Some(process);
+        }
+        for replica in &mut self.replicas {
+            replica.process.as_mut().expect("just started").wait_line("jumpstarter is ready");
+        }
     }
 
     /// Asks it to stop, and waits for its end.
     #[track_caller]
     pub fn stop(&mut self) {
-        let mut process = self.process.take().expect("the service is running");
+        (0..self.replicas.len()).for_each(|number| self.stop_replica(number));
+    }
+
+    /// Asks one replica to stop, and waits for its end.
+    #[track_caller]
+    pub fn stop_replica(&mut self, number: usize) {
+        let mut process = self.replicas[number].process.take().expect("the service is running");
         process.signal(Signal::TERM);
         let status = process.wait(MINUTE);
         assert!(status.success(), "the service ended with {status}:\n{}", process.output());
@@ -177,7 +233,12 @@ impl Service {
 
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        (0..self.replicas.len()).for_each(|number| self.kill_replica(number));
+    }
+
+    /// Ends one replica as a power cut would.
+    pub fn kill_replica(&mut self, number: usize) {
+        if let Some(mut process) = self.replicas[number].process.take() {
             process.kill_tree();
         }
     }
