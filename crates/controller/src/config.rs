@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use jumpstarter_auth::TokenIssuer;
+use jumpstarter_model::identity::DEFAULT_INTERNAL_PREFIX;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,8 @@ pub struct ControllerConfig {
     pub namespace: String,
     /// Address that clients and exporters are given for the controller, `host:port`.
     pub endpoint: String,
+    /// Put before the subject of our own tokens to get the user name.
+    pub internal_prefix: String,
     /// How long a lost Status stream may take to come back.
     pub presence_grace: Duration,
     /// The longest that a set-up hook may run: bounds hold-back of Ready and the life of an exporter's ticket.
@@ -177,6 +180,7 @@ impl ControllerConfig {
         Self {
             namespace: namespace.to_owned(),
             endpoint: endpoint.to_owned(),
+            internal_prefix: DEFAULT_INTERNAL_PREFIX.to_owned(),
             presence_grace: Duration::from_secs(8),
             hook_limit: Duration::from_mins(30),
             lease_retention: Duration::from_hours(7 * 24),

@@ -91,6 +91,7 @@ impl Service {
         let config = ControllerConfig {
             namespace: settings.namespace.clone(),
             endpoint: advertise.clone(),
+            internal_prefix: jumpstarter_model::identity::DEFAULT_INTERNAL_PREFIX.to_owned(),
             presence_grace: settings.presence_grace,
             hook_limit: settings.hook_limit,
             lease_retention: settings.lease_retention,
