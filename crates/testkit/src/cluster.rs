@@ -31,6 +31,8 @@ pub(crate) fn wanted() -> bool {
 pub struct Cluster {
     api: &'static ApiServer,
     sandbox: Arc<Sandbox>,
+    /// The controllers' way to the API server.
+    kubeconfig: PathBuf,
     namespace: String,
     router_key: String,
     router: String,
@@ -44,9 +46,9 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// A namespace with everything but the controller.
+    /// A namespace with everything but the controller, which is to find the API server at `url`.
     #[track_caller]
-    pub(crate) fn install(sandbox: &Arc<Sandbox>, api: &'static ApiServer) -> Self {
+    pub(crate) fn install(sandbox: &Arc<Sandbox>, api: &'static ApiServer, url: &str) -> Self {
         let namespace = format!("lab-{}", &Uuid::new_v4().simple().to_string()[..8]);
         let _ = api.kubectl(&["create", "namespace", &namespace]);
         let ca = certificates(&sandbox.dir("tls"));
@@ -85,7 +87,9 @@ impl Cluster {
             .envs(tls(sandbox));
         let mut process = Process::start(sandbox, "router", command);
         process.wait_line("router is ready");
-        Self { api, sandbox: Arc::clone(sandbox), namespace, router_key, router, _router: process }
+        let kubeconfig = sandbox.path().join("controller.kubeconfig");
+        api.write_kubeconfig(&kubeconfig, url, Some(api.admin_token()));
+        Self { api, sandbox: Arc::clone(sandbox), kubeconfig, namespace, router_key, router, _router: process }
     }
 
     /// The API server.
@@ -118,7 +122,7 @@ impl Cluster {
             .args(["-metrics-bind-address=127.0.0.1:0", "--grpc-bind-address", listen])
             .env("JUMPSTARTER_LOG", LOG)
             .env("NAMESPACE", &self.namespace)
-            .env("KUBECONFIG", self.kubeconfig())
+            .env("KUBECONFIG", &self.kubeconfig)
             .env("CONTROLLER_KEY", CONTROLLER_KEY)
             .env("ROUTER_KEY", &self.router_key)
             .env("GRPC_ENDPOINT", endpoint)

@@ -1,6 +1,9 @@
 //! A whole lab: the service, and exporters and clients made with the operator's tool.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     Done, Exporter, ExporterSetup, Jmp, Process, Sandbox, Service, cluster,
@@ -47,8 +50,14 @@ impl Lab {
     /// The same on an API server of the caller's choice.
     #[track_caller]
     pub fn in_cluster(api: &'static ApiServer, replicas: usize) -> Self {
+        Self::in_cluster_through(api, &api.url(), replicas)
+    }
+
+    /// The same with controllers that find the API server at `url`, which may be a proxy's.
+    #[track_caller]
+    pub fn in_cluster_through(api: &'static ApiServer, url: &str, replicas: usize) -> Self {
         let sandbox = Arc::new(Sandbox::new());
-        let cluster = Cluster::install(&sandbox, api);
+        let cluster = Cluster::install(&sandbox, api, url);
         let service = Service::on_kubernetes(&sandbox, cluster, replicas);
         Self::around(sandbox, service)
     }
@@ -138,12 +147,18 @@ impl Lab {
         exporter
     }
 
+    /// A running exporter whose configuration, but for drivers and hooks, is in `config`.
+    #[track_caller]
+    pub fn exporter_from(&self, setup: ExporterSetup, config: &Path) -> Exporter {
+        setup.complete(config, self.namespace());
+        Exporter::start(&self.sandbox, setup, config.to_owned())
+    }
+
     /// A new exporter, running, but perhaps not yet heard of: the oldest release never says that it is available.
     #[track_caller]
     pub fn exporter_without_phase(&self, setup: ExporterSetup) -> Exporter {
         let config = self.exporter_config(&setup.name, &setup.labels);
-        setup.complete(&config, self.namespace());
-        Exporter::start(&self.sandbox, setup, config)
+        self.exporter_from(setup, &config)
     }
 
     /// Waits until the service has this exporter online and available.
@@ -209,6 +224,6 @@ fn admin(operator: &Jmp, service: &Service, args: &[&str]) -> Done {
 }
 
 /// A path of the sandbox as an argument.
-fn text(path: &std::path::Path) -> &str {
+fn text(path: &Path) -> &str {
     path.to_str().expect("paths of a sandbox are plain")
 }
