@@ -1,0 +1,122 @@
+//! What the service must be allowed to do, and whether a set of rules allows it: pure.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// One verb on one resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Permission {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Plural name of the resource.
+    pub resource: &'static str,
+    /// `status`, or empty.
+    pub subresource: &'static str,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch` or `delete`.
+    pub verb: &'static str,
+}
+
+const GROUP: &str = jumpstarter_model::GROUP;
+const READ: [&str; 3] = ["get", "list", "watch"];
+
+impl Permission {
+    /// Everything that the service does through the store.
+    pub fn required() -> Vec<Self> {
+        let on = |group, resource, verbs: &[&'static str]| {
+            let make = move |verb: &&'static str| Self { group, resource, subresource: "", verb };
+            verbs.iter().map(make).collect::<Vec<_>>()
+        };
+        let status = |resource| Self { group: GROUP, resource, subresource: "status", verb: "update" };
+        let mut all = on("", "configmaps", &READ);
+        all.extend(on("", "secrets", &READ));
+        all.extend(on("", "secrets", &["create", "update", "delete"]));
+        for resource in ["clients", "exporters", "leases"] {
+            all.extend(on(GROUP, resource, &READ));
+            all.extend(on(GROUP, resource, &["create", "update", "delete"]));
+            all.push(status(resource));
+        }
+        all.extend(on(GROUP, "exporteraccesspolicies", &READ));
+        all
+    }
+
+    /// What the service can do without, and what it then does not do.
+    pub fn optional() -> Vec<(Self, &'static str)> {
+        let event = |verb| Self { group: "", resource: "events", subresource: "", verb };
+        let without = "no Events about objects are written";
+        vec![(event("create"), without), (event("patch"), without)]
+    }
+
+    /// Whether one of the rules of a `SelfSubjectRulesReview` grants it for all objects.
+    pub(crate) fn is_granted(&self, rules: &[Value]) -> bool {
+        let path = self.path();
+        rules.iter().any(|rule| {
+            let names = rule["resourceNames"].as_array().is_none_or(Vec::is_empty);
+            names
+                && holds(&rule["apiGroups"], |group| group == self.group || group == "*")
+                && holds(&rule["resources"], |resource| {
+                    let any = resource.strip_prefix("*/").is_some_and(|sub| sub == self.subresource);
+                    resource == path || resource == "*" || any
+                })
+                && holds(&rule["verbs"], |verb| verb == self.verb || verb == "*")
+        })
+    }
+
+    fn path(&self) -> String {
+        if self.subresource.is_empty() {
+            self.resource.to_owned()
+        } else {
+            format!("{}/{}", self.resource, self.subresource)
+        }
+    }
+}
+
+/// As people write it in a Role: ``update leases.jumpstarter.dev/status``.
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        if !self.subresource.is_empty() {
+            write!(f, "/{}", self.subresource)?;
+        }
+        Ok(())
+    }
+}
+
+fn holds(list: &Value, wanted: impl Fn(&str) -> bool) -> bool {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).any(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(rule: Value, granted: bool) {
+        let status = Permission { group: GROUP, resource: "leases", subresource: "status", verb: "update" };
+        assert_eq!(status.is_granted(&[rule]), granted);
+    }
+
+    #[test]
+    fn rules_grant_as_rbac_does() {
+        let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| {
+            json!({ "apiGroups": groups, "resources": resources, "verbs": verbs })
+        };
+        check(rule(&[GROUP], &["leases/status"], &["get", "update"]), true);
+        check(rule(&["*"], &["*"], &["*"]), true);
+        check(rule(&[GROUP], &["*/status"], &["update"]), true);
+        check(rule(&[GROUP], &["leases"], &["update"]), false);
+        check(rule(&["coordination.k8s.io"], &["leases/status"], &["update"]), false);
+        check(rule(&[GROUP], &["leases/status"], &["patch"]), false);
+        let mut named = rule(&[GROUP], &["leases/status"], &["update"]);
+        named["resourceNames"] = json!(["one"]);
+        check(named, false);
+        let secrets = Permission { group: "", resource: "secrets", subresource: "", verb: "get" };
+        assert!(secrets.is_granted(&[rule(&[""], &["secrets"], &["get"])]));
+        assert!(!secrets.is_granted(&[rule(&["", "apps"], &[""], &["get"])]));
+    }
+}
