@@ -19,6 +19,8 @@ pub(crate) enum Name {
     Idle,
     /// `jmp shell … -- true` through the service against local mode
     Shell,
+    /// On a real API server: requests of an idle lab, create → ready, and the death of a leader
+    Kubernetes,
     /// One freed device given away, in labs of growing size
     Scale,
     /// Bytes through the router against the least and the most that they could cost
@@ -35,6 +37,7 @@ impl Name {
             Self::Handover => ["bench", "--workspace", "--bench", "handover"],
             Self::Idle => ["bench", "--workspace", "--bench", "idle"],
             Self::Shell => ["bench", "--workspace", "--bench", "shell"],
+            Self::Kubernetes => ["bench", "--workspace", "--bench", "kubernetes"],
             Self::Scale => ["run", "--package=jumpstarter-scheduler", "--example", "scale"],
             Self::Throughput => ["run", "--package=jumpstarter-router", "--example", "throughput"],
             Self::CommitRate => ["run", "--package=jumpstarter-store", "--example", "commit_rate"],
