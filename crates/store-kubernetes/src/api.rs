@@ -90,12 +90,7 @@ impl Api {
         }
     }
 
-    async fn attempt(
-        &self,
-        call: &Call,
-        request: http::Request<Vec<u8>>,
-        limit: Duration,
-    ) -> Result<Value, Failure> {
+    async fn attempt(&self, call: &Call, request: http::Request<Vec<u8>>, limit: Duration) -> Result<Value, Failure> {
         let started = Instant::now();
         let whole = async {
             let response = self.accepted(request).await?;
@@ -115,8 +110,7 @@ impl Api {
     ) -> Result<http::Response<Body>, Failure> {
         let started = Instant::now();
         let limit = self.request_timeout;
-        let outcome =
-            timeout_at(started + limit, self.accepted(request)).await.unwrap_or_else(|_| Err(silence(limit)));
+        let outcome = timeout_at(started + limit, self.accepted(request)).await.unwrap_or_else(|_| Err(silence(limit)));
         self.count(call, &outcome, started);
         outcome
     }

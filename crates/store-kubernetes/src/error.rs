@@ -117,7 +117,9 @@ impl Failure {
             Self::Refused { ref status, retry_after } => (status, retry_after),
             Self::Lost(ref detail) => return StoreError::Unavailable(format!("{call}: {detail}")),
             Self::Garbled(ref detail) => {
-                return StoreError::Unavailable(format!("{call}: what came back is no answer of an API server: {detail}"));
+                return StoreError::Unavailable(format!(
+                    "{call}: what came back is no answer of an API server: {detail}"
+                ));
             }
             Self::Credentials(ref detail) => {
                 return StoreError::Unavailable(format!(
@@ -171,15 +173,15 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::response::StatusDetails;
+    use serde_json::json;
 
     use super::*;
 
     fn refused(code: u16, reason: &str, message: &str, details: Option<(&str, &str)>) -> Failure {
         let mut status = Status::failure(message, reason).with_code(code);
         if let Some((kind, name)) = details {
-            status =
-                status.with_details(StatusDetails { kind: kind.into(), name: name.into(), ..Default::default() });
+            let details = serde_json::from_value(json!({ "kind": kind, "name": name })).unwrap();
+            status = status.with_details(details);
         }
         Failure::Refused { status: status.boxed(), retry_after: None }
     }

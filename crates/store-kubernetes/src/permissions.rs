@@ -103,9 +103,7 @@ mod tests {
 
     #[test]
     fn rules_grant_as_rbac_does() {
-        let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| {
-            json!({ "apiGroups": groups, "resources": resources, "verbs": verbs })
-        };
+        let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
         check(rule(&[GROUP], &["leases/status"], &["get", "update"]), true);
         check(rule(&["*"], &["*"], &["*"]), true);
         check(rule(&[GROUP], &["*/status"], &["update"]), true);

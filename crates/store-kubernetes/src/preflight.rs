@@ -152,7 +152,8 @@ impl KubernetesStore {
     }
 
     async fn review(&self, resource: &'static str, spec: Value) -> Result<Value, Failure> {
-        let kind = if resource == "selfsubjectrulesreviews" { "SelfSubjectRulesReview" } else { "SelfSubjectAccessReview" };
+        let kind =
+            if resource == "selfsubjectrulesreviews" { "SelfSubjectRulesReview" } else { "SelfSubjectAccessReview" };
         let body = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec });
         let request = Request::new(format!("/apis/authorization.k8s.io/v1/{resource}"));
         let request = request

@@ -10,9 +10,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use jumpstarter_store::{
-    EventStream, Key, Kind, List, ListOptions, Object, ResourceVersion, Store, StoreError, Write,
-};
+use jumpstarter_store::{EventStream, Key, Kind, List, ListOptions, Object, ResourceVersion, Store, StoreError, Write};
 use kube::Client;
 use tokio::task::JoinSet;
 
@@ -82,8 +80,7 @@ impl KubernetesStore {
             return Arc::clone(hub);
         }
         let hub = Arc::new(Hub::new(kind, from, &self.0.options, Arc::clone(&self.0.newest)));
-        let task =
-            Arc::clone(&hub).run(Arc::clone(&self.0.api), self.0.reporter.clone(), self.0.options.clone());
+        let task = Arc::clone(&hub).run(Arc::clone(&self.0.api), self.0.reporter.clone(), self.0.options.clone());
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
         hubs.insert(kind, Arc::clone(&hub));
         hub

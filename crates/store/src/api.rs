@@ -11,17 +11,17 @@ use crate::{Key, Kind, Object, ResourceVersion, StoreError};
 /// state, else it fails with [`StoreError::Conflict`]; without them it is unconditional. `metadata.generation` grows
 /// when the desired state (`spec`) changes and only then. A write that changes nothing makes no new version.
 /// `uid`, `creationTimestamp`, `generation` and `resourceVersion` are the store's own: what a writer puts there is a
-/// condition or is ignored.
+/// condition or is ignored. A store that knows the schemas (Kubernetes) fills in their defaults, so read what comes back.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// A new object, status included. `metadata.generateName` makes a name when `metadata.name` is empty.
+    /// A new object, status included (on Kubernetes by a second request). `metadata.generateName` makes a name when `metadata.name` is empty.
     Create(Object),
     /// Labels, annotations, owner references and the desired state (`spec`, or a core kind's `data`); status is
     /// left alone.
     Update(Object),
     /// Status alone; everything else is left alone.
     UpdateStatus(Object),
-    /// Both halves at once.
+    /// Both halves. On Kubernetes the status first, then the rest.
     Replace(Object),
     /// Removal, together with every object whose owners are all gone by then.
     Delete(Key, Option<Precondition>),
@@ -95,7 +95,8 @@ impl Event {
     }
 }
 
-/// Events in the order of their versions. Ends after an error, and only then.
+/// Events of each kind in the order of their versions; of different kinds see [`Store::watch`]. Ends after an error, and
+/// only then.
 pub type EventStream = BoxStream<'static, Result<Event, StoreError>>;
 
 /// Objects that last.
@@ -121,7 +122,13 @@ pub trait Store: Send + Sync + 'static {
     /// A dropped future leaves the outcome unknown: the changes may be made.
     fn transact(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Object>, StoreError>>;
 
-    /// Every change of these kinds, in all namespaces, after `from`, which is a [`List::resource_version`].
+    /// Every change of these kinds, in all namespaces of the store, after `from`, which is a
+    /// [`List::resource_version`], or the version of an event from a watch of one kind.
+    ///
+    /// The embedded store tells events of different kinds in the order of their versions, too. Kubernetes tells them in
+    /// the order in which they arrive, except that what this process has written shows in the order in which it was
+    /// written. So what is told of one kind may be older than what was last told of another: a watch of several kinds
+    /// continues from a list, not from an event.
     ///
     /// Fails with [`StoreError::Gone`], at once or later in the stream, when history no longer holds the next event:
     /// `from` is too old, or the reader too slow. A slow reader costs no memory.

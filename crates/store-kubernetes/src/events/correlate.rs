@@ -110,10 +110,8 @@ impl Correlator {
     }
 
     fn message(&mut self, event: &ObjectEvent, now: Timestamp) -> String {
-        let similar = self
-            .similar
-            .entry(topic(event))
-            .or_insert_with(|| Similar { messages: BTreeSet::new(), last: now });
+        let similar =
+            self.similar.entry(topic(event)).or_insert_with(|| Similar { messages: BTreeSet::new(), last: now });
         if !is_recent(similar.last, now) {
             similar.messages.clear();
         }

@@ -92,9 +92,11 @@ mod tests {
         check(&[a.clone()], &[a.clone(), secret("c", "3", 12)], Some(&["+c@12"]));
         check(&[a.clone(), b.clone()], &[], Some(&["-a@11", "-b@12"]));
         // The deletion comes before the new object of the name, and where no other event is.
-        check(&[a.clone(), b.clone()], &[secret("a", "9", 13), secret("c", "3", 11)], Some(&[
-            "+c@11", "-a@12", "+a@13", "-b@14",
-        ]));
+        check(
+            &[a.clone(), b.clone()],
+            &[secret("a", "9", 13), secret("c", "3", 11)],
+            Some(&["+c@11", "-a@12", "+a@13", "-b@14"]),
+        );
     }
 
     #[test]

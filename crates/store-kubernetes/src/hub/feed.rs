@@ -1,10 +1,6 @@
 //! One upstream watch: lines of JSON, until it ends or falls silent.
 
-use std::{
-    io,
-    pin::Pin,
-    time::Duration,
-};
+use std::{io, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
@@ -56,10 +52,8 @@ impl Feed {
         // Not all kinds of all replicas at the same moment.
         let timeout = rand::rng().random_range(seconds.div_ceil(2)..=seconds);
         let params = WatchParams { timeout: Some(timeout), bookmarks: true, ..WatchParams::default() };
-        let mut request = api
-            .path(kind)
-            .watch(&params, &from.to_string())
-            .map_err(|error| Failure::Garbled(error.to_string()))?;
+        let mut request =
+            api.path(kind).watch(&params, &from.to_string()).map_err(|error| Failure::Garbled(error.to_string()))?;
         request.headers_mut().insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
         let response = api.stream(&api.call("watch", kind), request).await?;
         let body: Bodies = Box::pin(response.into_body().into_data_stream().map_err(io::Error::other));
@@ -82,7 +76,8 @@ impl Feed {
 
 fn parse(kind: Kind, line: &str) -> Result<Told, Failure> {
     // Half a line at the end of a connection that was cut is no object either.
-    let mut value: Value = serde_json::from_str(line).map_err(|error| Failure::Lost(format!("half a line: {error}")))?;
+    let mut value: Value =
+        serde_json::from_str(line).map_err(|error| Failure::Lost(format!("half a line: {error}")))?;
     let what = value["type"].as_str().unwrap_or_default().to_owned();
     let object = value["object"].take();
     let event: fn(Object) -> Event = match what.as_str() {

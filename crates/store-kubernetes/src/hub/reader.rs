@@ -139,7 +139,6 @@ impl Source {
 
     /// Whether an event up to `version` is to come from here before anything else.
     fn owes(&self, version: u64) -> bool {
-        self.taken.is_empty()
-            && self.hub.upgrade().is_some_and(|hub| hub.look(|state| state.owes(self.at, version)))
+        self.taken.is_empty() && self.hub.upgrade().is_some_and(|hub| hub.look(|state| state.owes(self.at, version)))
     }
 }

@@ -234,7 +234,8 @@ impl Writer<'_> {
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Object, StoreError> {
         let request = request.map_err(|error| invalid(&error))?;
-        let value = self.api.json(call, request).await.map_err(|failure: Failure| failure.into_store(call, Some(key)))?;
+        let value =
+            self.api.json(call, request).await.map_err(|failure: Failure| failure.into_store(call, Some(key)))?;
         decode::object(key.kind, value).map_err(|found| {
             self.reporter.report(&found);
             StoreError::Corrupt(format!("{key}: {}", found.detail))

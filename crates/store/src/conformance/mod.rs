@@ -54,8 +54,9 @@ macro_rules! conformance_tests {
     };
 }
 
+/// An exporter with every field that a backend with schemas would fill in, so that all backends keep the same.
 fn exporter(namespace: &str, name: &str) -> Object {
-    let mut exporter = Exporter::new(name, ExporterSpec::default());
+    let mut exporter = Exporter::new(name, ExporterSpec { enabled: Some(true), ..ExporterSpec::default() });
     exporter.metadata.namespace = Some(namespace.to_owned());
     Object::from_resource(&exporter)
 }

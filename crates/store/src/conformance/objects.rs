@@ -63,7 +63,7 @@ pub async fn desired_and_observed_are_written_apart(store: Arc<dyn Store>, names
 
     let observed = one(&*store, Write::UpdateStatus(both.clone().unconditional())).await.expect("update status");
     assert_eq!(observed.value()["status"]["endpoint"], "x");
-    assert_eq!(observed.value()["spec"].get("enabled"), None);
+    assert_eq!(observed.value()["spec"]["enabled"], true);
     assert_eq!(observed.label("board"), None);
     assert_eq!(observed.generation(), 1);
     assert!(observed.resource_version() > stored.resource_version());
@@ -87,7 +87,7 @@ pub async fn a_replace_writes_both_halves(store: Arc<dyn Store>, namespace: Stri
     let stored = create(&*store, exporter(&namespace, "a")).await;
     let next = edit(&stored, |value| {
         value["metadata"]["annotations"] = json!({ "note": "n" });
-        value["spec"] = json!({ "username": "u" });
+        value["spec"] = json!({ "username": "u", "enabled": true });
         value["status"] = json!({ "endpoint": "e" });
     });
     let replaced = one(&*store, Write::Replace(next.clone())).await.expect("replace");
@@ -284,7 +284,7 @@ pub async fn metadata_of_the_store_is_not_the_writers(store: Arc<dyn Store>, nam
     let forged = edit(&stored, |value| {
         value["metadata"]["creationTimestamp"] = json!("2001-01-01T00:00:00Z");
         value["metadata"]["generation"] = json!(77);
-        value["spec"]["enabled"] = json!(true);
+        value["spec"]["enabled"] = json!(false);
     });
     let written = one(&*store, Write::Update(forged)).await.expect("update");
     let metadata = |object: &Object| object.value()["metadata"]["creationTimestamp"].clone();
