@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::io as std_io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Buf;
 use http::{Request, Response};
@@ -13,15 +12,17 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 use tower::util::{Oneshot, ServiceExt};
 
+use super::activity::{Activity, Counted, Counting};
 use super::counters::ServeCounters;
 use super::io::{PromptIo, ServerIo};
+use super::lifetime::{Lifetime, Verdict};
 use super::{BoxError, PeerAddr, ServeLimits};
 use crate::listen::Listener;
 use crate::tls::ServingTls;
@@ -108,21 +109,32 @@ impl Connections {
         };
         let prompt = self.limits.request_timeout;
         let builder = self.builder.clone();
+        let limits = self.limits.clone();
         let (stop, abort) = (self.stop.clone(), self.abort.clone());
         self.running.spawn(async move {
             let connection = async {
                 // A handshake under way when the server stops has no request to lose.
                 let secured = stop.run_until_cancelled(Box::pin(securing.secure(socket))).await.flatten()?;
                 let io = TokioIo::new(PromptIo::new(secured, prompt));
-                let connection = builder.serve_connection(io, WithPeer { service, peer });
+                let now = Instant::now();
+                let activity = Activity::new(now);
+                let mut lifetime = Lifetime::new(&limits, Arc::clone(&activity), now);
+                let connection = builder.serve_connection(io, Calls { service, peer, activity });
                 // On the heap: only while it runs, and not twice in this task's frame.
                 let mut connection = Box::pin(connection);
-                // Losing the `select!` only means to go on with the same connection below.
-                let ended = tokio::select! {
-                    ended = connection.as_mut() => ended,
-                    () = stop.cancelled() => {
-                        connection.as_mut().graceful_shutdown();
-                        connection.await
+                let mut stopping = false;
+                let ended = loop {
+                    // Losing the `select!` only means to go on with the same connection; the other two are cancel safe.
+                    tokio::select! {
+                        ended = connection.as_mut() => break ended,
+                        () = stop.cancelled(), if !stopping => {
+                            stopping = true;
+                            connection.as_mut().graceful_shutdown();
+                        }
+                        verdict = lifetime.next() => match verdict {
+                            Verdict::Drain => connection.as_mut().graceful_shutdown(),
+                            Verdict::Cut => return None,
+                        },
                     }
                 };
                 ended.inspect_err(|error| tracing::debug!(?peer, %error, "connection ended")).ok()
@@ -167,23 +179,24 @@ impl Securing {
     }
 }
 
-/// Gives every request its peer's address.
-struct WithPeer<S> {
+/// Gives every request its peer's address, and counts it while it is in flight.
+struct Calls<S> {
     service: S,
     peer: PeerAddr,
+    activity: Arc<Activity>,
 }
 
-impl<S> hyper::service::Service<Request<Incoming>> for WithPeer<S>
+impl<S, B> hyper::service::Service<Request<Incoming>> for Calls<S>
 where
-    S: Service<Request<Incoming>> + Clone,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
 {
-    type Response = S::Response;
+    type Response = Response<Counted<B>>;
     type Error = S::Error;
-    type Future = Oneshot<S, Request<Incoming>>;
+    type Future = Counting<Oneshot<S, Request<Incoming>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
-        self.service.clone().oneshot(request)
+        Counting::new(self.service.clone().oneshot(request), self.activity.call())
     }
 }
 

@@ -20,6 +20,13 @@ pub struct ServeLimits {
     pub keepalive_interval: Duration,
     /// Time for its answer. Interval and timeout together bound how long a dead peer goes unnoticed.
     pub keepalive_timeout: Duration,
+    /// How long a connection may be without a call before its peer is told to go (GOAWAY); forever when absent.
+    pub max_connection_idle: Option<Duration>,
+    /// How old a connection may get, a tenth more or less, before its peer is told to open another one; forever when
+    /// absent.
+    pub max_connection_age: Option<Duration>,
+    /// What calls in flight get once a connection is too old, before they are cut; forever when absent.
+    pub max_connection_age_grace: Option<Duration>,
     /// Requests in flight on one connection.
     pub max_concurrent_streams: u32,
     /// Unread bytes of one stream; the connection's window is [`WINDOW_RATIO`] times that.
@@ -42,6 +49,9 @@ impl Default for ServeLimits {
             request_timeout: Duration::from_secs(15),
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(10),
+            max_connection_idle: None,
+            max_connection_age: None,
+            max_connection_age_grace: None,
             max_concurrent_streams: 256,
             stream_window: SERVER_STREAM_WINDOW,
             max_frame_size: MAX_FRAME_SIZE,
@@ -61,6 +71,9 @@ impl ServeLimits {
             request_timeout,
             keepalive_interval,
             keepalive_timeout,
+            max_connection_idle: _,
+            max_connection_age: _,
+            max_connection_age_grace: _,
             max_concurrent_streams,
             stream_window,
             max_frame_size,

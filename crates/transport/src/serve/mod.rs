@@ -1,8 +1,10 @@
 //! One tower service behind many listeners.
 
+mod activity;
 mod connection;
 mod counters;
 mod io;
+mod lifetime;
 mod limits;
 
 use std::io as std_io;

@@ -1,9 +1,10 @@
-//! The certificate that a server presents: from its own CA, or the operator's files; replaced while serving.
+//! The certificate that a server presents: from its own CA, self-signed, or the operator's files; replaced while serving.
 
 mod error;
 mod file;
 mod own_ca;
 mod pair;
+mod self_signed;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ pub struct ServingTls {
 
 enum Source {
     Own { ca: OwnCa, hosts: Mutex<Vec<String>> },
+    SelfSigned { hosts: Vec<String> },
     Files { files: Files, seen: Mutex<Contents> },
 }
 
@@ -81,6 +83,16 @@ impl ServingTls {
         let (pair, ca_pem) = files.check(&contents)?;
         warn_of_age(&pair, &files.certificate);
         Ok(Self::new(pair, ca_pem, Source::Files { files, seen: Mutex::new(contents) }))
+    }
+
+    /// A certificate for `hosts` and this machine's own names that signs itself, kept in memory and renewed when a third
+    /// of its life is left. Every start makes another one: only clients that do not verify can use it.
+    ///
+    /// # Errors
+    /// When a host cannot stand in a certificate.
+    pub fn self_signed(hosts: &[String]) -> Result<Self, TlsError> {
+        let pair = self_signed::issue(hosts)?;
+        Ok(Self::new(pair, None, Source::SelfSigned { hosts: hosts.to_vec() }))
     }
 
     fn new(pair: Pair, ca_pem: Option<String>, source: Source) -> Self {
@@ -130,7 +142,7 @@ impl ServingTls {
     pub async fn maintain(&self, stop: CancellationToken) {
         let Some(_renewing) = stop.run_until_cancelled(self.renewing.lock()).await else { return };
         let period = match self.source {
-            Source::Own { .. } => AGE_POLL,
+            Source::Own { .. } | Source::SelfSigned { .. } => AGE_POLL,
             Source::Files { .. } => FILE_POLL,
         };
         // `sleep` may be dropped at any time.
@@ -139,16 +151,28 @@ impl ServingTls {
         }
     }
 
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.current.0.read().unwrap_or_else(PoisonError::into_inner).0.facts.is_due(now)
+    }
+
     /// Looks once whether there is something newer to serve. Trouble is logged and the old certificate stays.
     pub fn refresh(&self, now: Timestamp) {
         match &self.source {
             Source::Own { ca, hosts } => {
-                let due = self.current.0.read().unwrap_or_else(PoisonError::into_inner).0.facts.is_due(now);
-                if !due {
+                if !self.is_due(now) {
                     return;
                 }
                 let hosts = hosts.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 match ca.leaf(&hosts, now) {
+                    Ok(pair) => self.current.replace_pair(pair),
+                    Err(error) => tracing::error!(%error, "cannot renew the server certificate"),
+                }
+            }
+            Source::SelfSigned { hosts } => {
+                if !self.is_due(now) {
+                    return;
+                }
+                match self_signed::issue(hosts) {
                     Ok(pair) => self.current.replace_pair(pair),
                     Err(error) => tracing::error!(%error, "cannot renew the server certificate"),
                 }

@@ -18,7 +18,7 @@ use super::pair::{Facts, Pair, certificates};
 /// Life of the CA. Its clients have it in their configurations, so it should outlive the lab's hardware.
 const CA_YEARS: i64 = 10;
 /// Life of a leaf: with the day of clock skew before it, just what browsers still accept (398 days).
-const LEAF_DAYS: i64 = 396;
+pub(super) const LEAF_DAYS: i64 = 396;
 
 /// A private CA in a directory: `ca.crt`, `ca.key`, and the current leaf as `server.crt`, `server.key`.
 pub struct OwnCa {
@@ -131,12 +131,12 @@ impl fmt::Debug for OwnCa {
     }
 }
 
-fn crypto(error: &rcgen::Error) -> TlsError {
+pub(super) fn crypto(error: &rcgen::Error) -> TlsError {
     TlsError::Crypto(error.to_string())
 }
 
 /// From yesterday, for peers whose clocks are behind, until `life` from today.
-fn set_life(parameters: &mut CertificateParams, life: jiff::Span) {
+pub(super) fn set_life(parameters: &mut CertificateParams, life: jiff::Span) {
     let today = Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).date();
     let day = |date: jiff::civil::Date| {
         rcgen::date_time_ymd(i32::from(date.year()), date.month().unsigned_abs(), date.day().unsigned_abs())
@@ -146,7 +146,7 @@ fn set_life(parameters: &mut CertificateParams, life: jiff::Span) {
 }
 
 /// The hosts given, and the names that this machine always has for itself; without repetition, in order.
-fn subject_names(hosts: &[String]) -> Result<Vec<SanType>, TlsError> {
+pub(super) fn subject_names(hosts: &[String]) -> Result<Vec<SanType>, TlsError> {
     let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let machine = rustix::system::uname().nodename().to_str().map(str::to_owned).ok();
     let mut names: Vec<SanType> = Vec::new();
