@@ -110,6 +110,13 @@ async fn a_lab_moves_whole() {
         assert!(!text.contains(absent), "{absent} in {text}");
     }
 
+    // What an API server drops travels in an annotation too.
+    let documents: Vec<&str> = text.split("\n---\n").collect();
+    for document in documents {
+        let carried = document.contains("\n    jumpstarter.dev/migrated-status: ");
+        assert_eq!(carried, document.contains("kind: Lease") || document.contains("kind: Exporter\n"), "{document}");
+    }
+
     let (new, _new_dir) = open();
     let report = import(&new, &text).await.unwrap();
     assert_eq!(report, "2 secrets, 1 configmaps, 1 clients, 1 exporters, 1 exporteraccesspolicies, 1 leases");

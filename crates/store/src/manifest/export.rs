@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::{MIGRATED_NAMESPACE, MIGRATED_UID};
+use super::{MIGRATED_NAMESPACE, MIGRATED_STATUS, MIGRATED_UID};
 use crate::{Kind, Object};
 
 const HEADER: &str = "\
 # Objects of a Jumpstarter service, for `kubectl apply -f` or `jumpstarter import`. Keep it private: it holds Secrets.
 # Clients and exporters keep their tokens: annotations carry the identities that these were issued for.
-# kubectl leaves out status; a service that imports this file takes it, so that running leases go on.
+# kubectl leaves out status; for leases and exporters an annotation carries it, so that running leases go on.
 ";
 
 /// Writes the documents, in the order given.
@@ -38,6 +38,12 @@ fn manifest(object: &Object) -> Value {
     if matches!(object.kind(), Kind::Client | Kind::Exporter) {
         keep(&mut annotations, MIGRATED_NAMESPACE, object.namespace());
         keep(&mut annotations, MIGRATED_UID, object.uid());
+    }
+    let status = object.value().get("status").filter(|status| !status.is_null());
+    if let Some(status) = status
+        && matches!(object.kind(), Kind::Lease | Kind::Exporter)
+    {
+        annotations.insert(MIGRATED_STATUS.to_owned(), status.to_string());
     }
     if !annotations.is_empty() {
         metadata.insert("annotations".into(), json!(annotations));

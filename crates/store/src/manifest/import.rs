@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{MIGRATED_NAMESPACE, MIGRATED_UID};
+use super::{MIGRATED_NAMESPACE, MIGRATED_STATUS, MIGRATED_UID};
 use crate::{Key, Kind, Object, StoreError, validate};
 
 /// Most bytes of one file, and of one document in it.
@@ -139,8 +139,13 @@ impl Parsed<'_> {
         if !faults.is_empty() {
             return faults.iter().for_each(|fault| self.fault(document, &object, fault.to_string()));
         }
+        let observed = value.get("status").is_some_and(|status| !status.is_null());
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             settle(kind, metadata, self.namespace);
+            if observed && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+                // It would only grow old beside the status itself.
+                annotations.shift_remove(MIGRATED_STATUS);
+            }
         }
         match Object::from_value(value) {
             Ok(parsed) => {

@@ -14,3 +14,6 @@ pub(crate) use import::{Import, parse};
 pub const MIGRATED_UID: &str = "jumpstarter.dev/migrated-uid";
 /// Carries the namespace that tokens were issued for.
 pub const MIGRATED_NAMESPACE: &str = "jumpstarter.dev/migrated-namespace";
+/// Carries the status of a lease or exporter past `kubectl apply`, which leaves it out: a controller that finds the
+/// object without one takes it from here.
+pub const MIGRATED_STATUS: &str = "jumpstarter.dev/migrated-status";
