@@ -91,6 +91,8 @@ impl Controller {
         let world = World::default();
         let presence = Presence::new(config.presence_grace, config.limits.tear_down, config.hook_limit);
         let rendezvous = Rendezvous::default();
+        // The runtime outlives the calls it answers: it stops when this value is shut down, not with the streams.
+        let runtime_stop = CancellationToken::new();
         let (mut runtime, lab) = Runtime::new(
             Arc::clone(&config),
             Arc::clone(&store),
@@ -98,7 +100,8 @@ impl Controller {
             presence.clone(),
             rendezvous.clone(),
             metrics.clone(),
-            events,
+            Arc::clone(&events),
+            runtime_stop.clone(),
         );
         let version = runtime.load().await.map_err(StartError::Load)?;
         let lifetime = TokenLifetime::apply(&config.live, Arc::clone(&issuer));
@@ -106,12 +109,11 @@ impl Controller {
             config: Arc::clone(&config),
             store: Arc::clone(&store),
             issuer: Arc::clone(&issuer),
+            events,
         });
 
         let mut tasks = JoinSet::new();
-        // The runtime outlives the calls it answers: it stops when this value is shut down, not with the streams.
-        let runtime_stop = CancellationToken::new();
-        tasks.spawn(runtime.run(version, runtime_stop.clone()));
+        tasks.spawn(runtime.run(version));
         tasks.spawn({
             let credentials = Arc::clone(&credentials);
             let stop = runtime_stop.clone();

@@ -13,6 +13,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::keys::LegacyUses;
+
 /// Outcome of a lease request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[allow(non_camel_case_types, reason = "label values as existing dashboards know them")]
@@ -38,14 +40,18 @@ pub(crate) struct Metrics {
     pub(crate) leases_active: Gauge<i64, AtomicI64>,
     /// Leases that wait for an exporter.
     pub(crate) leases_waiting: Gauge<i64, AtomicI64>,
-    /// Time of one pass of the lab runtime, commits included.
+    /// Time of one pass of the lab runtime, without the commits that it starts.
     pub(crate) pass_seconds: Histogram,
+    /// Objects that cannot be read and are left out.
+    pub(crate) objects_unreadable: Gauge<i64, AtomicI64>,
     /// Dials answered with a ticket.
     pub(crate) dials: Counter<u64, AtomicU64>,
     /// Writes refused because the object had changed meanwhile; each is tried again.
     pub(crate) conflicts: Counter<u64, AtomicU64>,
     /// Calls refused for their credentials.
     pub(crate) authentication_failures: Counter<u64, AtomicU64>,
+    /// Calls with tokens of keys that end.
+    pub(crate) legacy_uses: LegacyUses,
 }
 
 impl Metrics {
@@ -56,10 +62,12 @@ impl Metrics {
             exporters_online: Gauge::default(),
             leases_active: Gauge::default(),
             leases_waiting: Gauge::default(),
+            objects_unreadable: Gauge::default(),
             pass_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 14)),
             dials: Counter::default(),
             conflicts: Counter::default(),
             authentication_failures: Counter::default(),
+            legacy_uses: LegacyUses::default(),
         };
         // Both series exist from the start, so that a rate over them is defined.
         for result in [Acquisition::success, Acquisition::failure] {
@@ -70,9 +78,14 @@ impl Metrics {
         registry.register("exporters_online", "Exporters with an open status stream", metrics.exporters_online.clone());
         registry.register("leases_active", "Leases that have not ended", metrics.leases_active.clone());
         registry.register("leases_waiting", "Leases waiting for an exporter", metrics.leases_waiting.clone());
+        registry.register(
+            "objects_unreadable",
+            "Objects that cannot be read and are left out",
+            metrics.objects_unreadable.clone(),
+        );
         registry.register_with_unit(
             "scheduler_pass",
-            "Time of one scheduling pass with its commits",
+            "Time of one scheduling pass without its commits",
             Unit::Seconds,
             metrics.pass_seconds.clone(),
         );
@@ -83,6 +96,7 @@ impl Metrics {
             "Calls refused for their credentials",
             metrics.authentication_failures.clone(),
         );
+        metrics.legacy_uses.register(registry);
         metrics
     }
 

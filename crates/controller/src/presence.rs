@@ -314,6 +314,17 @@ impl Presence {
             .is_some_and(|entry| entry.told.as_deref() == Some(lease) && entry.owes_since.is_none())
     }
 
+    /// Time since the last sign of life; nothing when there never was one.
+    #[must_use]
+    pub(crate) fn silence(&self, exporter: &str) -> Option<Duration> {
+        let state = self.lock();
+        let entry = state.entries.get(exporter)?;
+        if entry.stream.is_some() {
+            return Some(Duration::ZERO);
+        }
+        entry.last_sign.map(|at| at.elapsed())
+    }
+
     /// Whether a stream is open now.
     #[must_use]
     pub(crate) fn is_connected(&self, exporter: &str) -> bool {

@@ -1,49 +1,65 @@
 //! The lab runtime: the one task that owns the scheduler core and writes the status of leases and exporters.
 //!
-//! Each pass takes what has come in (calls, watched changes, presence, time), commits it, asks the core what follows,
-//! and commits that too, until nothing follows. Changes that touch different objects are committed side by side, so
-//! that the store can group them; a change of an object that is already being written waits for the next round.
-//! What the store refuses because it had changed meanwhile is read again and decided again.
+//! Each pass takes what has come in (calls, watched changes, presence, time, answers of the store), asks the core what
+//! follows, and sends that to the store without waiting for it. Commits are under way side by side; what names an object
+//! that is being written waits for that object and for nothing else. The core goes by what it decided until the outcome
+//! is known; everybody else is told what the store has acknowledged, and only that. What the store refuses because it
+//! had changed meanwhile is read again and decided again, also without waiting.
 
 mod actions;
+mod aside;
+mod attend;
+mod commands;
+mod draft;
 pub(crate) mod edits;
+mod feed;
+mod flights;
+mod graves;
 mod inbox;
+mod jobs;
+mod landing;
+mod notices;
 mod objects;
+mod prune;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
+    collections::{BinaryHeap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use futures::{StreamExt as _, future::join_all};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use jumpstarter_model::{Exporter, ExporterPhase, Timestamp};
-use jumpstarter_scheduler::{Change, Lab, LabConfig};
-use jumpstarter_store::{EventRecorder, Key, Kind, ResourceVersion, Store, StoreError, Write};
+use jumpstarter_scheduler::{Lab, LabConfig};
+use jumpstarter_store::{EventRecorder, Key, ResourceVersion, Store, StoreError};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
-use self::inbox::{Answer, Command, Envelope};
 pub(crate) use self::inbox::{EditError, LabHandle, Refusal};
+use self::{
+    aside::Aside,
+    feed::News,
+    flights::Flights,
+    graves::Graves,
+    inbox::Envelope,
+    jobs::{Landing, Work},
+};
 use crate::{config::ControllerConfig, metrics::Metrics, presence::Presence, rendezvous::Rendezvous, world::World};
 
 /// Calls that may wait for the runtime; more make the caller wait.
 const INBOX: usize = 1024;
-/// Inputs taken in one pass, so that a flood of calls does not keep decisions waiting.
+/// Inputs of each kind taken in one pass, so that a flood of one does not keep the others waiting.
 const BATCH: usize = 256;
-/// How often ended leases are looked through for removal, or as often as they are kept when that is shorter.
-const PRUNE_EVERY: Duration = Duration::from_mins(1);
-const PRUNE_AT_MOST: Duration = Duration::from_secs(1);
+/// Works that may wait for their objects before no more calls are taken and nothing more is decided. Decisions come on
+/// top: the core has at most a few for each object.
+const PARKED: usize = 1024;
 /// Wait before the store is tried again when it does not answer.
 const STORE_RETRY: Duration = Duration::from_millis(500);
-
-/// The kinds that the runtime watches.
-const KINDS: [Kind; 4] = [Kind::Client, Kind::Exporter, Kind::ExporterAccessPolicy, Kind::Lease];
 
 /// The task; see the module.
 pub(crate) struct Runtime {
@@ -56,8 +72,16 @@ pub(crate) struct Runtime {
     events: Arc<dyn EventRecorder>,
     lab: Lab,
     inbox: mpsc::Receiver<Envelope>,
-    /// Commands put off to the next round.
-    backlog: VecDeque<Envelope>,
+    flights: Flights<Work>,
+    jobs: FuturesUnordered<BoxFuture<'static, Landing>>,
+    /// Objects of which nobody knows what a failed write has made of them.
+    unread: HashSet<Key>,
+    /// Versions of objects that are gone: what is older must not bring them back.
+    graves: Graves,
+    /// Objects that cannot be read, by the version that was reported.
+    unreadable: HashMap<Key, ResourceVersion>,
+    /// Leases that the store does not take, out of the core's sight for a while.
+    aside: HashMap<String, Aside>,
     /// Instants at which an exporter's presence changes by time alone.
     alarms: BinaryHeap<Reverse<(Instant, String)>>,
     /// The next alarm of each exporter; an alarm that comes early only costs a look.
@@ -66,13 +90,16 @@ pub(crate) struct Runtime {
     look_at: HashSet<String>,
     /// Next instant at which the core wants to be asked.
     wake_at: Option<Timestamp>,
-    prune_at: Instant,
+    prune: prune::Prune,
     /// No decisions before this instant, since the store did not take the last ones.
     rest_until: Option<Instant>,
+    /// Fires when the runtime is to stop.
+    stop: CancellationToken,
 }
 
 impl Runtime {
     /// A runtime over `store` and the handle by which others reach it.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own; they are put together in one place")]
     pub(crate) fn new(
         config: Arc<ControllerConfig>,
         store: Arc<dyn Store>,
@@ -81,6 +108,7 @@ impl Runtime {
         rendezvous: Rendezvous,
         metrics: Metrics,
         events: Arc<dyn EventRecorder>,
+        stop: CancellationToken,
     ) -> (Self, LabHandle) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let hook_limit = jiff::SignedDuration::try_from(config.hook_limit).unwrap_or(jiff::SignedDuration::MAX);
@@ -95,20 +123,27 @@ impl Runtime {
             events,
             lab,
             inbox,
-            backlog: VecDeque::new(),
+            flights: Flights::new(),
+            jobs: FuturesUnordered::new(),
+            unread: HashSet::new(),
+            graves: Graves::default(),
+            unreadable: HashMap::new(),
+            aside: HashMap::new(),
             alarms: BinaryHeap::new(),
             alarm_of: HashMap::new(),
             look_at: HashSet::new(),
             wake_at: None,
-            prune_at: Instant::now(),
+            prune: prune::Prune::new(),
             rest_until: None,
+            stop,
         };
         (runtime, LabHandle::new(sender))
     }
 
     /// Loads the lab; afterwards the read model is complete.
     pub(crate) async fn load(&mut self) -> Result<ResourceVersion, StoreError> {
-        let version = self.relist().await?;
+        let (lists, version) = feed::list_all(&*self.store, &self.config.namespace).await?;
+        self.absorb_lists(&lists);
         let exporters: Vec<Arc<Exporter>> = self.world.read().exporters.values().cloned().collect();
         for exporter in exporters {
             let Some(name) = exporter.metadata.name.as_deref() else {
@@ -131,256 +166,91 @@ impl Runtime {
         Ok(version)
     }
 
-    /// Runs until `stop` fires.
+    /// Runs until told to stop, then waits for the commits under way: cut the store off to end that.
     ///
     /// # Cancel safety
-    /// Not cancel safe: a dropped run may leave commits undone that callers wait for. Cancel `stop` instead.
-    pub(crate) async fn run(mut self, from: ResourceVersion, stop: CancellationToken) {
-        let mut version = from;
+    /// Not cancel safe: a dropped run may leave commits undone that callers wait for.
+    pub(crate) async fn run(mut self, from: ResourceVersion) {
+        let mut news = feed::feed(Arc::clone(&self.store), self.config.namespace.clone(), from);
+        let stop = self.stop.clone();
+        let mut commands = Vec::with_capacity(BATCH);
+        // What was loaded is looked at before anything happens.
+        self.pass(&mut commands);
         while !stop.is_cancelled() {
-            match self.store.watch(&KINDS, version).await {
-                Ok(events) => self.serve(events, &stop).await,
-                Err(error) => {
-                    if !matches!(error, StoreError::Gone { .. }) {
-                        warn!(%error, "the store cannot be watched, trying again");
-                        tokio::time::sleep(STORE_RETRY).await;
+            let wake = self.next_wake();
+            let takes = self.flights.parked() < PARKED;
+            tokio::select! {
+                // All are cancel safe: `next` of both streams, `recv_many`, `cancelled`, `changed`; `sleep_until`
+                // keeps no state.
+                () = stop.cancelled() => break,
+                taken = self.inbox.recv_many(&mut commands, BATCH), if takes => {
+                    if taken == 0 {
+                        break;
                     }
                 }
+                Some(landing) = self.jobs.next() => self.land(landing),
+                Some(one) = news.next() => self.absorb_news(one),
+                () = self.presence.changed() => {}
+                () = sleep_until(wake) => {}
             }
-            if stop.is_cancelled() {
-                break;
+            let started = Instant::now();
+            for _ in 0..BATCH {
+                let Some(Some(landing)) = self.jobs.next().now_or_never() else { break };
+                self.land(landing);
             }
-            match self.relist().await {
-                Ok(listed) => version = listed,
-                Err(error) => {
-                    warn!(%error, "the store cannot be listed, trying again");
-                    tokio::time::sleep(STORE_RETRY).await;
-                }
+            for _ in 0..BATCH {
+                let Some(Some(one)) = news.next().now_or_never() else { break };
+                self.absorb_news(one);
             }
+            self.pass(&mut commands);
+            self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
+        }
+        // Nobody new is answered; those whose commit is under way are.
+        drop(std::mem::replace(&mut self.inbox, mpsc::channel(1).1));
+        while let Some(landing) = self.jobs.next().await {
+            self.land(landing);
         }
         debug!("lab runtime stopped");
     }
 
-    /// One watch's lifetime.
-    async fn serve(&mut self, mut events: jumpstarter_store::EventStream, stop: &CancellationToken) {
-        loop {
-            let mut pending = Vec::new();
-            let mut first = Vec::new();
-            if self.backlog.is_empty() && self.look_at.is_empty() {
-                let wake = self.next_wake();
-                tokio::select! {
-                    // `cancelled`, `recv_many`, `next` and `changed` are cancel safe; `sleep_until` keeps no state.
-                    () = stop.cancelled() => return,
-                    taken = self.inbox.recv_many(&mut pending, BATCH) => {
-                        if taken == 0 {
-                            return;
-                        }
-                    }
-                    event = events.next() => match event {
-                        Some(Ok(event)) => first.push(event),
-                        Some(Err(error)) => {
-                            debug!(%error, "watch ended");
-                            return;
-                        }
-                        None => return,
-                    },
-                    () = self.presence.changed() => {}
-                    () = sleep_until(wake) => {}
-                }
-            }
-            let started = Instant::now();
-            for event in first {
-                self.absorb_event(event);
-            }
-            while let Some(Some(event)) = futures::FutureExt::now_or_never(events.next()) {
-                match event {
-                    Ok(event) => self.absorb_event(event),
-                    Err(_) => break,
-                }
-            }
-            while pending.len() < BATCH {
-                match self.inbox.try_recv() {
-                    Ok(command) => pending.push(command),
-                    Err(_) => break,
-                }
-            }
-            self.pass(pending).await;
-            self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
+    fn absorb_news(&mut self, news: News) {
+        match news {
+            News::Event(event) => self.absorb_event(event),
+            News::Listed(lists) => self.absorb_lists(&lists),
         }
     }
 
     /// The next instant at which time alone gives this task something to do.
     fn next_wake(&self) -> Instant {
-        let mut next = self.prune_at;
+        let mut next = self.prune.next();
         if let Some(Reverse((at, _))) = self.alarms.peek() {
             next = next.min(*at);
         }
-        if let Some(at) = self.wake_at {
+        if let Some(rest) = self.rest_until {
+            next = next.min(rest);
+        } else if let Some(at) = self.wake_at {
             let wait = at.duration_since(Timestamp::now());
             let wait = Duration::try_from(wait).unwrap_or_default();
-            let wake = Instant::now() + wait.min(Duration::from_hours(1));
-            next = next.min(self.rest_until.map_or(wake, |rest| rest.max(wake)));
+            next = next.min(Instant::now() + wait.min(Duration::from_hours(1)));
         }
         next
     }
 
-    async fn pass(&mut self, pending: Vec<Envelope>) {
-        let mut commands: VecDeque<Envelope> = std::mem::take(&mut self.backlog);
-        commands.extend(pending);
-        self.note_presence(&mut commands);
-        self.commit_commands(commands).await;
-        self.carry_out_decisions().await;
-        if Instant::now() >= self.prune_at {
-            self.prune().await;
-            self.rendezvous.sweep();
-            self.world.lease_topics.sweep();
-            self.world.exporter_topics.sweep();
-            self.prune_at = Instant::now() + self.config.lease_retention.clamp(PRUNE_AT_MOST, PRUNE_EVERY);
+    /// Does all there is to do, without waiting for anything.
+    fn pass(&mut self, commands: &mut Vec<Envelope>) {
+        if self.rest_until.is_some_and(|rest| Instant::now() >= rest) {
+            self.rest_until = None;
+        }
+        self.note_presence();
+        self.launch_parked();
+        self.decide();
+        for envelope in commands.drain(..) {
+            self.take_command(envelope);
+        }
+        if Instant::now() >= self.prune.next() {
+            self.tidy();
         }
         self.set_gauges();
-    }
-
-    /// Turns changes of presence into edits of the Online condition.
-    fn note_presence(&mut self, commands: &mut VecDeque<Envelope>) {
-        let now = Instant::now();
-        while let Some(Reverse((at, _))) = self.alarms.peek()
-            && *at <= now
-        {
-            if let Some(Reverse((at, name))) = self.alarms.pop() {
-                if self.alarm_of.get(&name) == Some(&at) {
-                    self.alarm_of.remove(&name);
-                }
-                self.look_at.insert(name);
-            }
-        }
-        self.look_at.extend(self.presence.take_changed());
-        for name in std::mem::take(&mut self.look_at) {
-            let (sight, next) = self.presence.sight(&name);
-            self.lab.observe(Change::TearDown { exporter: &name, pending: sight.owes_tear_down });
-            if let Some(at) = next
-                && self.alarm_of.get(&name).is_none_or(|known| at < *known)
-            {
-                self.alarm_of.insert(name.clone(), at);
-                self.alarms.push(Reverse((at, name.clone())));
-            }
-            let Some(exporter) = self.world.exporter(&name) else {
-                continue;
-            };
-            if sight.overdue && edits::assume_idle(&exporter).is_some() {
-                warn!(exporter = %name, "the exporter never said that its last session is over: taken to be idle");
-                commands.push_back(Envelope::internal(Command::edit_exporter(
-                    &name,
-                    Box::new(|exporter, _| Ok(edits::assume_idle(exporter))),
-                )));
-            }
-            let said = self.presence.last_report(&name);
-            if edits::online(&exporter, sight.online, said, Timestamp::now()).is_some() {
-                commands.push_back(Envelope::internal(Command::edit_exporter(
-                    &name,
-                    Box::new(move |exporter, now| Ok(edits::online(exporter, sight.online, said, now))),
-                )));
-            }
-        }
-    }
-
-    /// Commits commands, each object at most once a round.
-    async fn commit_commands(&mut self, mut commands: VecDeque<Envelope>) {
-        while !commands.is_empty() {
-            let mut touched: HashSet<Key> = HashSet::new();
-            let mut later = VecDeque::new();
-            let mut jobs = Vec::new();
-            for mut envelope in commands {
-                let Some(key) = envelope.key(&self.config.namespace) else {
-                    self.answer_query(envelope);
-                    continue;
-                };
-                if touched.contains(&key) {
-                    later.push_back(envelope);
-                    continue;
-                }
-                let planned = self.plan(&mut envelope);
-                match planned {
-                    inbox::Plan::Done(answer) => envelope.answer(Ok(answer)),
-                    inbox::Plan::Refused(refusal) => envelope.answer(Err(refusal)),
-                    inbox::Plan::Write(writes) => {
-                        touched.insert(key);
-                        jobs.push((envelope, writes));
-                    }
-                }
-            }
-            let store = Arc::clone(&self.store);
-            let results = join_all(jobs.into_iter().map(|(envelope, writes)| {
-                let store = Arc::clone(&store);
-                async move { (envelope, store.transact(writes).await) }
-            }))
-            .await;
-            for (mut envelope, result) in results {
-                match result {
-                    Ok(objects) => {
-                        let created = envelope.is_create();
-                        for object in &objects {
-                            self.absorb(object);
-                        }
-                        let answer = objects.into_iter().next_back();
-                        if created && let Some(object) = &answer {
-                            info!(lease = object.name(), "lease created");
-                        }
-                        envelope.answer(Ok(answer.map_or(Answer::Nothing, Answer::Object)));
-                    }
-                    Err(StoreError::Conflict { .. } | StoreError::NotFound(_) | StoreError::AlreadyExists(_))
-                        if envelope.may_retry() =>
-                    {
-                        self.metrics.conflicts.inc();
-                        if let Some(key) = envelope.key(&self.config.namespace) {
-                            self.refresh(&key).await;
-                        }
-                        later.push_back(envelope);
-                    }
-                    Err(error) => envelope.answer(Err(Refusal::Store(error))),
-                }
-            }
-            commands = later;
-        }
-    }
-
-    fn plan(&self, envelope: &mut Envelope) -> inbox::Plan {
-        envelope.plan(&self.world, &self.lab, Timestamp::now())
-    }
-
-    fn answer_query(&self, envelope: Envelope) {
-        envelope.answer_query(&self.lab, Timestamp::now());
-    }
-
-    /// Removes leases that ended long ago.
-    async fn prune(&mut self) {
-        let now = Timestamp::now();
-        let Ok(keep) = jiff::SignedDuration::try_from(self.config.lease_retention) else {
-            return;
-        };
-        let old: Vec<String> = {
-            let objects = self.world.read();
-            objects
-                .leases
-                .iter()
-                .filter(|(name, _)| !objects.active_leases.contains(*name))
-                .filter(|(_, lease)| {
-                    let end = lease.status.as_ref().and_then(|status| status.end_time.as_ref());
-                    end.is_some_and(|end| now.duration_since(end.0) > keep)
-                })
-                .map(|(name, _)| name.clone())
-                .take(BATCH)
-                .collect()
-        };
-        for name in old {
-            let key = Key::new(Kind::Lease, &self.config.namespace, &name);
-            match self.store.transact(vec![Write::Delete(key, None)]).await {
-                Ok(_) => {
-                    self.forget_lease(&name);
-                    debug!(lease = %name, "ended lease removed after its retention");
-                }
-                Err(error) => warn!(lease = %name, %error, "remove an ended lease"),
-            }
-        }
     }
 
     fn set_gauges(&self) {
@@ -388,5 +258,6 @@ impl Runtime {
         self.metrics.leases_active.set(i64::try_from(objects.active_leases.len()).unwrap_or(i64::MAX));
         self.metrics.leases_waiting.set(i64::try_from(objects.waiting_leases.len()).unwrap_or(i64::MAX));
         self.metrics.exporters_online.set(i64::try_from(self.presence.online_count()).unwrap_or(i64::MAX));
+        self.metrics.objects_unreadable.set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
     }
 }

@@ -1,5 +1,7 @@
 //! Edits of exporters, as pure functions (kubernetes.md §3.2, §4.7).
 
+use std::time::Duration;
+
 use jumpstarter_model::{Device, Exporter, ExporterPhase, Timestamp, condition::set_condition, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -12,12 +14,17 @@ fn whole_seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
+fn last_seen(now: Timestamp, silence: Option<Duration>) -> Option<Time> {
+    now.checked_sub(silence?).ok().map(whole_seconds)
+}
+
 /// Presence changed: brings the Online condition in line; `None` when it is already. An exporter whose connection comes
-/// back is in the state that it `said` last, if it ever said one.
+/// back is in the state that it `said` last, if it ever said one. `silence` is the time since its last sign of life.
 pub(crate) fn online(
     exporter: &Exporter,
     online: bool,
     said: Option<ExporterPhase>,
+    silence: Option<Duration>,
     now: Timestamp,
 ) -> Option<ExporterEdit> {
     let mut edited = exporter.clone();
@@ -48,6 +55,7 @@ pub(crate) fn online(
             "connection to the exporter was lost".to_owned()
         };
         if !graceful {
+            status.last_seen = last_seen(now, silence).or(status.last_seen.take());
             status.exporter_status = Some(ExporterPhase::Offline);
             status.status_message = Some(message.clone());
         }
@@ -114,12 +122,18 @@ pub(crate) fn report(exporter: &Exporter, phase: ExporterPhase, message: &str, n
     } else if phase != ExporterPhase::Unspecified {
         let was_online = jumpstarter_model::condition::is_true(&status.conditions, ONLINE);
         if !was_online {
-            status.last_seen = Some(whole_seconds(now));
             let message = "exporter reported its status";
             set_condition(&mut status.conditions, ONLINE, true, "StatusReported", message, generation, now);
         }
     }
-    (edited.status != exporter.status).then(|| ExporterEdit::Status(Box::new(edited)))
+    if edited.status == exporter.status {
+        return None;
+    }
+    if phase != ExporterPhase::Unspecified {
+        // Costs nothing beside what is written anyway.
+        edited.status.get_or_insert_default().last_seen = Some(whole_seconds(now));
+    }
+    Some(ExporterEdit::Status(Box::new(edited)))
 }
 
 /// `Unregister`.
@@ -134,7 +148,11 @@ pub(crate) fn unregister(exporter: &Exporter, reason: &str, now: Timestamp) -> O
     set_condition(&mut status.conditions, ONLINE, false, "Offline", message, generation, now);
     let said = "exporter unregistered and is offline";
     set_condition(&mut status.conditions, REGISTERED, false, "Unregister", said, generation, now);
-    (edited.status != exporter.status).then(|| ExporterEdit::Status(Box::new(edited)))
+    if edited.status == exporter.status {
+        return None;
+    }
+    edited.status.get_or_insert_default().last_seen = Some(whole_seconds(now));
+    Some(ExporterEdit::Status(Box::new(edited)))
 }
 
 #[cfg(test)]
@@ -161,32 +179,32 @@ mod tests {
     fn coming_online_clears_a_stored_offline_and_is_written_once() {
         let gone = apply(unregister(&Exporter::default(), "", now()));
         assert!(!is_online(&gone));
-        let back = apply(online(&gone, true, None, now()));
+        let back = apply(online(&gone, true, None, None, now()));
         assert!(is_online(&back));
         assert_eq!(back.status.as_ref().unwrap().exporter_status, None);
-        assert!(online(&back, true, None, now()).is_none());
+        assert!(online(&back, true, None, None, now()).is_none());
     }
 
     #[test]
     fn a_lost_exporter_is_offline_and_is_written_once() {
-        let seen = apply(online(&Exporter::default(), true, None, now()));
-        let lost = apply(online(&seen, false, None, now()));
+        let seen = apply(online(&Exporter::default(), true, None, None, now()));
+        let lost = apply(online(&seen, false, None, None, now()));
         assert!(!is_online(&lost));
         assert_eq!(lost.status.as_ref().unwrap().exporter_status, Some(ExporterPhase::Offline));
-        assert!(online(&lost, false, None, now()).is_none());
+        assert!(online(&lost, false, None, None, now()).is_none());
     }
 
     #[test]
     fn an_exporter_that_comes_back_is_in_the_state_that_it_said_last() {
-        let seen = apply(online(&Exporter::default(), true, None, now()));
-        let lost = apply(online(&seen, false, Some(ExporterPhase::Available), now()));
-        let back = apply(online(&lost, true, Some(ExporterPhase::Available), now()));
+        let seen = apply(online(&Exporter::default(), true, None, None, now()));
+        let lost = apply(online(&seen, false, Some(ExporterPhase::Available), None, now()));
+        let back = apply(online(&lost, true, Some(ExporterPhase::Available), None, now()));
         assert_eq!(back.status.as_ref().unwrap().exporter_status, Some(ExporterPhase::Available));
     }
 
     #[test]
     fn an_exporter_never_seen_gets_no_condition_from_absence() {
-        assert!(online(&Exporter::default(), false, None, now()).is_none());
+        assert!(online(&Exporter::default(), false, None, None, now()).is_none());
     }
 
     #[test]

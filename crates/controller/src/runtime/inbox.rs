@@ -1,10 +1,11 @@
 //! How RPC handlers reach the runtime: edits of one object, tried again on conflict, and questions to the core.
 
 use jumpstarter_model::{Exporter, Lease, Timestamp};
-use jumpstarter_scheduler::{Explanation, Lab};
-use jumpstarter_store::{Key, Kind, Object, StoreError, Write};
+use jumpstarter_scheduler::{Explanation, Lab, LeaseStanding};
+use jumpstarter_store::{Key, Kind, Object, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
+use super::draft::Draft;
 use crate::world::World;
 
 /// Attempts of one edit against a store that keeps changing under it.
@@ -88,7 +89,7 @@ impl Command {
 }
 
 pub(crate) enum Plan {
-    Write(Vec<Write>),
+    Write(Draft),
     Done(Answer),
     Refused(Refusal),
 }
@@ -98,11 +99,19 @@ pub(crate) struct Envelope {
     command: Command,
     reply: Option<oneshot::Sender<Result<Answer, Refusal>>>,
     attempts: u8,
+    /// Written by itself, since it failed together with what follows from it.
+    alone: bool,
+    internal: bool,
+    answered: bool,
 }
 
 impl Envelope {
+    fn new(command: Command, reply: oneshot::Sender<Result<Answer, Refusal>>) -> Self {
+        Self { command, reply: Some(reply), attempts: 0, alone: false, internal: false, answered: false }
+    }
+
     pub(crate) fn internal(command: Command) -> Self {
-        Self { command, reply: None, attempts: 0 }
+        Self { command, reply: None, attempts: 0, alone: false, internal: true, answered: false }
     }
 
     /// The object that it writes; `None` for a question.
@@ -126,7 +135,27 @@ impl Envelope {
         self.attempts < ATTEMPTS
     }
 
+    /// Whether it is to be written without what follows from it.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    pub(crate) fn write_alone(&mut self) {
+        self.alone = true;
+    }
+
+    /// Whether nobody but the runtime itself wants it.
+    pub(crate) fn is_internal(&self) -> bool {
+        self.internal
+    }
+
+    /// Whether nothing more is to be done for it.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered
+    }
+
     pub(crate) fn answer(&mut self, answer: Result<Answer, Refusal>) {
+        self.answered = true;
         if let Some(reply) = self.reply.take() {
             // A caller that hung up no longer wants to know.
             let _ = reply.send(answer);
@@ -135,31 +164,30 @@ impl Envelope {
 
     pub(crate) fn answer_query(self, lab: &Lab, now: Timestamp) {
         if let Command::Explain { leases, reply } = self.command {
-            let _ = reply.send(leases.iter().map(|lease| lab.explain(lease, now)).collect());
+            // The core is ahead of what is durable: of a lease that it has just served nobody is told yet.
+            let waits =
+                |found: &Explanation| matches!(found.standing, LeaseStanding::Waiting | LeaseStanding::Scheduled);
+            let _ = reply.send(leases.iter().map(|lease| lab.explain(lease, now).filter(waits)).collect());
         }
     }
 
     /// What to write, given the objects as they are now.
     pub(crate) fn plan(&mut self, world: &World, lab: &Lab, now: Timestamp) -> Plan {
         let planned = match &mut self.command {
-            Command::CreateLease(lease) => plan_create(lease, world),
+            Command::CreateLease(lease) => plan_create(lease, world, now),
             Command::EditLease { name, edit } => match world.lease(name) {
                 None => Err(EditError::NotFound(format!("lease `{name}` does not exist"))),
                 Some(lease) => edit(&lease, lab, now).map(|edited| match edited {
                     None => Plan::Done(Answer::Object(Object::from_resource(&*lease))),
-                    Some(edited) => Plan::Write(vec![Write::Update(Object::from_resource(&edited))]),
+                    Some(edited) => Plan::Write(Draft::Lease(Box::new(edited))),
                 }),
             },
             Command::EditExporter { name, edit } => match world.exporter(name) {
                 None => Err(EditError::NotFound(format!("exporter `{name}` does not exist"))),
                 Some(exporter) => edit(&exporter, now).map(|edited| match edited {
                     None => Plan::Done(Answer::Object(Object::from_resource(&*exporter))),
-                    Some(ExporterEdit::Status(edited)) => {
-                        Plan::Write(vec![Write::UpdateStatus(Object::from_resource(&*edited))])
-                    }
-                    Some(ExporterEdit::Whole(edited)) => {
-                        Plan::Write(vec![Write::Replace(Object::from_resource(&*edited))])
-                    }
+                    Some(ExporterEdit::Status(edited)) => Plan::Write(Draft::ExporterStatus(edited)),
+                    Some(ExporterEdit::Whole(edited)) => Plan::Write(Draft::Exporter(edited)),
                 }),
             },
             Command::Explain { .. } => Ok(Plan::Done(Answer::Nothing)),
@@ -169,10 +197,10 @@ impl Envelope {
 }
 
 /// A create is idempotent: the same owner asking for the same again gets the lease that exists.
-fn plan_create(lease: &Lease, world: &World) -> Result<Plan, EditError> {
+fn plan_create(lease: &Lease, world: &World, now: Timestamp) -> Result<Plan, EditError> {
     let name = lease.metadata.name.as_deref().unwrap_or_default();
     match world.lease(name) {
-        None => Ok(Plan::Write(vec![Write::Create(Object::from_resource(lease))])),
+        None => Ok(Plan::Write(Draft::new_lease(lease.clone(), now))),
         Some(found) if same_request(&found, lease) => Ok(Plan::Done(Answer::Object(Object::from_resource(&*found)))),
         Some(_) => Err(EditError::AlreadyExists(format!(
             "lease `{name}` already exists with another owner or content: choose another id"
@@ -199,7 +227,7 @@ impl LabHandle {
 
     async fn ask(&self, command: Command) -> Result<Answer, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let envelope = Envelope { command, reply: Some(reply), attempts: 0 };
+        let envelope = Envelope::new(command, reply);
         self.inbox.send(envelope).await.map_err(|_| Refusal::Stopping)?;
         answer.await.map_err(|_| Refusal::Stopping)?
     }

@@ -2,49 +2,42 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease};
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, Lease};
 use jumpstarter_scheduler::Change;
-use jumpstarter_store::{Event, Key, Kind, ListOptions, Object, ResourceVersion, StoreError};
-use tracing::{error, warn};
+use jumpstarter_store::{DecodeError, Event, Key, Kind, List, Object, ResourceVersion};
+use tracing::error;
 
-use super::{KINDS, Runtime};
+use super::Runtime;
 
 impl Runtime {
-    /// Lists everything and forgets what is gone.
-    pub(super) async fn relist(&mut self) -> Result<ResourceVersion, StoreError> {
-        let mut version = None;
-        for kind in KINDS {
-            let list = self.store.list(kind, &self.config.namespace, ListOptions::default()).await?;
-            // The oldest version of the lists: a watch from there repeats a little and misses nothing.
-            version = Some(version.map_or(list.resource_version, |v: ResourceVersion| v.min(list.resource_version)));
+    /// Takes over lists of everything, and forgets what is gone.
+    pub(super) fn absorb_lists(&mut self, lists: &[(Kind, List)]) {
+        for (kind, list) in lists {
             let names: HashSet<&str> = list.items.iter().map(Object::name).collect();
-            let gone: Vec<String> = {
-                let objects = self.world.read();
-                let known: Box<dyn Iterator<Item = &String>> = match kind {
-                    Kind::Client => Box::new(objects.clients.keys()),
-                    Kind::Exporter => Box::new(objects.exporters.keys()),
-                    Kind::ExporterAccessPolicy => Box::new(objects.policies.keys()),
-                    _ => Box::new(objects.leases.keys()),
-                };
-                known.filter(|name| !names.contains(name.as_str())).cloned().collect()
-            };
-            for name in gone {
-                self.forget(kind, &name);
+            for key in self.known_keys(*kind) {
+                // What was made after the list was is not gone.
+                let older = self.known_version(&key).is_some_and(|known| known <= list.resource_version);
+                if older && !names.contains(key.name.as_str()) {
+                    self.forget(&key);
+                }
             }
             for object in &list.items {
                 self.absorb(object);
             }
         }
-        Ok(version.unwrap_or_default())
     }
 
-    /// Reads one object again.
-    pub(super) async fn refresh(&mut self, key: &Key) {
-        match self.store.get(key).await {
-            Ok(Some(object)) => self.absorb(&object),
-            Ok(None) => self.forget(key.kind, &key.name),
-            Err(error) => warn!(object = %key, %error, "read an object again"),
-        }
+    fn known_keys(&self, kind: Kind) -> Vec<Key> {
+        let objects = self.world.read();
+        let names: Vec<&String> = match kind {
+            Kind::Client => objects.clients.keys().collect(),
+            Kind::Exporter => objects.exporters.keys().collect(),
+            Kind::ExporterAccessPolicy => objects.policies.keys().collect(),
+            Kind::Lease => objects.leases.keys().collect(),
+            Kind::Secret | Kind::ConfigMap => Vec::new(),
+        };
+        let known = names.into_iter().map(|name| Key::new(kind, &self.config.namespace, name));
+        known.chain(self.unreadable.keys().filter(|key| key.kind == kind).cloned()).collect()
     }
 
     pub(super) fn absorb_event(&mut self, event: Event) {
@@ -54,14 +47,18 @@ impl Runtime {
         match event {
             Event::Added(object) | Event::Modified(object) => self.absorb(&object),
             Event::Deleted(object) => {
-                if self.known_version(object.key()).is_some_and(|known| known <= object.resource_version()) {
-                    self.forget(object.kind(), object.name());
+                if self.known_version(object.key()).is_none_or(|known| known <= object.resource_version()) {
+                    self.bury(object.key(), Some(object.resource_version()));
                 }
             }
         }
     }
 
+    /// The version of an object that was taken over last, readable or not.
     fn known_version(&self, key: &Key) -> Option<ResourceVersion> {
+        if let Some(version) = self.unreadable.get(key) {
+            return Some(*version);
+        }
         let objects = self.world.read();
         let name = key.name.as_str();
         let version = match key.kind {
@@ -74,39 +71,54 @@ impl Runtime {
         version?.parse().ok()
     }
 
-    /// Takes over an object that the store has acknowledged, unless a newer one is known.
+    /// Takes over an object that the store has acknowledged, unless it is known already or a newer one is.
     pub(super) fn absorb(&mut self, object: &Object) {
-        if self.known_version(object.key()).is_some_and(|known| known > object.resource_version()) {
+        let (key, version) = (object.key(), object.resource_version());
+        if self.known_version(key).is_some_and(|known| known >= version) || self.graves.hold(key, version) {
             return;
         }
+        let name = object.name();
         let seen = match object.kind() {
             Kind::Client => object.decode::<Client>().map(|client| {
                 self.lab.observe(Change::Client(&client));
-                self.world.write().clients.insert(object.name().to_owned(), Arc::new(client));
+                self.world.write().clients.insert(name.to_owned(), Arc::new(client));
             }),
             Kind::Exporter => object.decode::<Exporter>().map(|exporter| {
                 self.lab.observe(Change::Exporter(&exporter));
-                self.world.write().exporters.insert(object.name().to_owned(), Arc::new(exporter));
-                self.look_at.insert(object.name().to_owned());
-                self.world.exporter_topics.publish(object.name());
+                self.world.write().exporters.insert(name.to_owned(), Arc::new(exporter));
+                self.look_at.insert(name.to_owned());
+                self.world.exporter_topics.publish(name);
             }),
             Kind::ExporterAccessPolicy => object.decode::<ExporterAccessPolicy>().map(|policy| {
                 self.lab.observe(Change::Policy(&policy));
-                self.world.write().policies.insert(object.name().to_owned(), Arc::new(policy));
+                self.world.write().policies.insert(name.to_owned(), Arc::new(policy));
             }),
-            Kind::Lease => object.decode::<Lease>().map(|lease| self.absorb_lease(object.name(), lease)),
+            Kind::Lease => object.decode::<Lease>().map(|lease| self.absorb_lease(name, lease)),
             Kind::Secret | Kind::ConfigMap => Ok(()),
         };
-        if let Err(error) = seen {
-            error!(object = %object.key(), %error, "an object cannot be read and is left out: mend or delete it");
-            // What it said before no longer holds, and decisions that rest on it could never be stored.
-            if self.known_version(object.key()).is_some() {
-                self.forget(object.kind(), object.name());
-            }
+        match seen {
+            Ok(()) => _ = self.unreadable.remove(key),
+            Err(error) => self.leave_out(object, &error),
         }
     }
 
+    /// An object that cannot be read is as good as none until it is mended. What it said before no longer holds, and
+    /// decisions that rest on it could never be stored: a lease loses its device, an exporter its lease.
+    fn leave_out(&mut self, object: &Object, error: &DecodeError) {
+        let key = object.key();
+        error!(object = %key, %error, "an object cannot be read and is left out: mend or delete it");
+        self.tell_unreadable(object, &error.to_string());
+        self.remove(key);
+        if key.kind == Kind::ExporterAccessPolicy {
+            // It admits nobody. If it were none, the last policy of a lab would let everybody in.
+            let closed = ExporterAccessPolicy::new(&key.name, ExporterAccessPolicySpec::default());
+            self.lab.observe(Change::Policy(&closed));
+        }
+        self.unreadable.insert(key.clone(), object.resource_version());
+    }
+
     fn absorb_lease(&mut self, name: &str, lease: Lease) {
+        self.aside.remove(name);
         self.lab.observe(Change::Lease(&lease));
         let exporter = lease.assigned_exporter().map(str::to_owned);
         if lease.is_ended() {
@@ -119,19 +131,23 @@ impl Runtime {
         }
     }
 
-    pub(super) fn forget_lease(&mut self, name: &str) {
-        let exporter = self.world.lease(name).and_then(|lease| lease.assigned_exporter().map(str::to_owned));
-        self.lab.observe(Change::LeaseDeleted(name));
-        self.rendezvous.close(name);
-        self.world.write().remove_lease(name);
-        self.world.lease_topics.publish(name);
-        if let Some(exporter) = exporter {
-            self.world.exporter_topics.publish(&exporter);
-        }
+    /// Notes that an object is gone.
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.bury(key, None);
     }
 
-    fn forget(&mut self, kind: Kind, name: &str) {
-        match kind {
+    /// Notes that an object is gone, with the version of the deletion where that is known.
+    pub(super) fn bury(&mut self, key: &Key, version: Option<ResourceVersion>) {
+        if let Some(last) = version.max(self.known_version(key)) {
+            self.graves.dig(key, last);
+        }
+        self.unreadable.remove(key);
+        self.remove(key);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        let name = key.name.as_str();
+        match key.kind {
             Kind::Client => {
                 self.lab.observe(Change::ClientDeleted(name));
                 self.world.write().clients.remove(name);
@@ -146,8 +162,41 @@ impl Runtime {
                 self.lab.observe(Change::PolicyDeleted(name));
                 self.world.write().policies.remove(name);
             }
-            Kind::Lease => self.forget_lease(name),
+            Kind::Lease => self.remove_lease(name),
             Kind::Secret | Kind::ConfigMap => {}
+        }
+    }
+
+    fn remove_lease(&mut self, name: &str) {
+        let exporter = self.world.lease(name).and_then(|lease| lease.assigned_exporter().map(str::to_owned));
+        self.aside.remove(name);
+        self.lab.observe(Change::LeaseDeleted(name));
+        self.rendezvous.close(name);
+        self.world.write().remove_lease(name);
+        self.world.lease_topics.publish(name);
+        if let Some(exporter) = exporter {
+            self.world.exporter_topics.publish(&exporter);
+        }
+    }
+
+    /// Tells the core the truth about objects, after a write of them whose outcome is known.
+    pub(super) fn observe_again(&mut self, keys: &[Key]) {
+        for key in keys {
+            let name = key.name.as_str();
+            match key.kind {
+                Kind::Lease => match self.world.lease(name) {
+                    Some(lease) if !self.is_aside(name) => self.lab.observe(Change::Lease(&lease)),
+                    _ => self.lab.observe(Change::LeaseDeleted(name)),
+                },
+                Kind::Exporter => {
+                    match self.world.exporter(name) {
+                        Some(exporter) => self.lab.observe(Change::Exporter(&exporter)),
+                        None => self.lab.observe(Change::ExporterDeleted(name)),
+                    }
+                    self.observe_tear_down(name);
+                }
+                Kind::Client | Kind::ExporterAccessPolicy | Kind::Secret | Kind::ConfigMap => {}
+            }
         }
     }
 }

@@ -141,7 +141,7 @@ async fn dials_that_can_lead_nowhere_are_refused_with_the_words_that_clients_kno
 
 #[tokio::test]
 async fn without_a_router_a_dial_says_so() {
-    let lab = Lab::with(|config| config.routers.clear()).await;
+    let lab = Lab::with(|config| config.live.change(|live| live.routers.clear())).await;
     let (exporter, _feed, alice) = leased(&lab).await;
     let _listening = exporter.listen("one").await;
     assert_eq!(alice.dial("one").await.unwrap_err().code(), Code::Unavailable);

@@ -1,0 +1,78 @@
+//! Brings what is stored of exporters in line with who is there.
+
+use std::{cmp::Reverse, time::Duration};
+
+use jumpstarter_model::Timestamp;
+use jumpstarter_scheduler::Change;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{
+    Runtime, edits,
+    inbox::{Command, Envelope},
+};
+
+impl Runtime {
+    /// Turns changes of presence into edits of the Online condition.
+    pub(super) fn note_presence(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse((at, _))) = self.alarms.peek()
+            && *at <= now
+        {
+            if let Some(Reverse((at, name))) = self.alarms.pop() {
+                if self.alarm_of.get(&name) == Some(&at) {
+                    self.alarm_of.remove(&name);
+                }
+                self.look_at.insert(name);
+            }
+        }
+        self.look_at.extend(self.presence.take_changed());
+        for name in std::mem::take(&mut self.look_at) {
+            self.look(&name);
+        }
+    }
+
+    fn look(&mut self, name: &str) {
+        let (sight, next) = self.presence.sight(name);
+        self.lab.observe(Change::TearDown { exporter: name, pending: sight.owes_tear_down });
+        if let Some(at) = next {
+            self.set_alarm(name, at);
+        }
+        let Some(exporter) = self.world.exporter(name) else {
+            return;
+        };
+        if sight.overdue && edits::assume_idle(&exporter).is_some() {
+            warn!(exporter = %name, "the exporter never said that its last session is over: taken to be idle");
+            self.take_command(Envelope::internal(Command::edit_exporter(
+                name,
+                Box::new(|exporter, _| Ok(edits::assume_idle(exporter))),
+            )));
+        }
+        let said = self.presence.last_report(name);
+        let silence = self.presence.silence(name);
+        if edits::online(&exporter, sight.online, said, silence, Timestamp::now()).is_some() {
+            self.take_command(Envelope::internal(Command::edit_exporter(
+                name,
+                Box::new(move |exporter, now| Ok(edits::online(exporter, sight.online, said, silence, now))),
+            )));
+        }
+    }
+
+    /// Tells the core whether an exporter owes a tear-down.
+    pub(super) fn observe_tear_down(&mut self, name: &str) {
+        let (sight, _) = self.presence.sight(name);
+        self.lab.observe(Change::TearDown { exporter: name, pending: sight.owes_tear_down });
+    }
+
+    /// Looks at an exporter in a while.
+    pub(super) fn look_again(&mut self, name: &str, after: Duration) {
+        self.set_alarm(name, Instant::now() + after);
+    }
+
+    fn set_alarm(&mut self, name: &str, at: Instant) {
+        if self.alarm_of.get(name).is_none_or(|known| at < *known) {
+            self.alarm_of.insert(name.to_owned(), at);
+            self.alarms.push(Reverse((at, name.to_owned())));
+        }
+    }
+}

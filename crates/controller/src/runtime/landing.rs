@@ -1,0 +1,200 @@
+//! What becomes of calls to the store.
+
+use std::{sync::Arc, time::Duration};
+
+use jumpstarter_scheduler::Action;
+use jumpstarter_store::{EventKind, Key, Kind, Object, StoreError};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::{
+    Runtime, STORE_RETRY,
+    inbox::{Answer, Refusal},
+    jobs::{self, Job, Landing, Outcome, Work},
+};
+use crate::metrics::Acquisition;
+
+/// Longest wait between two attempts to read objects again.
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
+/// Wait before a write that the store called invalid is tried again.
+const INVALID_RETRY: Duration = Duration::from_secs(5);
+
+impl Runtime {
+    /// Takes over the outcome of a call. Whatever it is, the core learns what is true now.
+    pub(super) fn land(&mut self, Landing { job, outcome }: Landing) {
+        match outcome {
+            Outcome::Written(objects) => self.land_written(job, &objects),
+            Outcome::Failed(error) => self.land_failed(job, error),
+            Outcome::Read(found) => {
+                for (key, object) in &found {
+                    match object {
+                        Some(object) => self.absorb(object),
+                        None => self.forget(key),
+                    }
+                }
+                self.finish_failed(job);
+            }
+            Outcome::Unread(error) => self.land_unread(job, error),
+            Outcome::Abandoned => {
+                let job = self.settle(job);
+                if let Work::Command(envelope) = job.work {
+                    self.refuse(envelope, Refusal::Stopping);
+                }
+            }
+        }
+    }
+
+    fn land_written(&mut self, job: Job, objects: &[Object]) {
+        if let Work::Remove { lease, .. } = &job.work {
+            let version = objects.first().map(Object::resource_version);
+            self.bury(&Key::new(Kind::Lease, &self.config.namespace, lease), version);
+            debug!(%lease, "ended lease removed after its retention");
+        } else {
+            for object in objects {
+                self.absorb(object);
+            }
+        }
+        let Job { work, follow, before, .. } = self.settle(job);
+        self.tell_exporters(&before, objects);
+        match work {
+            Work::Command(mut envelope) => {
+                let key = envelope.key(&self.config.namespace);
+                let written = objects.iter().find(|object| Some(object.key()) == key.as_ref());
+                if envelope.is_create()
+                    && let Some(lease) = written
+                {
+                    info!(lease = lease.name(), "lease created");
+                }
+                if let Some(action) = &follow {
+                    self.note(action, objects);
+                }
+                envelope.answer(Ok(written.map_or(Answer::Nothing, |object| Answer::Object(object.clone()))));
+            }
+            Work::Action(action) => self.note(&action, objects),
+            Work::Remove { .. } => {}
+        }
+    }
+
+    fn land_failed(&mut self, mut job: Job, error: StoreError) {
+        let changed =
+            matches!(error, StoreError::Conflict { .. } | StoreError::NotFound(_) | StoreError::AlreadyExists(_));
+        if changed {
+            self.metrics.conflicts.inc();
+        }
+        let joined = job.follow.is_some();
+        match &mut job.work {
+            Work::Command(envelope) => {
+                if changed && envelope.may_retry() || joined && !matches!(error, StoreError::Unavailable(_)) {
+                    // Next time by itself: what followed may be what failed, and is not the caller's concern.
+                    if joined {
+                        envelope.write_alone();
+                    }
+                } else {
+                    envelope.answer(Err(Refusal::Store(error.clone())));
+                }
+                self.read_again(job, Duration::ZERO);
+            }
+            Work::Action(_) if changed => self.read_again(job, Duration::ZERO),
+            Work::Action(action) => {
+                if matches!(error, StoreError::Invalid(_)) {
+                    let lease = action.lease().to_owned();
+                    warn!(%lease, ?action, %error, "the store does not take a decision about a lease");
+                    let aside = self.put_aside(&lease, &error);
+                    self.read_again(job, if aside { Duration::ZERO } else { INVALID_RETRY });
+                } else {
+                    warn!(?action, %error, "a decision could not be stored, it will be taken again");
+                    self.rest_until = Some(Instant::now() + STORE_RETRY);
+                    self.read_again(job, Duration::ZERO);
+                }
+            }
+            Work::Remove { lease, .. } => {
+                if !changed {
+                    warn!(%lease, %error, "remove an ended lease");
+                }
+                self.read_again(job, Duration::ZERO);
+            }
+        }
+    }
+
+    fn read_again(&mut self, job: Job, after: Duration) {
+        if self.stop.is_cancelled() {
+            return self.land(Landing { job, outcome: Outcome::Abandoned });
+        }
+        self.jobs.push(jobs::read_again(Arc::clone(&self.store), job, after, self.stop.clone()));
+    }
+
+    /// The truth is out of reach: the objects stay closed until it is known, and nobody is kept waiting for them.
+    fn land_unread(&mut self, mut job: Job, error: StoreError) {
+        if job.misses == 0 {
+            warn!(objects = ?job.keys.iter().map(Key::to_string).collect::<Vec<_>>(), %error, "read objects again");
+        }
+        self.unread.extend(job.keys.iter().cloned());
+        for work in self.flights.withdraw(&job.keys, |work| matches!(work, Work::Command(_))) {
+            if let Work::Command(envelope) = work {
+                self.refuse(envelope, Refusal::Store(error.clone()));
+            }
+        }
+        if let Work::Command(envelope) = &mut job.work {
+            envelope.answer(Err(Refusal::Store(error)));
+        }
+        let wait = (STORE_RETRY * 2_u32.saturating_pow(job.misses.min(8))).min(LONGEST_WAIT);
+        job.misses += 1;
+        self.read_again(job, wait);
+    }
+
+    /// After the objects of a failed write were read.
+    fn finish_failed(&mut self, job: Job) {
+        for key in &job.keys {
+            self.unread.remove(key);
+        }
+        let Job { work, .. } = self.settle(job);
+        if let Work::Command(envelope) = work {
+            if envelope.is_answered() {
+                self.refuse(envelope, Refusal::Stopping);
+            } else {
+                self.take_command(envelope);
+            }
+        }
+    }
+
+    /// The outcome is known: gives the objects free, and tells the core what is true of them.
+    fn settle(&mut self, job: Job) -> Job {
+        self.flights.end(&job.keys);
+        if let Some(draft) = &job.assumed {
+            draft.settle(&mut self.lab);
+        }
+        if let Some(action) = &job.follow {
+            self.lab.settle(action);
+        }
+        if let Work::Action(action) = &job.work {
+            self.lab.settle(action);
+        }
+        self.observe_again(&job.keys);
+        job
+    }
+
+    /// Logs, counts and tells what has become durable.
+    fn note(&self, action: &Action, objects: &[Object]) {
+        let lease = objects.iter().find(|object| object.kind() == Kind::Lease && object.name() == action.lease());
+        let tell = |kind, reason, message: &str| self.tell_lease(lease, kind, reason, message);
+        match action {
+            Action::Assign { lease, exporter, .. } => {
+                self.metrics.acquisition(Acquisition::success);
+                info!(%lease, %exporter, "lease assigned");
+                tell(EventKind::Normal, "Assigned", &format!("assigned exporter {exporter}"));
+            }
+            Action::Refuse { lease, condition, reason, message } => {
+                self.metrics.acquisition(Acquisition::failure);
+                info!(%lease, %reason, %message, "lease refused");
+                tell(EventKind::Warning, condition.condition(), message);
+            }
+            Action::End { lease, cause, message, .. } => {
+                info!(%lease, ?cause, "lease ended");
+                tell(EventKind::Normal, cause.reason(), message);
+            }
+            Action::MakeReady { lease } => info!(%lease, "lease ready"),
+            Action::Wait { lease, reason, .. } => debug!(%lease, %reason, "lease waits"),
+            other => warn!(action = ?other, "a half-done change was completed"),
+        }
+    }
+}
