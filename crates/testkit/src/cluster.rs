@@ -19,6 +19,9 @@ use crate::{
 
 /// When set to `kubernetes`, [`crate::Lab::start`] makes a lab on Kubernetes.
 const SWITCH: &str = "JUMPSTARTER_TEST_ON";
+/// The rights that the chart gives to a controller; it gets no others here.
+const RULES: &str = include_str!("../../../deploy/helm/jumpstarter/files/controller-rules.yaml");
+const ACCOUNT: &str = "jumpstarter-controller-manager";
 /// Any text will do: it is never used for signing by us, and required by those who were there before.
 const CONTROLLER_KEY: &str = "controller-key-of-the-tests";
 
@@ -75,6 +78,7 @@ impl Cluster {
             ),
             map("jumpstarter-service-ca-cert", json!({ "ca.crt": ca })),
         ];
+        let objects: Vec<String> = objects.into_iter().chain(account(&namespace)).collect();
         api.kubectl_with(&["apply", "-n", &namespace, "-f", "-"], &objects.join("\n---\n"))
             .unwrap_or_else(|said| panic!("install the service: {said}"));
         let router_key = Uuid::new_v4().to_string();
@@ -88,7 +92,8 @@ impl Cluster {
         let mut process = Process::start(sandbox, "router", command);
         process.wait_line("router is ready");
         let kubeconfig = sandbox.path().join("controller.kubeconfig");
-        api.write_kubeconfig(&kubeconfig, url, Some(api.admin_token()));
+        let token = api.kubectl(&["create", "token", ACCOUNT, "-n", &namespace, "--duration=12h"]);
+        api.write_kubeconfig(&kubeconfig, url, Some(token.trim()));
         Self { api, sandbox: Arc::clone(sandbox), kubeconfig, namespace, router_key, router, _router: process }
     }
 
@@ -138,6 +143,20 @@ impl Drop for Cluster {
         // The server does the rest in its own time; nobody else uses the namespace.
         let _ = self.api.kubectl_with(&["delete", "namespace", &self.namespace, "--wait=false"], "");
     }
+}
+
+/// The controllers' service account with its Role.
+fn account(namespace: &str) -> Vec<String> {
+    let rules: serde_json::Value = serde_saphyr::from_str(RULES).expect("the chart's rules are YAML");
+    let rbac = "rbac.authorization.k8s.io";
+    let of =
+        |api: &str, kind: &str, name: &str| json!({ "apiVersion": api, "kind": kind, "metadata": { "name": name } });
+    let mut role = of(&format!("{rbac}/v1"), "Role", "jumpstarter-controller-role");
+    role["rules"] = rules;
+    let mut binding = of(&format!("{rbac}/v1"), "RoleBinding", "jumpstarter-controller-rolebinding");
+    binding["roleRef"] = json!({ "apiGroup": rbac, "kind": "Role", "name": "jumpstarter-controller-role" });
+    binding["subjects"] = json!([{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace }]);
+    [of("v1", "ServiceAccount", ACCOUNT), role, binding].iter().map(ToString::to_string).collect()
 }
 
 fn tls(sandbox: &Sandbox) -> [(&'static str, PathBuf); 2] {
