@@ -300,11 +300,15 @@ impl KeyRing {
             )
     }
 
-    /// Forgets keys that ended long ago.
+    /// Forgets keys that ended long ago, and those that ended at all when there is no room otherwise.
     fn prune(&mut self, now: Timestamp) {
-        let kept = |until: Timestamp| until.checked_add(REMEMBERED).is_ok_and(|end| now < end) || now < until;
-        self.retired.retain(|retired| kept(retired.until));
-        self.trusted.retain(|trusted| kept(trusted.until));
+        let kept = |until: Timestamp, full: bool| {
+            now < until || !full && until.checked_add(REMEMBERED).is_ok_and(|end| now < end)
+        };
+        let full = self.retired.len() >= MAX_KEYS;
+        self.retired.retain(|retired| kept(retired.until, full));
+        let full = self.trusted.len() >= MAX_KEYS;
+        self.trusted.retain(|trusted| kept(trusted.until, full));
     }
 }
 

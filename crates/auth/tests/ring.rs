@@ -193,6 +193,8 @@ fn keys_that_ended_are_forgotten_after_a_year() {
         ring.rotate(now(), HOUR).unwrap();
     }
     assert!(matches!(ring.rotate(now(), HOUR), Err(RingError::TooMany(_))));
+    ring.rotate(now() + HOUR, HOUR).unwrap();
+    assert_eq!(ring.retired().len(), 1, "those that ended make room");
 }
 
 #[test]
@@ -248,6 +250,8 @@ fn a_damaged_form_is_refused_without_repeating_it() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn no_text_panics(text in "\\PC{0,300}", cut in 0usize..2000) {
         let _ = KeyRing::parse(text.as_bytes());

@@ -23,6 +23,13 @@ const NAME_KEY: &str = "jumpstarter-name";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+impl Peer {
+    /// The address without the port, which differs with every connection.
+    fn address(&self) -> String {
+        self.0.ip().to_canonical().to_string()
+    }
+}
+
 /// Checks every call.
 #[derive(Clone)]
 pub(crate) struct Gate {
@@ -55,8 +62,7 @@ impl Gate {
     fn note<T, U>(&self, request: &Request<T>, kind: &str, checked: Result<U, Status>) -> Result<U, Status> {
         checked.inspect_err(|error| {
             self.metrics.authentication_failures.inc();
-            let peer =
-                request.extensions().get::<Peer>().map_or_else(|| "unknown".to_owned(), |peer| peer.0.ip().to_string());
+            let peer = request.extensions().get::<Peer>().map_or_else(|| "unknown".to_owned(), Peer::address);
             warn!(peer, code = ?error.code(), reason = error.message(), "{kind} authentication failed");
         })
     }
@@ -93,11 +99,14 @@ impl Gate {
                     BearerError::Multiple | BearerError::NotBearer => invalid(error),
                 }
             })?;
+        let now = Timestamp::now();
         let claims = self
             .verified
-            .verify(&self.issuer, token, Timestamp::now())
+            .verify(&self.issuer, token, now)
             .map_err(|error| status::status(Code::Unauthenticated, error.to_string()))?;
-        let user = format!("{}{}", identity::DEFAULT_INTERNAL_PREFIX, claims.sub);
+        self.metrics.legacy_uses.note(&claims, now);
+        let prefix = &self.config.internal_prefix;
+        let user = format!("{prefix}{}", claims.sub);
         let namespace = single(metadata, NAMESPACE_KEY)?;
         let kind = single(metadata, KIND_KEY)?;
         if identity::Kind::from_metadata(kind) != Some(wanted) {
@@ -111,10 +120,10 @@ impl Gate {
             None => None,
             Some(_) => Some(single(metadata, NAME_KEY)?),
         };
-        let name = identity::object_name(&user, identity::DEFAULT_INTERNAL_PREFIX, given).map_err(invalid)?;
+        let name = identity::object_name(&user, prefix, given).map_err(invalid)?;
         if namespace != self.config.namespace {
             return Err(permission_denied(format!(
-                "namespace `{}` is not served here, only `{}`",
+                "namespace mismatch: `{}` is not served here, only `{}`",
                 shorten(namespace),
                 self.config.namespace
             )));
@@ -123,7 +132,7 @@ impl Gate {
     }
 
     fn authorize(&self, user: &str, subject: &identity::Subject, username: Option<&str>) -> Result<(), Status> {
-        if identity::may_act_as(user, identity::DEFAULT_INTERNAL_PREFIX, subject, username) {
+        if identity::may_act_as(user, &self.config.internal_prefix, subject, username) {
             return Ok(());
         }
         Err(permission_denied(format!(

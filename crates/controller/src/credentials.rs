@@ -1,30 +1,45 @@
 //! Tokens of clients and exporters: Secrets and the status fields that name them (kubernetes.md §2.4, §3.1, §4.8).
+//!
+//! One watch feeds a view; an object is looked at when something that its credential depends on has changed, and at
+//! the times when a verdict changes by itself. All writes are compare-and-swap; one is made at a time.
 
-use std::{sync::Arc, time::Duration};
+mod judge;
+mod owner;
+mod state;
+
+use std::{future::ready, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use jumpstarter_auth::{IssuedToken, TokenIssuer};
-use jumpstarter_model::{
-    Client, Exporter, LocalObjectReference, Timestamp,
-    condition::set_condition,
-    identity::{self, Subject},
+use jumpstarter_model::{Client, Timestamp, identity::Subject};
+use jumpstarter_store::{
+    Event, EventKind, EventRecorder, Key, Kind, ListOptions, Object, ObjectEvent, ResourceVersion, Store, StoreError,
+    Write,
 };
-use jumpstarter_store::{Event, Key, Kind, ListOptions, Object, ResourceVersion, Store, StoreError, Write};
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
-};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::config::ControllerConfig;
+use self::{
+    judge::{Holder, TOKEN_KEY, Verdict, fingerprint, judge, next_change, token_life},
+    owner::Owner,
+    state::{State, holders_of},
+};
+use crate::{
+    config::ControllerConfig,
+    keys::{self, KeysError},
+};
 
-const TOKEN_KEY: &str = "token";
-/// How often every credential is looked at again: conditions about token life move by time alone.
-const RECHECK: Duration = Duration::from_hours(1);
+/// Pause between two tokens that are replaced only because of their key: 10,000 take half an hour.
+const RENEWAL_PAUSE: Duration = Duration::from_millis(200);
+/// Longest sleep: the wall clock may be set meanwhile.
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+/// After which a store in trouble is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-const DAY: i64 = 24 * 3600;
+/// After which an object is tried again that cannot be written or read.
+const RETRY_OBJECT: Duration = Duration::from_secs(30);
+/// How often a write is tried at once that somebody else was faster with.
+const ATTEMPTS: usize = 8;
 
 /// Why a credential could not be brought in order.
 #[derive(Debug, thiserror::Error)]
@@ -35,25 +50,26 @@ pub(crate) enum CredentialError {
     Sign(#[from] jumpstarter_auth::KeyError),
     #[error("the object cannot be read: {0}")]
     Decode(#[from] jumpstarter_store::DecodeError),
+    #[error("keep the signing keys")]
+    Keys(#[from] KeysError),
 }
 
-/// Keeps every client and exporter supplied with a token.
+/// Keeps every client and exporter supplied with a token, and the issuer with the keys that are stored.
 pub(crate) struct Credentials {
     pub(crate) config: Arc<ControllerConfig>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) issuer: Arc<TokenIssuer>,
-}
-
-fn secret_name(kind: identity::Kind, name: &str) -> String {
-    format!("{name}-{}", kind.as_str())
+    pub(crate) events: Arc<dyn EventRecorder>,
 }
 
 impl Credentials {
     /// Reconciles until `stop` fires.
     pub(crate) async fn run(&self, stop: CancellationToken) {
+        keys::announce(&self.issuer.ring(), Timestamp::now());
+        let mut state = State::default();
         while !stop.is_cancelled() {
             let round = async {
-                match self.round().await {
+                match self.round(&mut state).await {
                     Ok(()) | Err(CredentialError::Store(StoreError::Gone { .. })) => {}
                     Err(error) => {
                         warn!(error = &error as &dyn std::error::Error, "credentials");
@@ -69,235 +85,318 @@ impl Credentials {
         }
     }
 
-    /// Looks at everything, then at what changes, until the hour is over or the watch ends.
-    async fn round(&self) -> Result<(), CredentialError> {
+    /// Looks at everything, then at what changes, until the watch ends.
+    async fn round(&self, state: &mut State) -> Result<(), CredentialError> {
         let mut from: Option<ResourceVersion> = None;
-        for kind in [Kind::Client, Kind::Exporter] {
+        let mut objects = Vec::new();
+        for kind in [Kind::Secret, Kind::Client, Kind::Exporter] {
             let list = self.store.list(kind, &self.config.namespace, ListOptions::default()).await?;
             from = Some(from.map_or(list.resource_version, |v| v.min(list.resource_version)));
-            for object in &list.items {
-                self.reconcile_logged(object).await;
-            }
+            objects.extend(list.items.into_iter().filter(concerns_us));
         }
+        match objects.iter().find(|object| is_keys(object)) {
+            Some(object) => _ = keys::follow(&self.issuer, object),
+            None => keys::restore(&*self.store, &self.config.namespace, &self.issuer).await?,
+        }
+        state.reset(objects);
         let kinds = [Kind::Client, Kind::Exporter, Kind::Secret];
         let mut events = self.store.watch(&kinds, from.unwrap_or_default()).await?;
-        let hour = tokio::time::sleep(RECHECK);
-        tokio::pin!(hour);
+        let mut pace = tokio::time::interval(RENEWAL_PAUSE);
+        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let event = tokio::select! {
-                // `next` is cancel safe.
-                event = events.next() => event,
-                () = &mut hour => return Ok(()),
-            };
-            let Some(event) = event else { return Ok(()) };
-            match event? {
-                Event::Added(object) | Event::Modified(object) if object.kind() != Kind::Secret => {
-                    self.reconcile_logged(&object).await;
+            let sleep = state.next_due().map_or(LONGEST_SLEEP, until);
+            tokio::select! {
+                // News first: whoever makes a client waits for its token. All are cancel safe.
+                biased;
+                event = events.next() => match event {
+                    Some(event) => self.event(state, event?).await?,
+                    None => return Ok(()),
+                },
+                _ = pace.tick(), if state.renewals() > 0 => self.renew(state).await?,
+                () = ready(()), if state.has_pending() => {
+                    if let Some(key) = state.next_pending() {
+                        self.reconcile(state, &key, false).await?;
+                    }
+                    tokio::task::yield_now().await;
                 }
-                Event::Deleted(object) | Event::Modified(object) if object.kind() == Kind::Secret => {
-                    self.owner_of(&object).await?;
-                }
-                _ => {}
+                () = tokio::time::sleep(sleep) => state.collect_due(Timestamp::now()),
             }
         }
     }
 
-    /// A Secret changed or is gone: looks at the object it belongs to.
-    async fn owner_of(&self, secret: &Object) -> Result<(), CredentialError> {
-        for (kind, suffix) in [(Kind::Client, "-client"), (Kind::Exporter, "-exporter")] {
-            if let Some(name) = secret.name().strip_suffix(suffix)
-                && let Some(object) = self.store.get(&Key::new(kind, &self.config.namespace, name)).await?
-            {
-                self.reconcile_logged(&object).await;
-            }
-        }
-        Ok(())
-    }
-
-    async fn reconcile_logged(&self, object: &Object) {
-        if object.namespace() != self.config.namespace {
-            return;
-        }
-        for _ in 0..8 {
-            match self.reconcile(object.key()).await {
-                Ok(()) | Err(CredentialError::Store(StoreError::NotFound(_))) => return,
-                Err(CredentialError::Store(StoreError::Conflict { .. } | StoreError::AlreadyExists(_))) => {}
-                Err(error) => {
-                    warn!(object = %object.key(), error = &error as &dyn std::error::Error, "bring a credential in order");
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Level-triggered: reads what is and writes what is missing.
-    async fn reconcile(&self, key: &Key) -> Result<(), CredentialError> {
-        let Some(object) = self.store.get(key).await? else {
+    async fn event(&self, state: &mut State, event: Event) -> Result<(), CredentialError> {
+        let object = event.object();
+        if object.namespace() != self.config.namespace || !concerns_us(object) {
             return Ok(());
+        }
+        let news = match &event {
+            Event::Added(object) | Event::Modified(object) => state.put(object),
+            Event::Deleted(object) => state.remove(object),
         };
-        match key.kind {
-            Kind::Client => self.reconcile_client(object.decode()?).await,
-            Kind::Exporter => self.reconcile_exporter(object.decode()?).await,
-            _ => Ok(()),
+        if !news {
+            return Ok(());
         }
-    }
-
-    async fn reconcile_client(&self, client: Client) -> Result<(), CredentialError> {
-        let subject = Subject::of_client(&client);
-        let (secret, expires) = self.ensure_secret(&subject, &client.metadata, Kind::Client).await?;
-        let mut edited = client.clone();
-        let generation = edited.metadata.generation;
-        let status = edited.status.get_or_insert_default();
-        status.credential = Some(LocalObjectReference::new(secret));
-        status.endpoint = Some(self.config.endpoint.clone());
-        if let Some(expires) = expires {
-            status.token_expires_at = Some(Time(expires));
-            let now = Timestamp::now();
-            let (expiring, reason, message) = token_life(expires, now);
-            set_condition(&mut status.conditions, "TokenExpiring", expiring, reason, &message, generation, now);
-        }
-        if edited.status != client.status {
-            self.store.transact(vec![Write::UpdateStatus(Object::from_resource(&edited))]).await?;
+        if is_keys(object) {
+            if matches!(event, Event::Deleted(_)) {
+                keys::restore(&*self.store, &self.config.namespace, &self.issuer).await?;
+            } else if keys::follow(&self.issuer, object) {
+                state.look_at_all();
+            }
+        } else if object.kind() == Kind::Secret {
+            for key in holders_of(object.key()) {
+                self.reconcile(state, &key, false).await?;
+            }
+        } else if !matches!(event, Event::Deleted(_)) {
+            self.reconcile(state, object.key(), false).await?;
         }
         Ok(())
     }
 
-    async fn reconcile_exporter(&self, exporter: Exporter) -> Result<(), CredentialError> {
-        let subject = Subject::of_exporter(&exporter);
-        let (secret, _) = self.ensure_secret(&subject, &exporter.metadata, Kind::Exporter).await?;
-        let mut edited = exporter.clone();
-        let status = edited.status.get_or_insert_default();
-        status.credential = Some(LocalObjectReference::new(secret));
-        status.endpoint = Some(self.config.endpoint.clone());
-        if edited.status != exporter.status {
-            self.store.transact(vec![Write::UpdateStatus(Object::from_resource(&edited))]).await?;
+    /// Replaces the next token that was signed by an older key.
+    async fn renew(&self, state: &mut State) -> Result<(), CredentialError> {
+        if let Some(key) = state.next_renewal() {
+            let outcome = self.reconcile(state, &key, true).await;
+            if outcome.is_err() {
+                state.renew_later(&key);
+            }
+            outcome?;
+        }
+        if state.renewals() == 0 {
+            info!("every token that is kept is signed by the current key");
         }
         Ok(())
     }
 
-    /// Name of the Secret with a token that verifies for this subject, and when the token ends.
-    async fn ensure_secret(
-        &self,
-        subject: &Subject,
-        owner: &ObjectMeta,
-        kind: Kind,
-    ) -> Result<(String, Option<Timestamp>), CredentialError> {
-        let name = secret_name(subject.kind, owner.name.as_deref().unwrap_or_default());
-        let key = Key::new(Kind::Secret, &self.config.namespace, &name);
-        let existing = self.store.get(&key).await?;
-        let now = Timestamp::now();
-        if let Some(object) = &existing {
-            let secret: Secret = object.decode()?;
-            let token = secret.data.as_ref().and_then(|data| data.get(TOKEN_KEY));
-            if let Some(token) = token
-                && let Ok(token) = std::str::from_utf8(&token.0)
-                && let Ok(claims) = self.issuer.verify(token, now)
-                && claims.sub == subject.to_string()
-            {
-                return Ok((name, Some(claims.expires_at)));
+    /// Brings one object in order; what is wrong with it alone is told and tried again later. `renew` also replaces a
+    /// token that is still good.
+    ///
+    /// # Errors
+    /// When the store is in trouble: the same would happen to every object.
+    async fn reconcile(&self, state: &mut State, key: &Key, renew: bool) -> Result<(), CredentialError> {
+        for attempt in 0..ATTEMPTS {
+            let outcome = async {
+                if attempt > 0 {
+                    self.read_again(state, key).await?;
+                }
+                self.step(state, key, renew).await
+            };
+            match outcome.await {
+                Ok(()) => return Ok(()),
+                Err(CredentialError::Store(
+                    StoreError::Conflict { .. } | StoreError::AlreadyExists(_) | StoreError::NotFound(_),
+                )) => {}
+                Err(CredentialError::Store(StoreError::Invalid(reason))) => {
+                    warn!(object = %key, reason, "bring a credential in order");
+                    break;
+                }
+                Err(error @ CredentialError::Decode(_)) => {
+                    warn!(object = %key, error = &error as &dyn std::error::Error, "bring a credential in order");
+                    break;
+                }
+                Err(error) => return Err(error),
             }
         }
-        let issued = self.issuer.issue(&subject.to_string(), now)?;
-        self.write_secret(&name, existing.as_ref(), Some((kind, owner)), &issued).await?;
-        info!(secret = %name, expires = %issued.expires_at, "token issued");
-        Ok((name, Some(issued.expires_at)))
+        let later = Timestamp::now().as_second().saturating_add(RETRY_OBJECT.as_secs().cast_signed());
+        state.wake_at(key, Timestamp::from_second(later).ok());
+        Ok(())
     }
 
+    /// The view may be behind: asks the store itself.
+    async fn read_again(&self, state: &mut State, key: &Key) -> Result<(), CredentialError> {
+        let object = self.store.get(key).await?;
+        let owner = object.as_ref().map(Owner::of).transpose()?.flatten();
+        state.replace(key, object);
+        if let Some(owner) = owner {
+            let secret = self.key(&owner.holder());
+            let object = self.store.get(&secret).await?;
+            state.replace(&secret, object);
+        }
+        Ok(())
+    }
+
+    fn key(&self, holder: &Holder<'_>) -> Key {
+        Key::new(Kind::Secret, &self.config.namespace, holder.secret_name())
+    }
+
+    /// Level-triggered: looks at what is and writes what is missing.
+    async fn step(&self, state: &mut State, key: &Key, renew: bool) -> Result<(), CredentialError> {
+        let Some(object) = state.get(key) else { return Ok(()) };
+        // The name alone tells the Secret, so that a settled object is not decoded.
+        let suffix = if key.kind == Kind::Client { "client" } else { "exporter" };
+        let secret_key = Key::new(Kind::Secret, &self.config.namespace, format!("{}-{suffix}", key.name));
+        let secret = state.get(&secret_key);
+        let (endpoint, generation) = (&self.config.endpoint, self.issuer.generation());
+        let mark = fingerprint(&object, secret.as_ref(), endpoint, generation);
+        if !renew && state.is_settled(key, mark) {
+            return Ok(());
+        }
+        let owner = match Owner::of(&object) {
+            Ok(Some(owner)) => owner,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                // Until somebody changes it.
+                state.settle(key, mark, None);
+                return Err(error.into());
+            }
+        };
+        let holder = owner.holder();
+        let now = Timestamp::now();
+        let typed: Option<Secret> = secret.as_ref().map(Object::decode).transpose()?;
+        let expires = match judge(typed.as_ref(), &holder, &self.issuer, now) {
+            Verdict::Keep { expires } => expires,
+            Verdict::Adopt { expires } => {
+                let written = self.write_secret(typed, &holder, None).await?;
+                state.put(&written);
+                debug!(secret = %secret_key, "token adopted");
+                expires
+            }
+            Verdict::Renew { expires } if !renew => {
+                state.renew_later(key);
+                expires
+            }
+            Verdict::Renew { .. } | Verdict::Issue => {
+                let issued = self.issuer.issue(&holder.subject.to_string(), now)?;
+                let written = self.write_secret(typed, &holder, Some(&issued)).await?;
+                state.put(&written);
+                info!(secret = %secret_key, expires = %issued.expires_at, "token issued");
+                issued.expires_at
+            }
+            Verdict::Taken { by } => {
+                let message = format!(
+                    "the Secret {} belongs to {by}: rename or delete it, then a token is made",
+                    holder.secret_name()
+                );
+                self.tell(&object, EventKind::Warning, "CredentialTaken", message);
+                state.settle(key, mark, None);
+                return Ok(());
+            }
+        };
+        let object = self.write_status(state, object, &owner, expires, now).await?;
+        let secret = state.get(&secret_key);
+        let mark = fingerprint(&object, secret.as_ref(), endpoint, generation);
+        state.settle(key, mark, Some(next_change(expires, now)));
+        Ok(())
+    }
+
+    /// Names the Secret in the status, and warns of its end. Returns the object as it is then.
+    async fn write_status(
+        &self,
+        state: &mut State,
+        object: Object,
+        owner: &Owner,
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> Result<Object, CredentialError> {
+        let holder = owner.holder();
+        let secret = holder.secret_name();
+        let change = owner.status(&secret, &self.config.endpoint, expires, now);
+        let (mut first, mut warn_client) = (false, false);
+        let object = match change {
+            None => object,
+            Some(change) => {
+                (first, warn_client) = (change.first_credential, change.expires_soon);
+                let written = self.store.transact(vec![Write::UpdateStatus(change.object)]).await?;
+                let written = written.into_iter().next().unwrap_or(object);
+                state.put(&written);
+                written
+            }
+        };
+        if first && holder.kind == Kind::Client {
+            self.tell(
+                &object,
+                EventKind::Normal,
+                "CredentialCreated",
+                format!("made the Secret {secret} with a token"),
+            );
+        }
+        let (expiring, reason, message) = token_life(expires, now);
+        let news = state.warn(object.key(), expiring.then_some(reason));
+        // A client's condition remembers across restarts what was told; an exporter has none.
+        if warn_client || holder.kind == Kind::Exporter && news {
+            let (kind, name) = (holder.subject.kind, holder.name());
+            let message = format!(
+                "{kind} {name}: {message} ({expires}); a new one is put into the Secret {secret} then, but those who \
+                 copied the token need it before"
+            );
+            self.tell(&object, EventKind::Warning, "TokenExpiringSoon", message);
+        }
+        Ok(object)
+    }
+
+    fn tell(&self, object: &Object, kind: EventKind, reason: &'static str, message: String) {
+        match kind {
+            EventKind::Normal => debug!(object = %object.key(), reason, "{message}"),
+            EventKind::Warning => warn!(object = %object.key(), reason, "{message}"),
+        }
+        let component = if object.kind() == Kind::Client { "client-controller" } else { "exporter-controller" };
+        self.events.record(ObjectEvent::new(object, kind, component, reason, message));
+    }
+
+    /// Writes a Secret with its owner, and with this token if there is one.
     async fn write_secret(
         &self,
-        name: &str,
-        existing: Option<&Object>,
-        owner: Option<(Kind, &ObjectMeta)>,
-        issued: &IssuedToken,
-    ) -> Result<(), CredentialError> {
-        let mut secret: Secret = match existing {
-            Some(object) => object.decode()?,
-            None => Secret {
-                metadata: ObjectMeta {
-                    name: Some(name.to_owned()),
-                    namespace: Some(self.config.namespace.clone()),
-                    ..ObjectMeta::default()
-                },
-                type_: Some("Opaque".to_owned()),
-                ..Secret::default()
+        existing: Option<Secret>,
+        holder: &Holder<'_>,
+        issued: Option<&IssuedToken>,
+    ) -> Result<Object, CredentialError> {
+        let exists = existing.is_some();
+        let mut secret = existing.unwrap_or_else(|| Secret {
+            metadata: ObjectMeta {
+                name: Some(holder.secret_name()),
+                namespace: Some(self.config.namespace.clone()),
+                ..ObjectMeta::default()
             },
-        };
-        if let Some((kind, owner)) = owner {
-            secret.metadata.owner_references = Some(vec![OwnerReference {
-                api_version: kind.api_version().to_owned(),
-                kind: kind.name().to_owned(),
-                name: owner.name.clone().unwrap_or_default(),
-                uid: owner.uid.clone().unwrap_or_default(),
-                controller: Some(true),
-                block_owner_deletion: Some(true),
-            }]);
+            type_: Some("Opaque".to_owned()),
+            ..Secret::default()
+        });
+        let owners = secret.metadata.owner_references.get_or_insert_default();
+        owners.retain(|owner| owner.controller != Some(true) && Some(&owner.uid) != holder.metadata.uid.as_ref());
+        owners.push(holder.reference());
+        if let Some(issued) = issued {
+            let token = ByteString(issued.token.expose().as_bytes().to_vec());
+            secret.data.get_or_insert_default().insert(TOKEN_KEY.to_owned(), token);
         }
-        let token = ByteString(issued.token.expose().as_bytes().to_vec());
-        secret.data.get_or_insert_default().insert(TOKEN_KEY.to_owned(), token);
         let object = Object::from_resource(&secret);
-        let write = if existing.is_some() { Write::Update(object) } else { Write::Create(object) };
-        self.store.transact(vec![write]).await?;
-        Ok(())
+        let write = if exists { Write::Update(object.clone()) } else { Write::Create(object.clone()) };
+        let written = self.store.transact(vec![write]).await?;
+        Ok(written.into_iter().next().unwrap_or(object))
     }
 
     /// Signs a new token for a client and stores it; the old one stays good until its end.
     pub(crate) async fn rotate_client(&self, client: &Client) -> Result<IssuedToken, CredentialError> {
-        let subject = Subject::of_client(client);
-        let name = secret_name(subject.kind, client.metadata.name.as_deref().unwrap_or_default());
-        let issued = self.issuer.issue(&subject.to_string(), Timestamp::now())?;
-        let key = Key::new(Kind::Secret, &self.config.namespace, &name);
-        let mut attempts = 0;
+        let holder = Holder { kind: Kind::Client, metadata: &client.metadata, subject: Subject::of_client(client) };
+        let key = self.key(&holder);
+        let issued = self.issuer.issue(&holder.subject.to_string(), Timestamp::now())?;
+        let mut attempts = 1;
         loop {
-            let existing = self.store.get(&key).await?;
-            let owner = Some((Kind::Client, &client.metadata));
-            match self.write_secret(&name, existing.as_ref(), owner, &issued).await {
+            let existing = self.store.get(&key).await?.as_ref().map(Object::decode).transpose()?;
+            match self.write_secret(existing, &holder, Some(&issued)).await {
                 Err(CredentialError::Store(StoreError::Conflict { .. } | StoreError::AlreadyExists(_)))
-                    if attempts < 8 =>
+                    if attempts < ATTEMPTS =>
                 {
                     attempts += 1;
                 }
                 Err(error) => return Err(error),
-                Ok(()) => return Ok(issued),
+                Ok(_) => return Ok(issued),
             }
         }
     }
 }
 
-/// Condition `TokenExpiring` for a token that ends at `expires` (kubernetes.md §3.1).
-fn token_life(expires: Timestamp, now: Timestamp) -> (bool, &'static str, String) {
-    let left = expires.as_second() - now.as_second();
-    let date = expires.strftime("%Y-%m-%d");
-    match left {
-        ..=0 => (true, "Expired", format!("the token expired on {date}")),
-        _ if left <= 7 * DAY => {
-            (true, "ExpiresWithin7Days", format!("the token expires on {date}, in {} days", left / DAY))
-        }
-        _ if left <= 30 * DAY => {
-            (true, "ExpiresWithin30Days", format!("the token expires on {date}, in {} days", left / DAY))
-        }
-        // No day count here: it would be a write a day for every client.
-        _ => (false, "Valid", format!("the token is valid until {date}")),
-    }
+/// Whether it is anything but a Secret of others.
+fn concerns_us(object: &Object) -> bool {
+    object.kind() != Kind::Secret || is_keys(object) || holders_of(object.key()).next().is_some()
+}
+
+fn is_keys(object: &Object) -> bool {
+    object.kind() == Kind::Secret && object.name() == keys::SECRET_NAME
+}
+
+/// Time to a moment, at most [`LONGEST_SLEEP`].
+fn until(at: Timestamp) -> Duration {
+    let left = at.duration_since(Timestamp::now());
+    Duration::try_from(left).unwrap_or_default().min(LONGEST_SLEEP)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_condition_follows_the_days_left() {
-        let now = Timestamp::from_second(1_000_000_000).unwrap();
-        let at = |seconds: i64| Timestamp::from_second(now.as_second() + seconds).unwrap();
-        for (left, expiring, reason) in [
-            (0, true, "Expired"),
-            (1, true, "ExpiresWithin7Days"),
-            (7 * DAY, true, "ExpiresWithin7Days"),
-            (7 * DAY + 1, true, "ExpiresWithin30Days"),
-            (30 * DAY, true, "ExpiresWithin30Days"),
-            (30 * DAY + 1, false, "Valid"),
-        ] {
-            let (found, found_reason, _) = token_life(at(left), now);
-            assert_eq!((found, found_reason), (expiring, reason), "{left} s left");
-        }
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ mod credentials;
 mod dial;
 mod exporter_service;
 mod fence;
+pub mod keys;
 mod lease_calls;
 mod metrics;
 mod presence;

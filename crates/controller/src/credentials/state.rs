@@ -1,0 +1,216 @@
+//! What the reconciler knows and what it still has to look at.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use jumpstarter_model::Timestamp;
+use jumpstarter_store::{Key, Kind, Object};
+
+/// Names that Secrets with tokens end with, and whose they are.
+const SUFFIXES: [(&str, Kind); 2] = [("-client", Kind::Client), ("-exporter", Kind::Exporter)];
+
+/// Fed by one watch; nothing is asked of the store while it is current.
+#[derive(Default)]
+pub(super) struct State {
+    /// Clients, exporters, and Secrets that may be theirs.
+    view: HashMap<Key, Object>,
+    /// Fingerprints of what was found in order.
+    settled: HashMap<Key, u64>,
+    /// To look at, one after the other.
+    pending: VecDeque<Key>,
+    /// Good tokens to replace when there is time.
+    renewals: BTreeSet<Key>,
+    /// When to look again although nothing has changed.
+    due: HashMap<Key, Timestamp>,
+    by_time: BTreeSet<(Timestamp, Key)>,
+    /// What was last said about tokens that are about to end.
+    warned: HashMap<Key, &'static str>,
+}
+
+impl State {
+    /// Begins anew with what a list has brought. What was in order and has not changed since stays so.
+    pub(super) fn reset(&mut self, objects: impl IntoIterator<Item = Object>) {
+        self.view = objects.into_iter().map(|object| (object.key().clone(), object)).collect();
+        self.settled.retain(|key, _| self.view.contains_key(key));
+        self.warned.retain(|key, _| self.view.contains_key(key));
+        self.renewals.retain(|key| self.view.contains_key(key));
+        self.look_at_all();
+    }
+
+    /// Looks at every client and exporter.
+    pub(super) fn look_at_all(&mut self) {
+        self.pending = self.view.keys().filter(|key| key.kind != Kind::Secret).cloned().collect();
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<Object> {
+        self.view.get(key).cloned()
+    }
+
+    /// Takes a state in, unless it is an old one. Returns whether it is news.
+    pub(super) fn put(&mut self, object: &Object) -> bool {
+        let key = object.key();
+        let newer = self.view.get(key).is_none_or(|known| known.resource_version() < object.resource_version());
+        if newer {
+            self.view.insert(key.clone(), object.clone());
+        }
+        newer
+    }
+
+    /// Forgets an object, unless it has been made again meanwhile. Returns whether that is news.
+    pub(super) fn remove(&mut self, object: &Object) -> bool {
+        let key = object.key();
+        let known = self.view.get(key).is_some_and(|known| known.resource_version() <= object.resource_version());
+        if known {
+            self.drop_key(key);
+        }
+        known
+    }
+
+    /// What the store says now, in place of what the watch said.
+    pub(super) fn replace(&mut self, key: &Key, object: Option<Object>) {
+        match object {
+            Some(object) => _ = self.view.insert(key.clone(), object),
+            None => self.drop_key(key),
+        }
+    }
+
+    fn drop_key(&mut self, key: &Key) {
+        self.view.remove(key);
+        self.settled.remove(key);
+        self.renewals.remove(key);
+        self.warned.remove(key);
+        self.wake_at(key, None);
+    }
+
+    pub(super) fn is_settled(&self, key: &Key, fingerprint: u64) -> bool {
+        self.settled.get(key) == Some(&fingerprint)
+    }
+
+    pub(super) fn settle(&mut self, key: &Key, fingerprint: u64, next: Option<Timestamp>) {
+        self.settled.insert(key.clone(), fingerprint);
+        self.wake_at(key, next);
+    }
+
+    /// Looks at it again at this time, whatever was settled.
+    pub(super) fn wake_at(&mut self, key: &Key, at: Option<Timestamp>) {
+        let before = match at {
+            Some(at) => self.due.insert(key.clone(), at),
+            None => self.due.remove(key),
+        };
+        if let Some(before) = before {
+            self.by_time.remove(&(before, key.clone()));
+        }
+        if let Some(at) = at {
+            self.by_time.insert((at, key.clone()));
+        }
+    }
+
+    /// When the next wake-up is.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Puts what is due among what to look at.
+    pub(super) fn collect_due(&mut self, now: Timestamp) {
+        while let Some((at, _)) = self.by_time.first()
+            && *at <= now
+            && let Some((_, key)) = self.by_time.pop_first()
+        {
+            self.due.remove(&key);
+            self.settled.remove(&key);
+            self.pending.push_back(key);
+        }
+    }
+
+    pub(super) fn next_pending(&mut self) -> Option<Key> {
+        self.pending.pop_front()
+    }
+
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Has its token replaced when there is time.
+    pub(super) fn renew_later(&mut self, key: &Key) {
+        self.renewals.insert(key.clone());
+    }
+
+    pub(super) fn next_renewal(&mut self) -> Option<Key> {
+        self.renewals.pop_first()
+    }
+
+    pub(super) fn renewals(&self) -> usize {
+        self.renewals.len()
+    }
+
+    /// Notes what is said about a token's end; `None` when there is nothing to say. Returns whether it is news.
+    pub(super) fn warn(&mut self, key: &Key, reason: Option<&'static str>) -> bool {
+        let before = match reason {
+            Some(reason) => self.warned.insert(key.clone(), reason),
+            None => self.warned.remove(key),
+        };
+        reason.is_some() && before != reason
+    }
+}
+
+/// Whose a Secret of this name may be.
+pub(super) fn holders_of(secret: &Key) -> impl Iterator<Item = Key> {
+    SUFFIXES.into_iter().filter_map(|(suffix, kind)| {
+        let name = secret.name.strip_suffix(suffix).filter(|name| !name.is_empty())?;
+        Some(Key::new(kind, &secret.namespace, name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key::new(Kind::Exporter, "lab", name)
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn each_object_has_one_wake_up() {
+        let mut state = State::default();
+        state.settle(&key("a"), 1, Some(at(10)));
+        state.settle(&key("b"), 2, Some(at(20)));
+        state.wake_at(&key("a"), Some(at(30)));
+        assert_eq!(state.next_due(), Some(at(20)));
+        state.collect_due(at(20));
+        assert_eq!(state.next_pending(), Some(key("b")));
+        assert_eq!((state.next_pending(), state.next_due()), (None, Some(at(30))));
+        assert!(!state.is_settled(&key("b"), 2) && state.is_settled(&key("a"), 1));
+        state.wake_at(&key("a"), None);
+        assert_eq!(state.next_due(), None);
+    }
+
+    #[test]
+    fn warnings_are_news_when_they_change() {
+        let mut state = State::default();
+        assert!(!state.warn(&key("a"), None));
+        assert!(state.warn(&key("a"), Some("ExpiresWithin30Days")));
+        assert!(!state.warn(&key("a"), Some("ExpiresWithin30Days")));
+        assert!(state.warn(&key("a"), Some("ExpiresWithin7Days")));
+        assert!(!state.warn(&key("a"), None));
+        assert!(state.warn(&key("a"), Some("ExpiresWithin7Days")));
+    }
+
+    #[test]
+    fn a_secret_tells_its_holders() {
+        let secret = |name: &str| holders_of(&Key::new(Kind::Secret, "lab", name)).map(|key| key.name).collect();
+        let none: [&str; 0] = [];
+        let rows: [(&str, Vec<String>); 4] = [
+            ("alice-client", secret("alice-client")),
+            ("a-client-exporter", secret("a-client-exporter")),
+            ("-client", secret("-client")),
+            ("other", secret("other")),
+        ];
+        assert_eq!(rows[0].1, ["alice"]);
+        assert_eq!(rows[1].1, ["a-client"]);
+        assert_eq!(rows[2].1, none);
+        assert_eq!(rows[3].1, none);
+    }
+}
