@@ -48,12 +48,15 @@ pub(crate) fn object(kind: Kind, mut value: Value) -> Result<Object, Undecodable
     Ok(object)
 }
 
+/// One state of one object.
+type State = (Key, Option<ResourceVersion>);
+
 /// Tells of objects that are none: once each, in the log, in a metric and as an Event.
 #[derive(Clone)]
 pub(crate) struct Reporter {
     events: Arc<dyn EventRecorder>,
     metrics: KubernetesMetrics,
-    reported: Arc<Mutex<HashSet<(Key, Option<ResourceVersion>)>>>,
+    reported: Arc<Mutex<HashSet<State>>>,
 }
 
 impl Reporter {

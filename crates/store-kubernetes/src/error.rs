@@ -133,6 +133,8 @@ impl Failure {
                 "{call}: the API server does not accept the credentials of this process ({said}). Renew the token in the \
                  kubeconfig or the service account, it may have expired"
             )),
+            // Not who we are but what we sent: a quota, or a policy of the cluster.
+            (403, Some(_)) if !call.is_read() && !is_of_rights(said) => StoreError::Invalid(said.to_owned()),
             (403, _) => StoreError::Unavailable(format!(
                 "not allowed to {call} ({said}). Grant the verb in the Role of the service"
             )),
@@ -155,6 +157,11 @@ impl Failure {
             (code, _) => StoreError::Unavailable(format!("{call}: the API server failed with {code}: {said}")),
         }
     }
+}
+
+/// Whether a refusal is one of an authorizer, in the words that all API servers use.
+fn is_of_rights(said: &str) -> bool {
+    said.contains(" cannot ") && (said.contains(" resource ") || said.contains(" path "))
 }
 
 /// An error with everything below it, in one line.
@@ -203,10 +210,11 @@ mod tests {
         let invalid = |error: &StoreError| matches!(error, StoreError::Invalid(_));
         check(refused(401, "Unauthorized", "Unauthorized", None), unavailable, &["credentials", "token"]);
         check(
-            refused(403, "Forbidden", "no", None),
+            refused(403, "Forbidden", "User \"u\" cannot update resource \"leases/status\" in API group", None),
             unavailable,
             &["update leases.jumpstarter.dev/status", "namespace `lab`"],
         );
+        check(refused(403, "Forbidden", "exceeded quota: few", None), invalid, &["exceeded quota"]);
         check(
             refused(404, "NotFound", "gone", Some(("leases", "l"))),
             |error| matches!(error, StoreError::NotFound(key) if key.name == "l"),

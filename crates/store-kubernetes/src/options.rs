@@ -33,7 +33,7 @@ impl KubernetesOptions {
         Self {
             namespace: namespace.into(),
             request_timeout: Duration::from_secs(15),
-            list_timeout: Duration::from_secs(60),
+            list_timeout: Duration::from_mins(1),
             watch_timeout: Duration::from_secs(270),
             watch_idle: Duration::from_secs(75),
             echo_timeout: Duration::from_secs(5),

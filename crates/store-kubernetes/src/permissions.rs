@@ -11,40 +11,49 @@ pub struct Permission {
     pub group: &'static str,
     /// Plural name of the resource.
     pub resource: &'static str,
-    /// `status`, or empty.
+    /// `status`, `finalizers`, or empty.
     pub subresource: &'static str,
     /// `get`, `list`, `watch`, `create`, `update`, `patch` or `delete`.
     pub verb: &'static str,
 }
 
 const GROUP: &str = jumpstarter_model::GROUP;
-const READ: [&str; 3] = ["get", "list", "watch"];
 
 impl Permission {
     /// Everything that the service does through the store.
     pub fn required() -> Vec<Self> {
-        let on = |group, resource, verbs: &[&'static str]| {
-            let make = move |verb: &&'static str| Self { group, resource, subresource: "", verb };
-            verbs.iter().map(make).collect::<Vec<_>>()
+        const READ: &[&str] = &["get", "list", "watch"];
+        let mut all = Vec::new();
+        let mut add = |group, resource, subresource, verbs: &[&'static str]| {
+            all.extend(verbs.iter().map(|verb| Self { group, resource, subresource, verb }));
         };
-        let status = |resource| Self { group: GROUP, resource, subresource: "status", verb: "update" };
-        let mut all = on("", "configmaps", &READ);
-        all.extend(on("", "secrets", &READ));
-        all.extend(on("", "secrets", &["create", "update", "delete"]));
-        for resource in ["clients", "exporters", "leases"] {
-            all.extend(on(GROUP, resource, &READ));
-            all.extend(on(GROUP, resource, &["create", "update", "delete"]));
-            all.push(status(resource));
-        }
-        all.extend(on(GROUP, "exporteraccesspolicies", &READ));
+        add("", "configmaps", "", READ);
+        add("", "secrets", "", READ);
+        add("", "secrets", "", &["create", "update"]);
+        add(GROUP, "clients", "", READ);
+        add(GROUP, "clients", "status", &["update"]);
+        add(GROUP, "exporters", "", READ);
+        add(GROUP, "exporters", "", &["update"]);
+        add(GROUP, "exporters", "status", &["update"]);
+        add(GROUP, "leases", "", READ);
+        add(GROUP, "leases", "", &["create", "update", "delete"]);
+        add(GROUP, "leases", "status", &["update"]);
+        add(GROUP, "exporteraccesspolicies", "", &["list", "watch"]);
         all
     }
 
-    /// What the service can do without, and what it then does not do.
+    /// What the service can do without, and what is then not done.
     pub fn optional() -> Vec<(Self, &'static str)> {
         let event = |verb| Self { group: "", resource: "events", subresource: "", verb };
-        let without = "no Events about objects are written";
-        vec![(event("create"), without), (event("patch"), without)]
+        let owner = |resource| Self { group: GROUP, resource, subresource: "finalizers", verb: "update" };
+        let quiet = "no Events about objects are written";
+        let unowned = "where the API server enforces permissions of owner references, it refuses Secrets and leases";
+        vec![
+            (event("create"), quiet),
+            (event("patch"), quiet),
+            (owner("clients"), unowned),
+            (owner("exporters"), unowned),
+        ]
     }
 
     /// Whether one of the rules of a `SelfSubjectRulesReview` grants it for all objects.

@@ -64,6 +64,17 @@ impl KubernetesStore {
         &self.0.api.namespace
     }
 
+    /// Begins to watch these kinds before anybody asks, so that whoever does is served at once: for a standby.
+    ///
+    /// Waits for the first list of each; an error says why there is none, and the attempts go on all the same.
+    pub async fn warm(&self, kinds: &[Kind]) -> Result<(), StoreError> {
+        let hubs: Vec<_> = kinds.iter().map(|kind| self.watched(*kind, 0)).collect();
+        for hub in hubs {
+            hub.ready(self.0.options.list_timeout).await?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn api(&self) -> &Api {
         &self.0.api
     }

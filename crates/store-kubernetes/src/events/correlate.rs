@@ -11,13 +11,13 @@ use jumpstarter_store::{EventKind, Key, ObjectEvent};
 /// Events that are remembered, to be counted up when they come again.
 const REMEMBERED: usize = 4096;
 /// Silence after which an event is a new one.
-const WINDOW: Duration = Duration::from_secs(600);
+const WINDOW: Duration = Duration::from_mins(10);
 /// Different messages for one object and reason within [`WINDOW`], after which they become one Event.
 const SIMILAR: usize = 10;
 /// Events about one object by one component at once; later ones at the rate of [`REFILL`].
 const BURST: f64 = 25.0;
 /// Time after which an object may have one more.
-const REFILL: Duration = Duration::from_secs(300);
+const REFILL: Duration = Duration::from_mins(5);
 /// In front of the message when events that differ in it are one.
 const COMBINED: &str = "(combined from similar events): ";
 
@@ -79,7 +79,7 @@ impl Correlator {
             return Step::Drop;
         }
         let message = self.message(event, now);
-        let key = (topic(event), self.aggregate(event, &message));
+        let key = (topic(event), aggregate(event, &message));
         match self.written.get_mut(&key).filter(|written| is_recent(written.last, now)) {
             Some(written) => {
                 written.count = written.count.saturating_add(1);
@@ -92,7 +92,7 @@ impl Correlator {
 
     /// An Event was made for this event.
     pub(super) fn created(&mut self, event: &ObjectEvent, message: &str, name: String, now: Timestamp) {
-        let key = (topic(event), self.aggregate(event, message));
+        let key = (topic(event), aggregate(event, message));
         self.written.insert(key, Written { name, count: 1, last: now });
     }
 
@@ -123,11 +123,6 @@ impl Correlator {
         format!("{COMBINED}{}", event.message)
     }
 
-    /// Combined events are one whatever they say.
-    fn aggregate(&self, event: &ObjectEvent, message: &str) -> String {
-        if message.len() > event.message.len() { COMBINED.to_owned() } else { event.message.clone() }
-    }
-
     fn forget_old(&mut self, now: Timestamp) {
         if self.written.len() >= REMEMBERED {
             self.written.retain(|_, written| is_recent(written.last, now));
@@ -143,6 +138,11 @@ impl Correlator {
             *self = Self::default();
         }
     }
+}
+
+/// Combined events are one whatever they say.
+fn aggregate(event: &ObjectEvent, message: &str) -> String {
+    if message.len() > event.message.len() { COMBINED.to_owned() } else { event.message.clone() }
 }
 
 fn topic(event: &ObjectEvent) -> Topic {
