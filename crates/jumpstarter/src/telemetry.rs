@@ -1,20 +1,25 @@
 //! Logs.
 
+mod machine_lines;
+
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, fmt::format::JsonFields};
+
+use machine_lines::MachineLines;
 
 /// How logs look and how much of them there is.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LogArgs {
-    /// Levels, as `info` or `info,jumpstarter_controller=debug`
-    #[arg(long, global = true, value_name = "FILTER", env = "JUMPSTARTER_LOG", default_value = "info")]
-    pub(crate) log: String,
+    /// Levels, as `info` or `info,jumpstarter_controller=debug` [default: info]
+    #[arg(long, global = true, value_name = "FILTER", env = "JUMPSTARTER_LOG")]
+    pub(crate) log: Option<String>,
 
-    /// Lines for people or JSON for machines
-    #[arg(long, global = true, value_enum, env = "JUMPSTARTER_LOG_FORMAT", default_value = "human")]
-    pub(crate) log_format: LogFormat,
+    /// Lines for people or JSON for machines [default: json for `controller` and for a `router` that is told by its
+    /// environment, else human]
+    #[arg(long, global = true, value_enum, env = "JUMPSTARTER_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
 }
 
 /// Shape of log lines.
@@ -26,15 +31,90 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What a command wants of the log where nobody says otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct LogDefaults {
+    pub(crate) level: String,
+    pub(crate) format: LogFormat,
+    /// The part of a service in a cluster that this process is; gives lines the keys that are usual there.
+    pub(crate) component: Option<&'static str>,
+}
+
+impl Default for LogDefaults {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Human, component: None }
+    }
+}
+
+/// Flags of the Go logger, as deployments pass them.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ZapArgs {
+    /// Debug lines for people
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", value_parser = go_bool)]
+    zap_devel: bool,
+
+    /// `json` or `console`
+    #[arg(long, hide = true)]
+    zap_encoder: Option<String>,
+
+    /// `debug`, `info`, `error`, `panic`, or a number for more than debug
+    #[arg(long, hide = true)]
+    zap_log_level: Option<String>,
+
+    /// No effect
+    #[arg(long, hide = true)]
+    zap_stacktrace_level: Option<String>,
+
+    /// No effect: times are RFC 3339
+    #[arg(long, hide = true)]
+    zap_time_encoding: Option<String>,
+}
+
+impl ZapArgs {
+    /// What these flags mean for our log.
+    pub(crate) fn defaults(&self, component: &'static str, format: LogFormat) -> LogDefaults {
+        let format = match self.zap_encoder.as_deref() {
+            Some("console") => LogFormat::Human,
+            Some("json") => LogFormat::Json,
+            _ if self.zap_devel => LogFormat::Human,
+            _ => format,
+        };
+        let level = match self.zap_log_level.as_deref() {
+            Some("error" | "panic") => "error",
+            Some("info") => "info",
+            Some("debug") => "debug",
+            // Numbers are ever more detail.
+            Some(text) if text.parse::<u8>().is_ok_and(|level| level > 0) => "debug",
+            _ if self.zap_devel => "debug",
+            _ => "info",
+        };
+        LogDefaults { level: level.to_owned(), format, component: Some(component) }
+    }
+}
+
+/// Booleans as Go's flags take them.
+pub(crate) fn go_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
 /// Starts logging to standard error.
-pub(crate) fn start(args: &LogArgs) -> anyhow::Result<()> {
+pub(crate) fn start(args: &LogArgs, defaults: &LogDefaults) -> anyhow::Result<()> {
+    let levels = args.log.as_ref().unwrap_or(&defaults.level);
     // Below `info` the HTTP/2 stack prints headers, and with them tokens; only who names it gets that.
-    let filter = format!("h2=info,hyper=info,rustls=info,{}", args.log);
-    let filter = EnvFilter::try_new(filter).map_err(|error| anyhow::anyhow!("--log `{}`: {error}", args.log))?;
+    let filter = format!("h2=info,hyper=info,rustls=info,{levels}");
+    let filter = EnvFilter::try_new(filter).map_err(|error| anyhow::anyhow!("--log `{levels}`: {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match args.log_format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Human => {
+    match (args.log_format.unwrap_or(defaults.format), defaults.component) {
+        (LogFormat::Json, Some(component)) => {
+            builder.fmt_fields(JsonFields::new()).event_format(MachineLines { component }).init();
+        }
+        (LogFormat::Json, None) => builder.json().flatten_event(true).init(),
+        (LogFormat::Human, _) => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             builder.with_ansi(colour).init();
         }
