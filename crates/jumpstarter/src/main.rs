@@ -1,8 +1,13 @@
 //! `jumpstarter`: the device-lab service in one binary.
 
+mod arguments;
+mod certificate;
+mod cluster;
 mod commands;
 mod data_dir;
+mod forward;
 mod ops;
+mod reload;
 mod service;
 mod settings;
 mod telemetry;
@@ -29,6 +34,8 @@ struct Cli {
 enum Command {
     /// Run the whole service: controller, router and store in one process
     Serve(Box<settings::ServeArgs>),
+    /// Run the controller on Kubernetes, as one of any number of replicas
+    Controller(Box<cluster::ControllerArgs>),
     /// Run a router alone, beside a service that hands it out
     Router(commands::router::RouterArgs),
     /// Bring up a lab with one mock device, use it, and stay for you to play
@@ -39,14 +46,25 @@ enum Command {
     Export(commands::export::ExportArgs),
     /// Take YAML manifests into the store
     Import(commands::import::ImportArgs),
+    /// The keys that sign and verify tokens: list, rotate, trust those of another service for a while
+    Keys(commands::keys::KeysArgs),
     /// Print the custom resource definitions
     Crds,
 }
 
 fn main() -> ExitCode {
     jumpstarter_transport::install_crypto_provider();
-    let cli = Cli::parse();
-    let outcome = telemetry::start(&cli.log).and_then(|()| {
+    let arguments::Arguments { line, ignored } = arguments::normalise(std::env::args_os());
+    let cli = Cli::parse_from(line);
+    let defaults = match &cli.command {
+        Command::Controller(args) => args.zap.defaults("controller", telemetry::LogFormat::Json),
+        Command::Router(args) => args.log_defaults(),
+        _ => telemetry::LogDefaults::default(),
+    };
+    let outcome = telemetry::start(&cli.log, &defaults).and_then(|()| {
+        for flag in ignored {
+            tracing::debug!(flag, "this flag of the Go logger has no effect");
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(run(cli.command))
     });
@@ -54,7 +72,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             complain(&error);
-            ExitCode::FAILURE
+            exit_code(&error)
         }
     }
 }
@@ -62,13 +80,23 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => commands::serve::run(*args).await,
+        Command::Controller(args) => commands::controller::run(*args).await,
         Command::Router(args) => commands::router::run(args).await,
         Command::Demo(args) => commands::demo::run(args).await,
         Command::Backup(args) => commands::backup::run(args).await,
         Command::Export(args) => commands::export::run(args).await,
         Command::Import(args) => commands::import::run(args).await,
+        Command::Keys(args) => commands::keys::run(args).await,
         Command::Crds => commands::crds::run(),
     }
+}
+
+/// 2 when nothing but a change of the configuration helps, as for a wrong flag; else 1.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let misuse = error
+        .chain()
+        .any(|cause| cause.is::<cluster::Misconfigured>() || cause.is::<jumpstarter_cluster_config::Faults>());
+    if misuse { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a command that failed")]

@@ -2,10 +2,12 @@
 
 mod admin;
 pub(crate) mod backup;
+pub(crate) mod controller;
 pub(crate) mod crds;
 pub(crate) mod demo;
 pub(crate) mod export;
 pub(crate) mod import;
+pub(crate) mod keys;
 pub(crate) mod router;
 pub(crate) mod serve;
 

@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use jumpstarter_auth::{TicketIssuer, TicketKey, TicketKeys};
 use jumpstarter_controller::{ControllerConfig, Live};
 use jumpstarter_election::{Candidate, Elector, Options};
-use jumpstarter_store::{EventRecorder, Store};
+use jumpstarter_store::{EventRecorder, Kind, Store};
 use jumpstarter_store_kubernetes::{
     KubernetesEvents, KubernetesMetrics, KubernetesOptions, KubernetesStore, PreflightError,
 };
-use jumpstarter_transport::{BindOptions, ServeCounters, Server, listen};
+use jumpstarter_transport::{BindOptions, Listener, ServeCounters, Server, listen};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -26,6 +26,8 @@ use crate::{
 
 /// Name of the lock, that of the Go controller.
 const LOCK: &str = "a38b78e7.jumpstarter.dev";
+/// What the controller watches when it leads.
+const WATCHED: [Kind; 4] = [Kind::Client, Kind::Exporter, Kind::ExporterAccessPolicy, Kind::Lease];
 /// How long a starting replica waits for an API server that does not answer.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Pause between two attempts.
@@ -64,6 +66,8 @@ pub(super) async fn start(settings: Settings) -> anyhow::Result<Replica> {
     let options = KubernetesOptions { events: Arc::clone(&events), ..KubernetesOptions::new(&namespace) };
     let kubernetes = KubernetesStore::new(client.clone(), options, metrics);
     preflight(&kubernetes).await?;
+    // So that a term begins with what is known already.
+    kubernetes.warm(&WATCHED).await.context("watch the objects of the namespace")?;
     let store: Arc<dyn Store> = Arc::new(kubernetes);
     let lab = config::read(&*store, &namespace).await?;
 
@@ -146,6 +150,9 @@ async fn open(
     let listeners = listen::bind_tcp(address, &BindOptions::default())
         .await
         .with_context(|| format!("--{what}-bind-address: open the port"))?;
+    if let Some(address) = listeners.iter().find_map(Listener::tcp_addr) {
+        info!(%address, "serving {what}");
+    }
     spawn(beside, Server::new(listeners, None), routes, stop.clone());
     Ok(())
 }
