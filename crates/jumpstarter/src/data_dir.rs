@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use jumpstarter_auth::{KeyError, KeyRing, SigningKey};
+
 /// A data directory: `store.sqlite`, `keys/`, `tls/` and `admin.sock`, all for the operator alone.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir(PathBuf);
@@ -15,7 +18,7 @@ impl DataDir {
         &self.0
     }
 
-    /// Signs identity tokens.
+    /// Signed identity tokens before the store held the keys; read at the first start with such a store.
     pub(crate) fn token_key(&self) -> PathBuf {
         self.0.join("keys/token.pem")
     }
@@ -42,5 +45,17 @@ impl DataDir {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
         Ok(())
+    }
+}
+
+/// The keys of a store that has none yet: the key of the releases before, so that its tokens go on working, or a new
+/// one.
+///
+/// # Errors
+/// When the file of before is damaged, or the system gives no randomness.
+pub(crate) fn first_ring(data_dir: &DataDir, now: Timestamp) -> Result<KeyRing, KeyError> {
+    match SigningKey::load(&data_dir.token_key())? {
+        Some(key) => Ok(KeyRing::of(key, now)),
+        None => KeyRing::generate(now),
     }
 }

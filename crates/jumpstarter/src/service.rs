@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::Context as _;
 use jiff::SignedDuration;
-use jumpstarter_auth::{SigningKey, TicketIssuer, TicketKey, TicketKeys, TicketVerifier, TokenIssuer};
-use jumpstarter_controller::{Controller, ControllerConfig, ControllerParts, Peer, RouterTarget};
+use jumpstarter_auth::{TicketIssuer, TicketKey, TicketKeys, TicketVerifier, TokenIssuer};
+use jumpstarter_controller::{Controller, ControllerConfig, ControllerParts, Peer, RouterTarget, keys};
 use jumpstarter_router::{Router, TicketCheck};
 use jumpstarter_store::{EmbeddedOptions, EmbeddedStore, Key, Kind, Object, Store, StoreError, Write};
 use jumpstarter_transport::{
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    data_dir::DataDir,
+    data_dir::{self, DataDir},
     ops::{self, Ops},
     settings::{Certificate, MetricsListen, Settings},
 };
@@ -74,9 +74,12 @@ impl Service {
         data_dir.prepare().with_context(|| format!("prepare the data directory {}", data_dir.path().display()))?;
         let embedded = open_store(&data_dir).await?;
         let store: Arc<dyn Store> = Arc::new(embedded.clone());
-        let key = SigningKey::load_or_create(&data_dir.token_key()).context("load the key that signs tokens")?;
+        let first = || data_dir::first_ring(&data_dir, jiff::Timestamp::now());
+        let ring = keys::load_or_create(&*store, &settings.namespace, first)
+            .await
+            .context("load the keys that sign tokens")?;
         let lifetime = SignedDuration::try_from(settings.token_lifetime).unwrap_or(SignedDuration::MAX);
-        let issuer = Arc::new(TokenIssuer::new(key).with_lifetime(lifetime));
+        let issuer = Arc::new(TokenIssuer::with_ring(ring).with_lifetime(lifetime));
         let keys = TicketKeys::new(TicketKey::load_or_create(&data_dir.ticket_key()).context("load the router key")?);
         let tls = Arc::new(certificate(&settings, &data_dir, &advertise)?);
         let ca_pem = tls.ca_pem();

@@ -11,17 +11,54 @@ use hyper_util::rt::TokioIo;
 const ANSWER: Duration = Duration::from_mins(5);
 const CONTENT_JSON: &str = "application/json";
 
+/// What the service answers.
+pub(crate) struct Answer {
+    pub(crate) status: http::StatusCode,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// Why it refuses.
+    pub(crate) fn message(&self) -> String {
+        serde_json::from_slice::<serde_json::Value>(&self.body)
+            .ok()
+            .and_then(|value| value.get("message")?.as_str().map(str::to_owned))
+            .unwrap_or_else(|| String::from_utf8_lossy(&self.body).into_owned())
+    }
+}
+
 /// Posts to the running service. `None` when no service runs on this data directory.
 pub(crate) async fn post(socket: &Path, path: &str, body: Vec<u8>) -> anyhow::Result<Option<Bytes>> {
+    match request(socket, http::Method::POST, path, body).await? {
+        Some(answer) if answer.status.is_success() => Ok(Some(answer.body)),
+        Some(answer) => bail!("{}", answer.message()),
+        None => Ok(None),
+    }
+}
+
+/// Asks the running service, refusals included. `None` when no service runs on this data directory.
+pub(crate) async fn request(
+    socket: &Path,
+    method: http::Method,
+    path: &str,
+    body: Vec<u8>,
+) -> anyhow::Result<Option<Answer>> {
     let Ok(stream) = tokio::net::UnixStream::connect(socket).await else { return Ok(None) };
-    let answer = tokio::time::timeout(ANSWER, exchange(stream, path, body));
+    let answer = tokio::time::timeout(ANSWER, exchange(stream, method, path, body));
     answer.await.context("the service did not answer in time")?.map(Some)
 }
 
-async fn exchange(stream: tokio::net::UnixStream, path: &str, body: Vec<u8>) -> anyhow::Result<Bytes> {
+async fn exchange(
+    stream: tokio::net::UnixStream,
+    method: http::Method,
+    path: &str,
+    body: Vec<u8>,
+) -> anyhow::Result<Answer> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.context("speak to the service")?;
-    let request = http::Request::post(path)
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
         .header(http::header::HOST, "localhost")
         .header(http::header::CONTENT_TYPE, CONTENT_JSON)
         .body(Full::new(Bytes::from(body)))?;
@@ -29,14 +66,7 @@ async fn exchange(stream: tokio::net::UnixStream, path: &str, body: Vec<u8>) -> 
         let response = sender.send_request(request).await.context("ask the service")?;
         let status = response.status();
         let body = response.into_body().collect().await.context("read the answer")?.to_bytes();
-        if status.is_success() {
-            return Ok(body);
-        }
-        let message = serde_json::from_slice::<serde_json::Value>(&body)
-            .ok()
-            .and_then(|value| value.get("message")?.as_str().map(str::to_owned))
-            .unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
-        bail!("{message}")
+        Ok(Answer { status, body })
     };
     tokio::select! {
         // The connection only ends by itself when the answer can no longer come.
