@@ -37,6 +37,7 @@ pub struct Cluster {
     /// The controllers' way to the API server.
     kubeconfig: PathBuf,
     namespace: String,
+    tls: PathBuf,
     router_key: String,
     router: String,
     _router: Process,
@@ -49,12 +50,26 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// A namespace with everything but the controller, which is to find the API server at `url`.
+    /// A new namespace with everything but the controller, which is to find the API server at `url`.
     #[track_caller]
     pub(crate) fn install(sandbox: &Arc<Sandbox>, api: &'static ApiServer, url: &str) -> Self {
         let namespace = format!("lab-{}", &Uuid::new_v4().simple().to_string()[..8]);
         let _ = api.kubectl(&["create", "namespace", &namespace]);
-        let ca = certificates(&sandbox.dir("tls"));
+        let tls = sandbox.dir("tls");
+        let ca = certificates(&tls);
+        Self::install_in(sandbox, api, url, namespace, tls, &ca)
+    }
+
+    /// The same in a namespace that exists, with the `server.crt` and `server.key` of a directory, signed by `ca`.
+    #[track_caller]
+    pub(crate) fn install_in(
+        sandbox: &Arc<Sandbox>,
+        api: &'static ApiServer,
+        url: &str,
+        namespace: String,
+        tls: PathBuf,
+        ca: &str,
+    ) -> Self {
         let router = free_address();
         // What today's operator writes for an installation without wishes (kubernetes.md §5.2).
         let config = json!({
@@ -88,13 +103,13 @@ impl Cluster {
             .env("JUMPSTARTER_LOG", LOG)
             .env("ROUTER_KEY", &router_key)
             .env("GRPC_ROUTER_ENDPOINT", &router)
-            .envs(tls(sandbox));
+            .envs(certificate(&tls));
         let mut process = Process::start(sandbox, "router", command);
         process.wait_line("router is ready");
         let kubeconfig = sandbox.path().join("controller.kubeconfig");
         let token = api.kubectl(&["create", "token", ACCOUNT, "-n", &namespace, "--duration=12h"]);
         api.write_kubeconfig(&kubeconfig, url, Some(token.trim()));
-        Self { api, sandbox: Arc::clone(sandbox), kubeconfig, namespace, router_key, router, _router: process }
+        Self { api, sandbox: Arc::clone(sandbox), kubeconfig, namespace, tls, router_key, router, _router: process }
     }
 
     /// The API server.
@@ -133,7 +148,7 @@ impl Cluster {
             .env("GRPC_ENDPOINT", endpoint)
             .env("LOGIN_SERVICE_PORT", "127.0.0.1:0")
             .env("POD_IP", "127.0.0.1")
-            .envs(tls(&self.sandbox));
+            .envs(certificate(&self.tls));
         command
     }
 }
@@ -159,8 +174,7 @@ fn account(namespace: &str) -> Vec<String> {
     [of("v1", "ServiceAccount", ACCOUNT), role, binding].iter().map(ToString::to_string).collect()
 }
 
-fn tls(sandbox: &Sandbox) -> [(&'static str, PathBuf); 2] {
-    let dir = sandbox.path().join("tls");
+fn certificate(dir: &Path) -> [(&'static str, PathBuf); 2] {
     [("EXTERNAL_CERT_PEM", dir.join("server.crt")), ("EXTERNAL_KEY_PEM", dir.join("server.key"))]
 }
 

@@ -78,6 +78,19 @@ impl Lab {
         Self::around(sandbox, service)
     }
 
+    /// Moves the service of one machine into the namespace `default` of an API server: export, apply, start, with the
+    /// address and the certificate that its peers know.
+    #[track_caller]
+    pub fn move_to_kubernetes(&mut self, api: &'static ApiServer) {
+        let manifests = self.service.export();
+        let tls = self.service.data().join("tls");
+        let ca = std::fs::read_to_string(tls.join("ca.crt")).expect("read the CA");
+        let cluster = Cluster::install_in(&self.sandbox, api, &api.url(), "default".to_owned(), tls, &ca);
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        api.kubectl_with(&apply, &manifests).unwrap_or_else(|said| panic!("apply the manifests: {said}"));
+        self.service.move_into(cluster);
+    }
+
     #[track_caller]
     fn around(sandbox: Arc<Sandbox>, service: Service) -> Self {
         let blank = sandbox.path().join("operator.yaml");

@@ -97,6 +97,23 @@ impl Service {
         service
     }
 
+    /// Its manifests, as its operator would have them.
+    #[track_caller]
+    pub fn export(&self) -> String {
+        let mut command = self.sandbox.command(&binary("jumpstarter"), "export");
+        let output = command.args(["export", "--data-dir"]).arg(self.data()).output().expect("start the export");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("manifests are text")
+    }
+
+    /// Stops it and goes on in `cluster`, at the same address.
+    #[track_caller]
+    pub fn move_into(&mut self, cluster: Cluster) {
+        self.stop();
+        self.place = Place::Cluster(cluster);
+        self.up();
+    }
+
     #[track_caller]
     fn new(sandbox: &Arc<Sandbox>, flags: &[&str], socket: Option<TcpListener>) -> Self {
         let port = socket.as_ref().map_or_else(free_port, |socket| socket.local_addr().expect("a bound socket").port());

@@ -6,3 +6,4 @@ mod admin;
 mod cycle;
 mod failover;
 mod faults;
+mod moving;
