@@ -21,7 +21,15 @@ pub(crate) enum Layer {
     Tests,
     /// The tests with the real Python peers alone
     Peers,
+    /// Those against a real Kubernetes API server alone
+    Kubernetes,
 }
+
+/// Scenarios of the Python peers that run a second time on Kubernetes.
+const ON_KUBERNETES: [&str; 8] =
+    ["device::", "failures::", "hooks::", "leases::", "listings::", "mixed::", "oldest::", "sharing::"];
+/// Those among them that are about one machine: sockets of systemd, and flags of `jumpstarter serve`.
+const ON_ONE_MACHINE: [&str; 2] = ["a_socket_that_outlives_the_service", "tunnels_of_another_router"];
 
 /// What `cargo xtask test` runs.
 const EVERY: [Layer; 4] = [Layer::Format, Layer::Deny, Layer::Lint, Layer::Tests];
@@ -49,8 +57,15 @@ fn one(layer: Layer) -> Result<()> {
             "--deny",
             "warnings",
         ])),
-        Layer::Tests => tests(&[]),
+        Layer::Tests => {
+            let (first, second) = (tests(&[]), peers_on_kubernetes());
+            first.and(second)
+        }
         Layer::Peers => tests(&["--test", "peers"]),
+        Layer::Kubernetes => {
+            tests(&["--test", "kubernetes", "--test", "cluster"])?;
+            peers_on_kubernetes()
+        }
     }
 }
 
@@ -65,4 +80,18 @@ fn tests(which: &[&str]) -> Result<()> {
         command.env(go::WITHOUT, "1");
     }
     run_command(&mut command)
+}
+
+/// The scenarios of the peers once more, with the service on Kubernetes.
+fn peers_on_kubernetes() -> Result<()> {
+    if !go::available() {
+        eprintln!("xtask: SKIPPED: the Python peers on Kubernetes, for want of a kube-apiserver");
+        return Ok(());
+    }
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--locked", "--no-fail-fast", "--test", "peers", "--"]).args(ON_KUBERNETES);
+    for scenario in ON_ONE_MACHINE {
+        command.args(["--skip", scenario]);
+    }
+    run_command(command.env("JUMPSTARTER_TEST_ON", "kubernetes"))
 }
