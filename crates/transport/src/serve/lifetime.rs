@@ -95,7 +95,7 @@ fn varied(age: Duration) -> Duration {
     let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX).saturating_mul(2);
     // A hasher with random keys is all the randomness that this needs.
     let random = RandomState::new().hash_one(0_u8);
-    (age - span).saturating_add(Duration::from_millis(random % millis.saturating_add(1)))
+    age.saturating_sub(span).saturating_add(Duration::from_millis(random % millis.saturating_add(1)))
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use hyper_util::server::conn::auto;
 use crate::{MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, SERVER_STREAM_WINDOW, WINDOW_RATIO};
 
 /// What one peer may take from a server. The default holds for controller and router alike.
+///
+/// How often a peer pings us is not limited: neither hyper nor h2 tells of pings, and h2 holds one answer at a time, so
+/// they cost no memory. Servers that count them (gRPC's `too_many_pings`) cut idle streams of peers that mean well.
 #[derive(Debug, Clone)]
 pub struct ServeLimits {
     /// Connections at one time; further ones are closed at once, which clients answer with a retry.

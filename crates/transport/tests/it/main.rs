@@ -5,6 +5,7 @@
 
 mod client;
 mod kit;
+mod lifetime;
 mod limits;
 mod listen;
 mod python;
