@@ -13,7 +13,7 @@ pub(crate) type Right = String;
 /// to the authorizer and no request, so no log shows it.
 const OWNERS: [&str; 2] = ["update clients.jumpstarter.dev/finalizers", "update exporters.jumpstarter.dev/finalizers"];
 /// The lock of the replicas.
-pub(crate) const LOCK: &str = "a38b78e7.jumpstarter.dev";
+const LOCK: &str = "a38b78e7.jumpstarter.dev";
 
 /// All rights of the Role that the chart makes, but for those that no request needs.
 pub(crate) fn granted() -> BTreeSet<Right> {
