@@ -118,6 +118,7 @@ pub(super) fn next_change(expires: Timestamp, now: Timestamp) -> Timestamp {
     let next = match left {
         ..=0 => now.as_second() + DAY,
         _ if left > 30 * DAY => expires.as_second() - 30 * DAY,
+        _ if left > 7 * DAY && left < 8 * DAY => expires.as_second() - 7 * DAY,
         // The count of days goes down just after each whole day.
         _ if left % DAY == 0 => now.as_second() + 1,
         _ => expires.as_second() - (left / DAY) * DAY + i64::from(left >= DAY),
