@@ -14,7 +14,8 @@ use crate::{Key, Kind, Object, ResourceVersion, StoreError};
 /// condition or is ignored. A store that knows the schemas (Kubernetes) fills in their defaults, so read what comes back.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// A new object, status included (on Kubernetes by a second request). `metadata.generateName` makes a name when `metadata.name` is empty.
+    /// A new object, status included: on Kubernetes by a second request, whose conflict leaves the object without.
+    /// `metadata.generateName` makes a name when `metadata.name` is empty.
     Create(Object),
     /// Labels, annotations, owner references and the desired state (`spec`, or a core kind's `data`); status is
     /// left alone.

@@ -142,3 +142,75 @@ impl Source {
         self.taken.is_empty() && self.hub.upgrade().is_some_and(|hub| hub.look(|state| state.owes(self.at, version)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt as _, StreamExt as _};
+    use jumpstarter_store::{Kind, List};
+
+    use super::*;
+    use crate::{KubernetesOptions, hub::fixture::secret};
+
+    /// Two hubs, both at version 10, and a reader of both.
+    fn two() -> (Arc<Hub>, Arc<Hub>, EventStream) {
+        let hub = |kind| {
+            let hub = Arc::new(Hub::new(kind, 10, &KubernetesOptions::new("n"), Arc::default()));
+            hub.listed(List { resource_version: ResourceVersion(10), ..List::default() });
+            hub
+        };
+        // What is in a hub is of any kind here.
+        let (left, right) = (hub(Kind::Secret), hub(Kind::ConfigMap));
+        let stream = Watched::open(&[Arc::clone(&left), Arc::clone(&right)], ResourceVersion(10)).unwrap();
+        (left, right, stream)
+    }
+
+    fn tell(hub: &Hub, version: u64) {
+        hub.change(|state| state.event(Event::Added(secret("a", "u", version)), 1));
+    }
+
+    fn ready(stream: &mut EventStream) -> Option<u64> {
+        stream.next().now_or_never().map(|event| event.unwrap().unwrap().resource_version().0)
+    }
+
+    #[tokio::test]
+    async fn what_is_here_is_told_by_version() {
+        let (left, right, mut stream) = two();
+        tell(&left, 12);
+        tell(&right, 11);
+        tell(&left, 13);
+        assert_eq!([ready(&mut stream), ready(&mut stream), ready(&mut stream)], [Some(11), Some(12), Some(13)]);
+        assert_eq!(ready(&mut stream), None);
+        // What others write is not waited for.
+        tell(&right, 20);
+        assert_eq!(ready(&mut stream), Some(20));
+        tell(&left, 19);
+        assert_eq!(ready(&mut stream), Some(19));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn own_writes_are_told_in_the_order_of_writing() {
+        let (left, right, mut stream) = two();
+        left.announce(ResourceVersion(11));
+        right.announce(ResourceVersion(12));
+        tell(&right, 12);
+        assert_eq!(ready(&mut stream), None, "the first write is on its way");
+        tell(&left, 11);
+        assert_eq!([ready(&mut stream), ready(&mut stream)], [Some(11), Some(12)]);
+
+        // But not for ever.
+        left.announce(ResourceVersion(13));
+        tell(&right, 14);
+        let started = Instant::now();
+        assert_eq!(stream.next().await.unwrap().unwrap().resource_version().0, 14);
+        assert_eq!(started.elapsed(), LONGEST_WAIT);
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_closes_ends_its_readers() {
+        let (left, right, mut stream) = two();
+        tell(&left, 12);
+        right.change(|state| state.closed = true);
+        assert!(matches!(stream.next().await, Some(Err(StoreError::Unavailable(_)))));
+        assert!(stream.next().await.is_none());
+    }
+}

@@ -87,16 +87,11 @@ impl Writer<'_> {
         if body::status(object).is_none() {
             return Ok(created);
         }
-        let mut value = object.clone().unconditional().into_value();
-        for field in ["name", "uid"] {
-            value["metadata"][field] = created.value()["metadata"][field].clone();
-        }
+        // The name may have been made by the server.
+        let mut value = object.clone().into_value();
+        value["metadata"]["name"] = created.name().into();
         let object = Object::from_value(value).map_err(|error| StoreError::Invalid(error.to_string()))?;
-        match self.put_status(&object, created.uid(), created.resource_version()).await {
-            // Somebody has touched the new object already.
-            Err(StoreError::Conflict { .. }) => self.unconditional(object, Part::Status).await,
-            outcome => outcome,
-        }
+        self.put_status(&object, created.uid(), created.resource_version()).await
     }
 
     async fn change(&self, object: Object, part: Part, known: Option<Object>) -> Result<Object, StoreError> {
