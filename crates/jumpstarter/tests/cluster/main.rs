@@ -1,0 +1,8 @@
+//! `jumpstarter controller` and `jumpstarter router` as processes, against a real API server.
+
+mod configuration;
+mod entry;
+mod handover;
+mod kit;
+mod outage;
+mod rivals;
