@@ -4,6 +4,7 @@
 //! that do not print. Facts of the wire come from `reference/protocol.md` §2 and §3.
 
 pub mod bearer;
+pub mod fuzzing;
 pub mod key_file;
 pub mod public_key;
 pub mod ring;

@@ -1,0 +1,5 @@
+//! Feeds `jumpstarter_auth::fuzzing::token`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| jumpstarter_auth::fuzzing::token(data));
