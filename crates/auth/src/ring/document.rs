@@ -41,7 +41,8 @@ struct Signing {
 struct Retired {
     id: String,
     created: Timestamp,
-    retired: Timestamp,
+    #[serde(rename = "retired")]
+    since: Timestamp,
     until: Timestamp,
     public_key: Jwk,
 }
@@ -73,7 +74,7 @@ pub(super) fn write(ring: &KeyRing) -> String {
 
 fn retired(retired: &RetiredKey) -> Retired {
     let RetiredKey { created, retired, until, key } = retired;
-    Retired { id: key.id().to_string(), created: *created, retired: *retired, until: *until, public_key: key.to_jwk() }
+    Retired { id: key.id().to_string(), created: *created, since: *retired, until: *until, public_key: key.to_jwk() }
 }
 
 fn trusted(trusted: &TrustedKey) -> Trusted {
@@ -102,7 +103,7 @@ pub(super) fn parse(stored: &[u8]) -> Result<KeyRing, RingError> {
     let mut ring = KeyRing::of(signing, document.signing.created);
     for entry in document.retired {
         let key = public_key("a retired key", &entry.id, &entry.public_key)?;
-        ring.retired.push(RetiredKey { created: entry.created, retired: entry.retired, until: entry.until, key });
+        ring.retired.push(RetiredKey { created: entry.created, retired: entry.since, until: entry.until, key });
     }
     for entry in document.trusted {
         check_name(&entry.name).map_err(|error| RingError::Damaged(error.to_string()))?;

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use jiff::SignedDuration;
 use jumpstarter_auth::{KeyRing, KeyUse, SigningKey, TokenIssuer};
 use jumpstarter_controller::keys::{self, KeysError};
-use jumpstarter_model::{Client, Exporter, condition::set_condition};
+use jumpstarter_model::{Client, ClientSpec, Exporter, condition::set_condition};
 use jumpstarter_protocol::client::v1::ListExportersRequest;
 use jumpstarter_store::{EmbeddedOptions, EmbeddedStore, Key, Kind, Object, Store, StoreError, Write};
 use k8s_openapi::{
@@ -236,7 +236,7 @@ async fn a_secret_of_somebody_else_is_left_alone() {
     };
     lab.write(Write::Create(Object::from_resource(&Secret { metadata, ..Secret::default() }))).await;
     let before: Secret = lab.get("carol-client").await.unwrap();
-    let mut carol = Client { metadata: ObjectMeta::default(), spec: Default::default(), status: None };
+    let mut carol = Client { metadata: ObjectMeta::default(), spec: ClientSpec::default(), status: None };
     carol.metadata.name = Some("carol".into());
     carol.metadata.namespace = Some(NAMESPACE.into());
     lab.write(Write::Create(Object::from_resource(&carol))).await;
