@@ -74,10 +74,10 @@ impl Timing {
         self.retry
     }
 
-    /// How long one call may take: so short that a leader has time for a second one.
+    /// How long one call may take: so short that a leader has time for a second one, and never more than 5 s.
     #[must_use]
     pub fn call(&self) -> Duration {
-        self.renew_deadline / 2
+        (self.renew_deadline / 2).min(Duration::from_secs(5))
     }
 
     /// How long a leader waits after a call that failed. Shorter than [`Timing::retry`]: an API server that restarts is

@@ -106,7 +106,8 @@ pub(crate) fn go_bool(text: &str) -> Result<bool, String> {
 pub(crate) fn start(args: &LogArgs, defaults: &LogDefaults) -> anyhow::Result<()> {
     let levels = args.log.as_ref().unwrap_or(&defaults.level);
     // Below `info` the HTTP/2 stack prints headers, and with them tokens; only who names it gets that.
-    let filter = format!("h2=info,hyper=info,rustls=info,{levels}");
+    // The Kubernetes client calls every refusal an error, also those that are part of the game; its callers tell more.
+    let filter = format!("h2=info,hyper=info,rustls=info,kube_client=off,{levels}");
     let filter = EnvFilter::try_new(filter).map_err(|error| anyhow::anyhow!("--log `{levels}`: {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match (args.log_format.unwrap_or(defaults.format), defaults.component) {

@@ -35,7 +35,11 @@ async fn an_unknown_key_is_named() {
 async fn faults_of_the_environment_are_told_together() {
     let lab = Installation::new(ApiServer::shared().await).await;
     let mut command = lab.command(&binary());
-    command.args(["controller", "--leader-elect"]).env_remove("NAMESPACE").env("ROUTER_KEY", "").env("GRPC_ENDPOINT", "x");
+    command
+        .args(["controller", "--leader-elect"])
+        .env_remove("NAMESPACE")
+        .env("ROUTER_KEY", "")
+        .env("GRPC_ENDPOINT", "x");
     let mut replica = Process::start(command);
     let code = replica.ends().await.code();
     check(&replica, code, &["NAMESPACE", "ROUTER_KEY", "GRPC_ENDPOINT"]);
@@ -59,7 +63,7 @@ async fn unusable_files_are_named() {
 async fn missing_custom_resources_are_named_with_the_way_to_install_them() {
     let api = ApiServer::start().await;
     let lab = Installation::new(&api).await;
-    api.kubectl(&["delete", "crd", "leases.jumpstarter.dev", "--wait"]);
+    let _ = api.kubectl(&["delete", "crd", "leases.jumpstarter.dev", "--wait"]);
     let mut replica = lab.replica(&ELECT);
     let code = replica.ends().await.code();
     check(&replica, code, &["leases.jumpstarter.dev", "jumpstarter crds"]);

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use jumpstarter_kube_testkit::ApiServer;
 use rustix::process::Signal;
 
-use crate::kit::{Installation, LONG, Process, binary, call};
+use crate::kit::{Installation, LONG, Process, binary, call, get};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn manager_is_the_controller() {
@@ -60,4 +60,15 @@ async fn a_router_without_a_key_is_refused() {
     let mut router = Process::start(command);
     assert_eq!(router.ends().await.code(), Some(2), "{}", router.said());
     assert!(router.said().contains("ROUTER_KEY"), "{}", router.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_login_service_tells_where_the_controller_is() {
+    let lab = Installation::new(ApiServer::shared().await).await;
+    let replica = lab.replica(&["--drain=0s"]);
+    let login = replica.field("\"msg\":\"serving login\"", "address").await;
+    let (status, body) = get(&login, "/v1/auth/config").await;
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body, serde_json::json!({ "grpcEndpoint": "localhost:8082", "namespace": lab.namespace }));
 }

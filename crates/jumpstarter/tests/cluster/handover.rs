@@ -21,7 +21,7 @@ async fn a_standby_serves_by_the_leader_and_takes_over_when_it_is_killed() {
     let (_, text) = get(&metrics, "/metrics").await;
     assert!(text.contains("jumpstarter_leader 0"), "{text}");
     assert!(text.contains("jumpstarter_standby_connections_total 1"), "{text}");
-    let health = standby.field("\"msg\":\"serving health-probe\"", "address").await;
+    let health = standby.field("\"msg\":\"serving health\"", "address").await;
     assert_eq!(get(&health, "/readyz").await, ("HTTP/1.1 200 OK".to_owned(), "ok".to_owned()));
 
     let killed = Instant::now();

@@ -138,7 +138,8 @@ impl Process {
         let waiting = async {
             loop {
                 let news = self.log.0.1.notified();
-                let found = self.log.0.0.lock().unwrap().iter().filter(|line| line.contains(text)).nth(count - 1).cloned();
+                let found =
+                    self.log.0.0.lock().unwrap().iter().filter(|line| line.contains(text)).nth(count - 1).cloned();
                 if let Some(line) = found {
                     return line;
                 }

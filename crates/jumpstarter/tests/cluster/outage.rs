@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use jumpstarter_kube_testkit::ApiServer;
 
-use crate::kit::{ELECT, Installation, call, is_served};
+use tokio::time::sleep;
+
+use crate::kit::{ELECT, Installation, LOCK, LONG, call, is_served};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_without_answers_steps_down_and_comes_back() {
@@ -31,13 +33,23 @@ async fn a_leader_without_answers_steps_down_and_comes_back() {
 async fn a_restart_of_the_api_server_changes_nothing() {
     let api = ApiServer::start().await;
     let lab = Installation::new(&api).await;
-    let replica = lab.replica(&["--leader-elect", "--leader-election-lease-duration=60s",
-        "--leader-election-renew-deadline=50s"]);
+    let replica = lab.replica(&[
+        "--leader-elect",
+        "--leader-election-lease-duration=60s",
+        "--leader-election-renew-deadline=50s",
+    ]);
     let port = replica.port().await;
     api.stop();
     call(&port).await.unwrap();
     api.up();
-    replica.says("the lock can be used again").await;
+    let renewed = async || lab.locks().get(LOCK).await.ok()?.spec?.renew_time;
+    let since = Instant::now();
+    let mut first = None;
+    while first.is_none() || renewed().await.is_none_or(|now| Some(now) == first) {
+        first = first.or(renewed().await);
+        assert!(since.elapsed() < LONG, "the lock is not renewed:\n{}", replica.said());
+        sleep(Duration::from_millis(50)).await;
+    }
     call(&port).await.unwrap();
     assert!(!replica.said().contains("leading no longer"), "{}", replica.said());
 }

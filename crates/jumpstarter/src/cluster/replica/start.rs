@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use jumpstarter_auth::{TicketIssuer, TicketKey, TicketKeys};
+use jumpstarter_cluster_config::Environment;
 use jumpstarter_controller::{ControllerConfig, Live};
 use jumpstarter_election::{Candidate, Elector, Options};
+use jumpstarter_login::LoginInfo;
 use jumpstarter_store::{EventRecorder, Kind, Store};
 use jumpstarter_store_kubernetes::{
     KubernetesEvents, KubernetesMetrics, KubernetesOptions, KubernetesStore, PreflightError,
@@ -53,8 +55,7 @@ pub(super) async fn start(settings: Settings) -> anyhow::Result<Replica> {
     let ops = Ops::new();
     let mut beside = JoinSet::new();
     let stop_beside = CancellationToken::new();
-    open(&mut beside, settings.health_listen.as_deref(), "health-probe", ops::health(ops.clone()), &stop_beside)
-        .await?;
+    open(&mut beside, settings.health_listen.as_deref(), "health", ops::health(ops.clone()), &stop_beside).await?;
     open(&mut beside, settings.metrics_listen.as_deref(), "metrics", ops::metrics(ops.clone()), &stop_beside).await?;
 
     let namespace = environment.namespace.clone();
@@ -75,6 +76,9 @@ pub(super) async fn start(settings: Settings) -> anyhow::Result<Replica> {
     let reloads = ops.with_registry(ReloadMetrics::register);
     let reload = Reload::new(Arc::clone(&store), &namespace, Arc::clone(&events), live.clone(), reloads, lab.clone());
     beside.spawn(reload.run(stop_beside.clone()));
+
+    let limits = reload::serve_limits(&lab.keepalive, Duration::ZERO);
+    serve_login(&mut beside, environment.clone(), &stop_beside).await?;
 
     let forwarder = Forwarder::new(ops.with_registry(ForwardMetrics::register));
     let port = Port::bind(&settings.grpc_listen).await.context("open the gRPC port")?;
@@ -105,7 +109,7 @@ pub(super) async fn start(settings: Settings) -> anyhow::Result<Replica> {
         events,
         tickets: Arc::new(TicketIssuer::new(&TicketKeys::new(ticket_key))),
         tls: Arc::new(tls),
-        limits: jumpstarter_transport::ServeLimits::default(),
+        limits,
         counters: Arc::new(ServeCounters::default()),
     };
     Ok(Replica {
@@ -147,14 +151,27 @@ async fn open(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let Some(address) = address else { return Ok(()) };
-    let listeners = listen::bind_tcp(address, &BindOptions::default())
-        .await
-        .with_context(|| format!("--{what}-bind-address: open the port"))?;
+    let listeners =
+        listen::bind_tcp(address, &BindOptions::default()).await.with_context(|| format!("open the {what} port"))?;
     if let Some(address) = listeners.iter().find_map(Listener::tcp_addr) {
         info!(%address, "serving {what}");
     }
     spawn(beside, Server::new(listeners, None), routes, stop.clone());
     Ok(())
+}
+
+/// Serves what people need to log in; on every replica, since it depends on none.
+async fn serve_login(
+    beside: &mut JoinSet<()>,
+    environment: Environment,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Environment { namespace, endpoint, router_endpoint, login_endpoint, login_listen, ca_bundle, .. } = environment;
+    let info =
+        LoginInfo { grpc_endpoint: endpoint, router_endpoint, namespace, login_endpoint, ca_bundle, oidc: Vec::new() };
+    open(beside, Some(&login_listen), "login", jumpstarter_login::routes(&info), stop)
+        .await
+        .context("LOGIN_SERVICE_PORT")
 }
 
 /// Unlike any other process, also one that had this host's name before.
