@@ -52,7 +52,7 @@ in_image() {
 }
 
 in_image /jumpstarter --version | grep -q '^jumpstarter ' || fail "/jumpstarter does not start"
-in_image /jmp --version | grep -q '^jmp ' || fail "/jmp does not start"
+in_image /jmp --help | grep -q '^Usage: jmp' || fail "/jmp does not start"
 in_image /manager --help | grep -q -e '--leader-elect' || fail "/manager is not the controller"
 in_image /router --help | grep -q -e '--metrics-listen' || fail "/router is not the router"
 in_image /manager -metrics-bind-address=:8080 --help | grep -q -e '--leader-elect' || fail "flags with one dash are not taken"

@@ -43,7 +43,8 @@ fn asked(api: &ApiServer, namespace: &str) -> BTreeSet<Right> {
 #[test]
 fn what_is_granted_is_what_is_asked() {
     let api: &'static ApiServer = Box::leak(Box::new(ApiServer::start_blocking(Options::default())));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let proxy = runtime.block_on(FaultProxy::start(api));
     let mut lab = Lab::in_cluster_through(api, &proxy.url(), 1);
     let namespace = lab.service.cluster().expect("a lab on Kubernetes").namespace().to_owned();
@@ -58,9 +59,23 @@ fn what_is_granted_is_what_is_asked() {
     lab.await_available(&mut dut);
     alice.run(&["shell", "-l", "name=dut", "--", "j", "power", "on"]).ok();
 
+    // The same with what is written about a client.
+    proxy.add(Rule::path("/clients/", Then::Status { code: 409, retry_after: None }).writes().times(1));
+    let _ = lab.client_config("bob");
+
+    // What an exporter said of itself earlier, and says no more, is removed.
+    let _ = kubectl(&["label", "exporter", "dut", "jumpstarter.dev/stale=label"]);
+    dut.kill();
+    dut.up();
+    lab.await_available(&mut dut);
+    eventually("labels as reported", MINUTE, || {
+        (!kubectl(&["get", "exporter", "dut", "--show-labels"]).contains("stale")).then_some(())
+    });
+
     // A damaged credential is replaced.
     let token = || kubectl(&["get", "secret", "alice-client", "-o", "jsonpath={.data.token}"]);
-    let _ = kubectl(&["patch", "secret", "alice-client", "--type=merge", "-p", r#"{"stringData":{"token":"damaged"}}"#]);
+    let _ =
+        kubectl(&["patch", "secret", "alice-client", "--type=merge", "-p", r#"{"stringData":{"token":"damaged"}}"#]);
     eventually("a new token", MINUTE, || (token() != "ZGFtYWdlZA==").then_some(()));
 
     // The same complaint again and again becomes one Event with a count.
@@ -68,7 +83,8 @@ fn what_is_granted_is_what_is_asked() {
         "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "Lease", "metadata": { "name": "poisoned" },
         "spec": { "clientRef": { "name": "alice" }, "exporterRef": { "name": "dut" }, "duration": "1 day" },
     });
-    api.kubectl_with(&["-n", &namespace, "create", "-f", "-"], &lease.to_string()).expect("a lease that cannot be read");
+    api.kubectl_with(&["-n", &namespace, "create", "-f", "-"], &lease.to_string())
+        .expect("a lease that cannot be read");
     for turn in ["1", "2", "3"] {
         let _ = kubectl(&["annotate", "--overwrite", "leases.jumpstarter.dev", "poisoned", &format!("turn={turn}")]);
         eventually("a complaint", MINUTE, || {
@@ -89,10 +105,13 @@ fn what_is_granted_is_what_is_asked() {
     // Ended leases go when their time has come.
     lab.service.stop();
     let mut command = lab.service.command();
-    command.arg("--lease-retention=1s");
+    let token = kubectl(&["create", "token", "jumpstarter-controller-manager"]);
+    command.arg("--lease-retention=1s").env("KUBECONFIG", api.kubeconfig(&lab.sandbox.dir("direct"), token.trim()));
     let mut controller = Process::start_with_stdin(&lab.sandbox, "short-memory", command);
     controller.wait_line("jumpstarter is ready");
-    eventually("no ended leases", MINUTE * 2, || kubectl(&["get", "leases.jumpstarter.dev", "-o", "name"]).is_empty().then_some(()));
+    eventually("no ended leases", MINUTE * 2, || {
+        kubectl(&["get", "leases.jumpstarter.dev", "-o", "name"]).is_empty().then_some(())
+    });
 
     let granted = granted();
     // The log is written a little later than the answers; whatever is missing after that is named below.

@@ -1,4 +1,0 @@
-//! The rights of the controller: exactly what it needs.
-
-mod rules;
-mod scenario;
