@@ -3,7 +3,11 @@
 use std::{
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
     time::Duration,
 };
 
@@ -240,8 +244,11 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     };
     let mut cuts = inner.cuts.subscribe();
     let stalled = inner.stalled.subscribe();
+    let was_cut = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&was_cut);
     let cut = async move {
         let _ = cuts.changed().await;
+        noted.store(true, Ordering::Relaxed);
     };
     let data = body.into_data_stream().then(move |item| {
         let mut stalled = stalled.clone();
@@ -252,39 +259,12 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
             item.map_err(std::io::Error::other)
         }
     });
-    let aborted = futures::stream::once(async { Err(std::io::Error::other("cut by the proxy")) });
-    let data = data.take_until(cut);
     // What ends by itself ends well; what was cut ends with an error, which resets the connection.
-    let data = CutOrDone { data: Box::pin(data), aborted: Box::pin(aborted), over: false };
-    Response::from_parts(parts, Body::from_stream(data))
-}
-
-struct CutOrDone<D, A> {
-    data: std::pin::Pin<Box<D>>,
-    aborted: std::pin::Pin<Box<A>>,
-    over: bool,
-}
-
-impl<I, F, D, A> futures::Stream for CutOrDone<futures::stream::TakeUntil<D, F>, A>
-where
-    D: futures::Stream<Item = I>,
-    F: Future,
-    A: futures::Stream<Item = I>,
-{
-    type Item = I;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<I>> {
-        if !self.over {
-            match self.data.as_mut().poll_next(context) {
-                std::task::Poll::Ready(None) => self.over = true,
-                other => return other,
-            }
-        }
-        if self.data.is_stopped() { self.aborted.as_mut().poll_next(context) } else { std::task::Poll::Ready(None) }
-    }
+    let end = futures::stream::poll_fn(move |_| {
+        let was_cut = was_cut.swap(false, Ordering::Relaxed);
+        Poll::Ready(was_cut.then(|| Err(std::io::Error::other("cut by the proxy"))))
+    });
+    Response::from_parts(parts, Body::from_stream(data.take_until(cut).chain(end)))
 }
 
 async fn forward(upstream: &Client, request: Request) -> Result<http::Response<kube::client::Body>, kube::Error> {

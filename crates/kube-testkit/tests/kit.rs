@@ -102,6 +102,11 @@ async fn the_proxy_does_what_its_rules_say() {
     maps.get("three").await.unwrap();
 
     proxy.clear();
+    // An answer in many chunks arrives whole.
+    for number in 0..40 {
+        maps.create(&PostParams::default(), &config_map(&format!("many-{number}"))).await.unwrap();
+    }
+    assert!(maps.list(&ListParams::default()).await.unwrap().items.len() > 40);
     assert!(proxy.seen().iter().any(|seen| seen.method == http::Method::POST));
 }
 
