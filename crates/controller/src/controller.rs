@@ -28,6 +28,7 @@ use crate::{
     fence::FencedStore,
     lease_calls::{LeaseCalls, Polls},
     metrics::Metrics,
+    migrate,
     presence::Presence,
     rendezvous::Rendezvous,
     runtime::Runtime,
@@ -103,6 +104,7 @@ impl Controller {
             Arc::clone(&events),
             runtime_stop.clone(),
         );
+        migrate::take_over(&*store, &config.namespace).await.map_err(StartError::Load)?;
         let version = runtime.load().await.map_err(StartError::Load)?;
         let lifetime = TokenLifetime::apply(&config.live, Arc::clone(&issuer));
         let credentials = Arc::new(Credentials {

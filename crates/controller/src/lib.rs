@@ -16,6 +16,7 @@ mod fence;
 pub mod keys;
 mod lease_calls;
 mod metrics;
+mod migrate;
 mod presence;
 mod rendezvous;
 mod router_choice;

@@ -60,6 +60,10 @@ const BATCH: usize = 256;
 const PARKED: usize = 1024;
 /// Wait before the store is tried again when it does not answer.
 const STORE_RETRY: Duration = Duration::from_millis(500);
+/// The same for the objects of one decision that was not stored, while others are.
+const ONE_RETRY: Duration = Duration::from_millis(100);
+/// Failures in a row after which all decisions rest.
+const FAILURES: u32 = 3;
 
 /// The task; see the module.
 pub(crate) struct Runtime {
@@ -91,6 +95,8 @@ pub(crate) struct Runtime {
     /// Next instant at which the core wants to be asked.
     wake_at: Option<Timestamp>,
     prune: prune::Prune,
+    /// Decisions in a row that could not be stored.
+    failures: u32,
     /// No decisions before this instant, since the store did not take the last ones.
     rest_until: Option<Instant>,
     /// Fires when the runtime is to stop.
@@ -134,6 +140,7 @@ impl Runtime {
             look_at: HashSet::new(),
             wake_at: None,
             prune: prune::Prune::new(),
+            failures: 0,
             rest_until: None,
             stop,
         };

@@ -31,7 +31,7 @@ struct Feed {
     store: Arc<dyn Store>,
     namespace: String,
     state: State,
-    /// Where the watch goes on.
+    /// Where the watch begins.
     version: ResourceVersion,
     wait: Duration,
 }
@@ -69,19 +69,15 @@ impl Feed {
                 },
                 State::Open(events) => match events.next().await {
                     Some(Ok(event)) => {
-                        self.version = self.version.max(event.resource_version());
                         self.wait = FIRST_WAIT;
                         return News::Event(event);
                     }
+                    // A watch of several kinds goes on from a list only: their events are not in one order.
                     Some(Err(StoreError::Gone { .. })) => self.state = State::List,
-                    Some(Err(error)) => {
-                        debug!(%error, "the watch has ended");
+                    ended => {
+                        debug!(error = ?ended.and_then(Result::err), "the watch has ended");
+                        self.state = State::List;
                         self.rest().await;
-                        self.state = State::Watch;
-                    }
-                    None => {
-                        self.rest().await;
-                        self.state = State::Watch;
                     }
                 },
                 State::List => match list_all(&*self.store, &self.namespace).await {

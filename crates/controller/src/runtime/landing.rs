@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::{
-    Runtime, STORE_RETRY,
+    FAILURES, ONE_RETRY, Runtime, STORE_RETRY,
     inbox::{Answer, Refusal},
     jobs::{self, Job, Landing, Outcome, Work},
 };
@@ -45,6 +45,7 @@ impl Runtime {
     }
 
     fn land_written(&mut self, job: Job, objects: &[Object]) {
+        self.failures = 0;
         if let Work::Remove { lease, .. } = &job.work {
             let version = objects.first().map(Object::resource_version);
             self.bury(&Key::new(Kind::Lease, &self.config.namespace, lease), version);
@@ -103,8 +104,11 @@ impl Runtime {
                     self.read_again(job, if aside { Duration::ZERO } else { INVALID_RETRY });
                 } else {
                     warn!(?action, %error, "a decision could not be stored, it will be taken again");
-                    self.rest_until = Some(Instant::now() + STORE_RETRY);
-                    self.read_again(job, Duration::ZERO);
+                    self.failures += 1;
+                    if self.failures >= FAILURES {
+                        self.rest_until = Some(Instant::now() + STORE_RETRY);
+                    }
+                    self.read_again(job, ONE_RETRY);
                 }
             }
             Work::Remove { lease, .. } => {

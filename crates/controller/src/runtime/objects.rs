@@ -5,9 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, Lease};
 use jumpstarter_scheduler::Change;
 use jumpstarter_store::{DecodeError, Event, Key, Kind, List, Object, ResourceVersion};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::Runtime;
+use crate::migrate;
 
 impl Runtime {
     /// Takes over lists of everything, and forgets what is gone.
@@ -77,6 +78,9 @@ impl Runtime {
         if self.known_version(key).is_some_and(|known| known >= version) || self.graves.hold(key, version) {
             return;
         }
+        if migrate::is_due(object) {
+            return self.leave_for_later(object);
+        }
         let name = object.name();
         let seen = match object.kind() {
             Kind::Client => object.decode::<Client>().map(|client| {
@@ -115,6 +119,14 @@ impl Runtime {
             self.lab.observe(Change::Policy(&closed));
         }
         self.unreadable.insert(key.clone(), object.resource_version());
+    }
+
+    /// An object whose status is still to be taken over, which is only done at the start.
+    fn leave_for_later(&mut self, object: &Object) {
+        warn!(object = %object.key(), "its status is taken over at the next start of the controller: left out until then");
+        let text = "its status is in an annotation, from where it came: restart the controller to take it over";
+        self.tell_unreadable(object, text);
+        self.unreadable.insert(object.key().clone(), object.resource_version());
     }
 
     fn absorb_lease(&mut self, name: &str, lease: Lease) {

@@ -10,23 +10,31 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use jumpstarter_model::Lease as StoredLease;
+use jumpstarter_controller::ControllerConfig;
+use jumpstarter_model::{Exporter, Lease as StoredLease};
 use jumpstarter_protocol::v1::{ExporterStatus, StatusResponse};
-use jumpstarter_store::{EmbeddedStore, Event, Kind, ResourceVersion, Store as _};
+use jumpstarter_store::{EmbeddedStore, Event, Kind, ListOptions, ResourceVersion, Store as _};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     task::{JoinSet, LocalSet},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use crate::support::{FakeClient, FakeExporter, Lab, client::is_true, eventually, wanted};
+use crate::support::{FakeClient, FakeExporter, Faults, Lab, client::is_true, eventually, lab::NAMESPACE, wanted};
 
-const CLIENTS: usize = 50;
 const EXPORTERS: usize = 3;
-const CYCLES: usize = 4;
 const RESTARTS: usize = 3;
+/// The longest that anybody waits for a device, in a lab where all move on.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// How many clients, and how often each leases a device.
+#[derive(Clone, Copy)]
+struct Size {
+    clients: usize,
+    cycles: usize,
+}
 
 /// What a peer does with an answer that says "in a moment".
 async fn persistently<T>(what: &str, mut call: impl AsyncFnMut() -> Result<T, Status>) -> T {
@@ -81,8 +89,15 @@ async fn report(peer: &FakeExporter, status: ExporterStatus) {
 type Holders = Arc<Mutex<HashMap<String, String>>>;
 
 /// A client that leases any device, uses it for a moment and gives it back, again and again.
-async fn client(peer: FakeClient, mut dice: StdRng, holders: Holders, done: Arc<AtomicUsize>) {
-    for cycle in 0..CYCLES {
+async fn client(
+    peer: FakeClient,
+    store: EmbeddedStore,
+    cycles: usize,
+    mut dice: StdRng,
+    holders: Holders,
+    done: Arc<AtomicUsize>,
+) {
+    for cycle in 0..cycles {
         let id = format!("{}-{cycle}", peer.identity.name);
         let selector = if dice.random_bool(0.3) {
             format!("board=e{}", dice.random_range(0..EXPORTERS))
@@ -96,9 +111,13 @@ async fn client(peer: FakeClient, mut dice: StdRng, holders: Holders, done: Arc<
             done.fetch_add(1, Ordering::Relaxed);
             continue;
         }
+        let asked = Instant::now();
         let device = loop {
             let lease = persistently("look at a lease", async || peer.get(&id).await).await;
             assert!(lease.effective_end_time.is_none(), "{id} ended by itself: {:?}", lease.conditions);
+            if asked.elapsed() > PATIENCE {
+                panic!("{id} was never served:\n{lease:?}\n{}", exporters(&store).await);
+            }
             if is_true(&lease, "Ready") {
                 break lease.exporter.expect("a ready lease has an exporter");
             }
@@ -111,6 +130,12 @@ async fn client(peer: FakeClient, mut dice: StdRng, holders: Holders, done: Arc<
         give_back(&peer, &id).await;
         done.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// The exporters as stored, for people.
+async fn exporters(store: &EmbeddedStore) -> String {
+    let list = store.list(Kind::Exporter, NAMESPACE, ListOptions::default()).await.unwrap().items;
+    list.iter().map(|exporter| format!("{exporter:?}\n")).collect()
 }
 
 async fn give_back(peer: &FakeClient, id: &str) {
@@ -150,14 +175,35 @@ async fn auditor(store: EmbeddedStore, stop: CancellationToken) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_device_ever_has_two_holders() {
     // The peers share this thread, the service has the others.
-    LocalSet::new().run_until(contest()).await;
+    let contest = async {
+        let lab = Lab::with(|config| config.limits.repeated_look = Duration::from_secs(2)).await;
+        contest(lab, Size { clients: 50, cycles: 4 }, seed()).await;
+    };
+    LocalSet::new().run_until(contest).await;
 }
 
-async fn contest() {
-    let seed: u64 = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_device_ever_has_two_holders_on_a_store_that_writes_by_halves_and_fails() {
+    let contest = async {
+        let seed = seed();
+        let shorter = |config: &mut ControllerConfig| config.limits.repeated_look = Duration::from_secs(1);
+        let (lab, _) = Lab::behind(Faults::MANY, seed, shorter).await;
+        contest(lab, Size { clients: 20, cycles: 4 }, seed).await;
+    };
+    LocalSet::new().run_until(contest).await;
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
     eprintln!("SEED={seed}");
+    seed
+}
+
+async fn contest(mut lab: Lab, size: Size, seed: u64) {
+    if std::env::var_os("TRACE").is_some() {
+        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).try_init();
+    }
     let mut dice = StdRng::seed_from_u64(seed);
-    let mut lab = Lab::with(|config| config.limits.repeated_look = Duration::from_secs(2)).await;
     let stop = CancellationToken::new();
     let mut audit = JoinSet::new();
     audit.spawn(auditor(lab.store.clone(), stop.clone()));
@@ -171,20 +217,27 @@ async fn contest() {
     }
     let (holders, done) = (Holders::default(), Arc::new(AtomicUsize::new(0)));
     let mut clients = JoinSet::new();
-    for number in 0..CLIENTS {
+    for number in 0..size.clients {
         let peer = lab.client(&format!("c{number}")).await;
         let dice = StdRng::seed_from_u64(dice.random());
-        clients.spawn_local(client(peer, dice, Arc::clone(&holders), Arc::clone(&done)));
+        clients.spawn_local(client(
+            peer,
+            lab.store.clone(),
+            size.cycles,
+            dice,
+            Arc::clone(&holders),
+            Arc::clone(&done),
+        ));
     }
 
-    let total = CLIENTS * CYCLES;
+    let total = size.clients * size.cycles;
     for restart in 1..=RESTARTS {
         let at = total * restart / (RESTARTS + 1);
-        let mut last = (0, tokio::time::Instant::now());
+        let mut last = (0, Instant::now());
         while done.load(Ordering::Relaxed) < at {
             let progress = done.load(Ordering::Relaxed);
             if progress > last.0 {
-                last = (progress, tokio::time::Instant::now());
+                last = (progress, Instant::now());
             }
             assert!(last.1.elapsed() < crate::support::LIMIT, "nothing moves after {progress} of {total} leases");
             if let Some(failed) = clients.try_join_next() {
@@ -213,4 +266,18 @@ async fn contest() {
     }
     let assignments = audit.join_next().await.unwrap().unwrap();
     assert!(assignments >= total / 2, "{assignments} assignments of {total} leases were seen");
+    // Whatever was left half done comes to its end.
+    for number in 0..EXPORTERS {
+        let free = |exporter: &Exporter| exporter.status.as_ref().is_some_and(|status| status.lease_ref.is_none());
+        lab.await_exporter(&format!("e{number}"), "is free", free).await;
+    }
+    let leases = lab.store.list(Kind::Lease, NAMESPACE, ListOptions::default()).await.unwrap().items;
+    assert_eq!(leases.len(), total, "every lease is there once");
+    for lease in leases {
+        let done = |lease: &StoredLease| {
+            let labels = lease.metadata.labels.clone().unwrap_or_default();
+            lease.is_ended() && labels.contains_key("jumpstarter.dev/lease-ended")
+        };
+        lab.await_lease(lease.name(), "has ended and says so", done).await;
+    }
 }

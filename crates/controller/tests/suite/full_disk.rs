@@ -13,7 +13,7 @@ use crate::support::{LIMIT, Lab, client::seconds, for_exporter};
 #[tokio::test]
 async fn a_full_disk_is_said_and_what_is_there_stays_usable() {
     let options = EmbeddedOptions { max_bytes: Some(512 * 1024), ..EmbeddedOptions::default() };
-    let lab = Lab::over(options, |_| ()).await;
+    let lab = Lab::over(options, |store| std::sync::Arc::new(store), |_| ()).await;
     let (exporter, mut feed) = lab.available("dut").await;
     let alice = lab.client("alice").await;
     // It ends while the disk is full, which cannot be written either.

@@ -12,6 +12,7 @@ use k8s_openapi::{
     api::core::v1::Secret,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
 use crate::support::{
@@ -64,14 +65,13 @@ fn key_of_the_go_service() -> SigningKey {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_that_start_at_once_get_the_same_keys() {
     let (store, _dir) = store().await;
-    let start = || {
+    let mut starting = JoinSet::new();
+    for _ in 0..8 {
         let store = store.clone();
-        tokio::spawn(async move { keys::load_or_create(&store, NAMESPACE, || KeyRing::generate(now())).await.unwrap() })
-    };
-    let mut ids = Vec::new();
-    for task in (0..8).map(|_| start()).collect::<Vec<_>>() {
-        ids.push(task.await.unwrap().signing_id());
+        starting
+            .spawn(async move { keys::load_or_create(&store, NAMESPACE, || KeyRing::generate(now())).await.unwrap() });
     }
+    let ids: Vec<_> = starting.join_all().await.iter().map(KeyRing::signing_id).collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     let later = keys::load_or_create(&store, NAMESPACE, || panic!("there are keys")).await.unwrap();
     assert_eq!(later.signing_id(), ids[0]);
@@ -83,19 +83,18 @@ async fn changes_at_the_same_time_are_all_made() {
     let missing = keys::edit(&store, NAMESPACE, |ring| ring.rotate(now(), HOUR)).await.unwrap_err();
     assert!(matches!(missing, KeysError::Missing(_)), "{missing}");
     keys::load_or_create(&store, NAMESPACE, || KeyRing::generate(now())).await.unwrap();
-    let change = |index: usize| {
+    let mut changes = JoinSet::new();
+    for index in 0..6 {
         let store = store.clone();
-        tokio::spawn(async move {
-            let key = SigningKey::generate().unwrap().verifying_key().clone();
+        let key = SigningKey::generate().unwrap().verifying_key().clone();
+        changes.spawn(async move {
             let name = format!("key-{index}");
             keys::edit(&store, NAMESPACE, |ring| ring.trust(&name, vec![key.clone()], now() + HOUR, now()))
                 .await
                 .unwrap();
-        })
-    };
-    for task in (0..6).map(change).collect::<Vec<_>>() {
-        task.await.unwrap();
+        });
     }
+    changes.join_all().await;
     let ring = keys::load_or_create(&store, NAMESPACE, || panic!("there are keys")).await.unwrap();
     assert_eq!(ring.trusted().len(), 6);
     let refused = keys::edit(&store, NAMESPACE, |ring| ring.untrust("other")).await.unwrap_err().to_string();

@@ -8,7 +8,9 @@ use jumpstarter_controller::{Controller, ControllerConfig, ControllerParts, Peer
 use jumpstarter_model::{
     Client, ClientSpec, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterSpec, Lease, Timestamp,
 };
-use jumpstarter_store::{EmbeddedOptions, EmbeddedStore, Key, Kind, Object, Store, StoredKind, Write};
+use jumpstarter_store::{
+    EmbeddedOptions, EmbeddedStore, EventRecorder, Key, Kind, Object, ObjectEvent, Store, StoredKind, Write,
+};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
@@ -22,7 +24,7 @@ use tonic::{
     transport::{Channel, Endpoint, Server, server::TcpConnectInfo},
 };
 
-use super::{FakeClient, FakeExporter, eventually};
+use super::{FakeClient, FakeExporter, Faults, SlowStore, eventually};
 
 pub(crate) const NAMESPACE: &str = "lab";
 
@@ -33,10 +35,33 @@ struct Running {
     close: CancellationToken,
 }
 
+/// Remembers every event.
+#[derive(Default)]
+pub(crate) struct Told(std::sync::Mutex<Vec<ObjectEvent>>);
+
+impl EventRecorder for Told {
+    fn record(&self, event: ObjectEvent) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Told {
+    /// The reasons of all events about one object, in order.
+    pub(crate) fn reasons(&self, kind: Kind, name: &str) -> Vec<&'static str> {
+        let events = self.0.lock().unwrap();
+        let about = events.iter().filter(|event| event.object.kind == kind && event.object.name == name);
+        about.map(|event| event.reason).collect()
+    }
+}
+
 /// One lab: store, controller and a port that stays the same over restarts.
 pub(crate) struct Lab {
     pub(crate) config: ControllerConfig,
     pub(crate) store: EmbeddedStore,
+    /// What the controller has in place of the store.
+    pub(crate) front: Arc<dyn Store>,
+    /// Told what happens to objects.
+    pub(crate) events: Arc<Told>,
     pub(crate) issuer: Arc<TokenIssuer>,
     pub(crate) tickets: TicketVerifier,
     pub(crate) address: SocketAddr,
@@ -53,11 +78,31 @@ impl Lab {
 
     /// A lab with settings of its own.
     pub(crate) async fn with(change: impl FnOnce(&mut ControllerConfig)) -> Self {
-        Self::over(EmbeddedOptions::default(), change).await
+        Self::over(EmbeddedOptions::default(), |store| Arc::new(store), change).await
     }
 
-    /// A lab with a store of its own.
-    pub(crate) async fn over(options: EmbeddedOptions, change: impl FnOnce(&mut ControllerConfig)) -> Self {
+    /// A lab whose store has faults.
+    pub(crate) async fn behind(
+        faults: Faults,
+        seed: u64,
+        change: impl FnOnce(&mut ControllerConfig),
+    ) -> (Self, Arc<SlowStore>) {
+        let mut slow = None;
+        let front = |store| {
+            let store = Arc::new(SlowStore::new(store, faults, seed));
+            slow = Some(Arc::clone(&store));
+            store as Arc<dyn Store>
+        };
+        let lab = Self::over(EmbeddedOptions::default(), front, change).await;
+        (lab, slow.unwrap())
+    }
+
+    /// A lab with a store of its own, and something in front of it.
+    pub(crate) async fn over(
+        options: EmbeddedOptions,
+        front: impl FnOnce(EmbeddedStore) -> Arc<dyn Store>,
+        change: impl FnOnce(&mut ControllerConfig),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(dir.path(), options).unwrap();
         let mut config = ControllerConfig::new(NAMESPACE, "controller.example:8082", "router.example:8083");
@@ -65,6 +110,8 @@ impl Lab {
         let keys = TicketKeys::new(TicketKey::generate().unwrap());
         let mut lab = Self {
             config,
+            front: front(store.clone()),
+            events: Arc::default(),
             store,
             issuer: Arc::new(TokenIssuer::new(SigningKey::generate().unwrap())),
             tickets: TicketVerifier::new(&keys),
@@ -84,10 +131,10 @@ impl Lab {
         let stop = CancellationToken::new();
         let parts = ControllerParts {
             config: self.config.clone(),
-            store: Arc::new(self.store.clone()),
+            store: Arc::clone(&self.front),
             issuer: Arc::clone(&self.issuer),
             tickets: Arc::new(TicketIssuer::new(&self.keys)),
-            events: Arc::new(jumpstarter_store::NoEvents),
+            events: Arc::clone(&self.events) as Arc<dyn EventRecorder>,
         };
         let controller = Controller::start(parts, &mut Registry::default(), stop.clone()).await.unwrap();
         let routes = Routes::from(controller.routes().into_axum_router().layer(from_fn(name_peer)));
