@@ -68,13 +68,10 @@ fn an_empty_text_gives_every_default() {
 #[test]
 fn empty_and_null_objects_are_accepted_everywhere() {
     for value in ["{}", "null", ""] {
+        // Nested flow mappings: `{a: {b: VALUE}}`.
         let section = |path: &[&str]| {
-            let mut text = String::new();
-            for (depth, key) in path.iter().enumerate() {
-                let end = if depth + 1 == path.len() { format!(" {value}") } else { String::new() };
-                text.push_str(&format!("{}{key}:{end}\n", "  ".repeat(depth)));
-            }
-            good(&text)
+            let open: Vec<String> = path.iter().map(|key| format!("{{{key}: ")).collect();
+            good(&format!("{}{value}{}", open.concat(), "}".repeat(path.len())))
         };
         for path in [
             &["authentication"][..],

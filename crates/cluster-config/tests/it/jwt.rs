@@ -5,8 +5,8 @@ const REFUSED: &str = "key `config`, `authentication.jwt`: external identity pro
 
 /// A `config` with one authenticator of these lines.
 fn with(authenticator: &str) -> String {
-    let lines: String = authenticator.lines().map(|line| format!("    {line}\n")).collect();
-    format!("authentication:\n  jwt:\n  -\n{lines}")
+    let lines: Vec<String> = authenticator.lines().map(|line| format!("    {line}\n")).collect();
+    format!("authentication:\n  jwt:\n  -\n{}", lines.concat())
 }
 
 const ISSUER: &str = "issuer:\n  url: https://dex.example.com\n  audiences: [jumpstarter-cli]\n";
