@@ -54,6 +54,8 @@ enum Command {
         overlap: Overlap,
     },
     /// Accept tokens signed by the keys of a JWKS document too, until a date: for labs that move from the Go service
+    ///
+    /// Also before the service has started for the first time: its own keys are made then.
     Trust {
         /// The JWKS document with the public keys; `-` reads standard input
         file: std::path::PathBuf,
@@ -102,6 +104,8 @@ pub(crate) async fn run(args: KeysArgs) -> anyhow::Result<ExitCode> {
                 bail!("--until: {}", RingError::Past(until.0));
             }
             let place = place.open().await?;
+            // Before the switch from the Go service there may be none: it must find both when it starts.
+            place.prepare().await?;
             change(&place, |ring| ring.trust(&name, keys.clone(), until.0, now)).await?;
             warn(WARNING);
             let ids: Vec<_> = keys.iter().map(|key| key.id().to_string()).collect();

@@ -127,6 +127,26 @@ impl Place {
         }
     }
 
+    /// Makes the keys of a service that is yet to start for the first time, so that it finds them.
+    pub(super) async fn prepare(&self) -> anyhow::Result<()> {
+        match &self.backend {
+            Backend::Stopped(..) => self.read().await.map(drop),
+            Backend::Remote(Remote::Service(_)) => Ok(()),
+            Backend::Remote(Remote::Cluster(api)) => {
+                if api.get_opt(keys::SECRET_NAME).await.context("read the Secret of the keys")?.is_some() {
+                    return Ok(());
+                }
+                let ring = KeyRing::generate(Timestamp::now())?;
+                let secret: Secret = keys::encode(&ring, &self.namespace, None)?.decode()?;
+                match api.create(&parameters(), &secret).await {
+                    Ok(_) => Ok(()),
+                    Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+                    Err(error) => Err(error).context("make the Secret of the keys"),
+                }
+            }
+        }
+    }
+
     /// Changes the keys; again on those of whoever changed them meanwhile.
     pub(super) async fn edit(
         &self,
@@ -195,7 +215,7 @@ impl Remote {
             }
             Self::Cluster(api) => {
                 let secret: Secret = object.decode()?;
-                match api.replace(keys::SECRET_NAME, &PostParams::default(), &secret).await {
+                match api.replace(keys::SECRET_NAME, &parameters(), &secret).await {
                     Ok(_) => Ok(true),
                     Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
                     Err(error) => Err(error).context("write the Secret of the keys"),
@@ -203,6 +223,11 @@ impl Remote {
             }
         }
     }
+}
+
+/// Writes as the service does, so that `kubectl` sees one manager of the Secret.
+fn parameters() -> PostParams {
+    PostParams { field_manager: Some("jumpstarter-controller".to_owned()), ..PostParams::default() }
 }
 
 async fn ask(data_dir: &DataDir, method: Method, namespace: &str, body: Vec<u8>) -> anyhow::Result<Answer> {
