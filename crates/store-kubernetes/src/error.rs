@@ -147,6 +147,8 @@ impl Failure {
                  | kubectl apply -f -"
             )),
             (409, Some(key)) if status.is_already_exists() => StoreError::AlreadyExists(key.clone()),
+            // In these words a write with a `uid` learns that there is no object to compare it with.
+            (409, Some(key)) if said.ends_with("UID in object meta:") => StoreError::NotFound(key.clone()),
             (409, Some(key)) => StoreError::Conflict { key: key.clone(), detail: said.to_owned() },
             (429, _) => StoreError::Unavailable(format!(
                 "{call}: the API server asks to slow down, {} s ({said})",
@@ -224,6 +226,11 @@ mod tests {
         check(refused(404, "NotFound", "no", Some(("namespaces", "lab"))), invalid, &["namespace `lab`"]);
         check(refused(409, "AlreadyExists", "", None), |error| matches!(error, StoreError::AlreadyExists(_)), &[]);
         check(refused(409, "Conflict", "x", None), |error| matches!(error, StoreError::Conflict { .. }), &["x"]);
+        check(
+            refused(409, "Conflict", "Precondition failed: UID in precondition: u, UID in object meta: ", None),
+            |error| matches!(error, StoreError::NotFound(_)),
+            &[],
+        );
         check(refused(422, "Invalid", "tags are immutable", None), invalid, &["tags are immutable"]);
         check(refused(500, "InternalError", "boom", None), unavailable, &["boom"]);
         check(

@@ -1,5 +1,7 @@
 //! The store on Kubernetes does what every store must do, against a real API server.
 
+#![allow(clippy::unwrap_used, reason = "what tests share unwraps as they do")]
+
 use std::sync::Arc;
 
 use jumpstarter_kube_testkit::ApiServer;

@@ -67,9 +67,10 @@ mod tests {
     use crate::hub::fixture::secret;
 
     #[track_caller]
-    fn check(before: &[Object], after: &[Object], expected: Option<&[&str]>) {
-        let before = before.iter().map(|object| (object.name().to_owned(), object.clone())).collect();
-        let found = difference(&before, after, 10, 20).map(|events| {
+    fn check(before: &[&Object], after: &[&Object], expected: Option<&[&str]>) {
+        let before = before.iter().map(|object| (object.name().to_owned(), Object::clone(object))).collect();
+        let after: Vec<Object> = after.iter().copied().cloned().collect();
+        let found = difference(&before, &after, 10, 20).map(|events| {
             let describe = |event: &Event| {
                 let what = match event {
                     Event::Added(_) => '+',
@@ -87,23 +88,19 @@ mod tests {
     #[test]
     fn lists_differ_by_what_happened_between_them() {
         let (a, b) = (secret("a", "1", 5), secret("b", "2", 6));
-        check(&[a.clone()], &[a.clone()], Some(&[]));
-        check(&[a.clone()], &[secret("a", "1", 15)], Some(&["~a@15"]));
-        check(&[a.clone()], &[a.clone(), secret("c", "3", 12)], Some(&["+c@12"]));
-        check(&[a.clone(), b.clone()], &[], Some(&["-a@11", "-b@12"]));
+        check(&[&a], &[&a], Some(&[]));
+        check(&[&a], &[&secret("a", "1", 15)], Some(&["~a@15"]));
+        check(&[&a], &[&a, &secret("c", "3", 12)], Some(&["+c@12"]));
+        check(&[&a, &b], &[], Some(&["-a@11", "-b@12"]));
         // The deletion comes before the new object of the name, and where no other event is.
-        check(
-            &[a.clone(), b.clone()],
-            &[secret("a", "9", 13), secret("c", "3", 11)],
-            Some(&["+c@11", "-a@12", "+a@13", "-b@14"]),
-        );
+        check(&[&a, &b], &[&secret("a", "9", 13), &secret("c", "3", 11)], Some(&["+c@11", "-a@12", "+a@13", "-b@14"]));
     }
 
     #[test]
     fn another_history_is_noticed() {
         let a = secret("a", "1", 5);
-        check(&[a.clone()], &[secret("a", "1", 4)], None);
-        check(&[a.clone()], &[secret("a", "1", 21)], None);
-        check(&[a], &[secret("a", "9", 11)], None);
+        check(&[&a], &[&secret("a", "1", 4)], None);
+        check(&[&a], &[&secret("a", "1", 21)], None);
+        check(&[&a], &[&secret("a", "9", 11)], None);
     }
 }

@@ -20,6 +20,8 @@ use crate::{
 
 /// Longest pause between two attempts to reach the API server.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long upstream refuses a watch until its readers are told: a server that starts may refuse for a moment.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
 /// Watches in a row that told nothing and failed, after which a list is to show where we are.
 const FRUITLESS: u32 = 5;
 
@@ -66,6 +68,7 @@ impl Hub {
         let mut backoff = Backoff::new(Duration::from_millis(50), LONGEST_PAUSE);
         let mut must_list = true;
         let mut fruitless = 0;
+        let mut refused_since = None;
         loop {
             if must_list {
                 match list::list(&api, &reporter, hub.kind(), ListOptions::default(), options.list_timeout).await {
@@ -84,8 +87,15 @@ impl Hub {
                 }
             }
             let before = hub.seen();
+            let opened = Instant::now();
             let over = hub.follow(&api, &reporter, &options).await;
             let progressed = hub.seen() != before;
+            if progressed || opened.elapsed() > LONGEST_PAUSE {
+                backoff.reset();
+            }
+            if !matches!(&over, Over::Failed(failure) if failure.is_lasting()) {
+                refused_since = None;
+            }
             api.metrics.watch_restart(hub.kind(), over.reason());
             let pause = match &over {
                 Over::Ended => {
@@ -99,7 +109,7 @@ impl Hub {
                 Over::NoEcho => {
                     tracing::warn!(kind = %hub.kind(), "an own write did not come back, watching anew");
                     hub.change(super::state::State::forget_own);
-                    Duration::ZERO
+                    backoff.pause()
                 }
                 Over::Gone => {
                     tracing::info!(kind = %hub.kind(), version = before, "history is over, listing again");
@@ -110,12 +120,13 @@ impl Hub {
                     let pause = pause_after(failure, &mut backoff);
                     let error = failure.clone().into_store(&api.call("watch", hub.kind()), None);
                     tracing::warn!(kind = %hub.kind(), %error, ?pause, "the watch is broken, resuming");
-                    hub.refused(failure.is_lasting().then_some(error));
+                    if failure.is_lasting() && refused_since.get_or_insert(opened).elapsed() >= REFUSED_FOR {
+                        hub.refused(error);
+                    }
                     pause
                 }
             };
             if progressed {
-                backoff.reset();
                 fruitless = 0;
             } else if matches!(over, Over::Failed(_)) {
                 fruitless += 1;
@@ -182,8 +193,8 @@ impl Hub {
         });
     }
 
-    fn refused(&self, error: Option<StoreError>) {
-        self.change(|state| state.refusal = error);
+    fn refused(&self, error: StoreError) {
+        self.change(|state| state.refusal = Some(error));
     }
 
     fn accepted(&self) {

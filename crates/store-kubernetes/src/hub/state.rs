@@ -90,6 +90,10 @@ impl State {
     pub(super) fn list(&mut self, list: List) {
         let version = list.resource_version.0;
         let first = self.listed == 0;
+        if !first {
+            // The difference begins at the list before.
+            self.give_up_the_past();
+        }
         let begun_before = first && self.seen != 0 && self.seen <= version;
         if !first && version >= self.seen {
             if let Some(events) = difference(&self.objects, &list.items, self.seen, version) {
@@ -249,6 +253,16 @@ mod tests {
         assert!(state.give_up_the_past());
         assert_eq!((state.seen(), state.after(10, 0, 1)), (20, Found::Gone { oldest: 20 }));
         assert!(!state.give_up_the_past(), "the second time a list is due");
+    }
+
+    #[test]
+    fn a_list_that_comes_before_the_past_was_told_gives_it_up() {
+        let mut state = state(10);
+        state.list(list(20, &[secret("a", "1", 15)]));
+        assert!(state.event(Event::Added(secret("a", "1", 12)), 1));
+        state.list(list(30, &[secret("a", "1", 25)]));
+        assert_eq!(state.after(12, 0, 9), Found::Gone { oldest: 20 });
+        assert_eq!(versions(&state, 20), [25]);
     }
 
     #[test]

@@ -14,12 +14,12 @@ use std::{future::Future, time::Duration};
 
 use futures::StreamExt as _;
 use jumpstarter_kube_testkit::{ApiServer, FaultProxy};
-use jumpstarter_store::{Event, EventStream, Key, Kind, Object, Store, StoreError, Write};
+use jumpstarter_store::{Event, EventStream, Key, Kind, ListOptions, Object, Store, StoreError, Write};
 use jumpstarter_store_kubernetes::{KubernetesMetrics, KubernetesOptions, KubernetesStore, client};
 use serde_json::{Value, json};
 
 /// Longest that a test waits for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A namespace of the shared server, seen through a proxy by one store and directly by another.
 struct Lab {
@@ -96,7 +96,7 @@ async fn create(store: &KubernetesStore, object: Object) -> Object {
 
 /// A watch of exporters from now on.
 async fn watch(store: &KubernetesStore) -> EventStream {
-    let list = within(store.list(Kind::Exporter, store.namespace(), Default::default())).await.unwrap();
+    let list = within(store.list(Kind::Exporter, store.namespace(), ListOptions::default())).await.unwrap();
     within(store.watch(&[Kind::Exporter], list.resource_version)).await.unwrap()
 }
 

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use jumpstarter_kube_testkit::ApiServer;
-use jumpstarter_store::{Kind, Store as _};
+use jumpstarter_store::{Kind, ListOptions, Store as _};
 use jumpstarter_store_kubernetes::{
     KubernetesMetrics, KubernetesOptions, KubernetesStore, Permission, PreflightError, client,
 };
@@ -27,7 +27,7 @@ async fn missing_custom_resources_are_named() {
     .await;
     assert!(matches!(&error, PreflightError::MissingCrds { missing } if missing.len() == 1), "{error:?}");
     mentions(&error, &["leases.jumpstarter.dev", "jumpstarter crds | kubectl apply -f -"]);
-    let refused = within(store.list(Kind::Lease, &namespace, Default::default())).await.unwrap_err();
+    let refused = within(store.list(Kind::Lease, &namespace, ListOptions::default())).await.unwrap_err();
     mentions(&refused, &["list leases.jumpstarter.dev", "jumpstarter crds | kubectl apply -f -"]);
     let _ = server.kubectl(&["delete", "crd", "--all", "--wait=true"]);
     within(async {

@@ -126,6 +126,17 @@ async fn finalizers_of_others_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_for_what_is_gone_is_not_found() {
+    let lab = Lab::new(|_| {}).await;
+    let stored = create(&lab.store, lab.exporter("a")).await;
+    one(&lab.other, Write::Delete(lab.key("a"), None)).await.unwrap();
+    for write in [Write::Update, Write::UpdateStatus, Write::Replace] {
+        let refused = one(&lab.store, write(with_endpoint(&stored, "x"))).await;
+        assert!(matches!(&refused, Err(StoreError::NotFound(key)) if key == stored.key()), "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_one_namespace_and_only_names_exist() {
     let lab = Lab::new(|_| {}).await;
     create(&lab.store, lab.exporter("a")).await;
