@@ -3,6 +3,7 @@
 mod configuration;
 mod entry;
 mod handover;
+mod keys;
 mod kit;
 mod outage;
 mod rivals;
