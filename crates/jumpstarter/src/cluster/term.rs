@@ -58,6 +58,8 @@ impl Term {
 
     /// Serves the controller.
     pub(crate) fn serve(&mut self, ground: &Ground, listeners: Vec<Listener>) {
+        // Nobody has looked after the certificate while this replica stood by.
+        ground.tls.refresh(Timestamp::now());
         let server = Server {
             listeners,
             tls: Some(Arc::clone(&ground.tls)),

@@ -100,7 +100,7 @@ pub(crate) fn binary() -> PathBuf {
 pub(crate) struct Process {
     child: Child,
     log: Log,
-    _readers: JoinSet<()>,
+    readers: JoinSet<()>,
 }
 
 #[derive(Clone, Default)]
@@ -125,7 +125,7 @@ impl Process {
         let mut readers = JoinSet::new();
         readers.spawn(log.clone().read(child.stdout.take().unwrap()));
         readers.spawn(log.clone().read(child.stderr.take().unwrap()));
-        Self { child, log, _readers: readers }
+        Self { child, log, readers }
     }
 
     /// Everything it has said.
@@ -176,13 +176,17 @@ impl Process {
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for its last words.
     pub(crate) async fn ends(&mut self) -> ExitStatus {
-        let said = self.log.clone();
-        timeout(LONG, self.child.wait())
-            .await
-            .unwrap_or_else(|_| panic!("it does not end:\n{}", said.0.0.lock().unwrap().join("\n")))
-            .unwrap()
+        let ended = async {
+            let status = self.child.wait().await.unwrap();
+            while self.readers.join_next().await.is_some() {}
+            status
+        };
+        match timeout(LONG, ended).await {
+            Ok(status) => status,
+            Err(_) => panic!("it does not end:\n{}", self.said()),
+        }
     }
 }
 

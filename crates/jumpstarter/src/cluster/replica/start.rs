@@ -60,8 +60,7 @@ pub(super) async fn start(settings: Settings) -> anyhow::Result<Replica> {
 
     let namespace = environment.namespace.clone();
     let metrics = ops.with_registry(KubernetesMetrics::register);
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let (recorder, writer) = KubernetesEvents::new(client.clone(), &namespace, &host, metrics.clone());
+    let (recorder, writer) = KubernetesEvents::new(client.clone(), &namespace, replica_name(), metrics.clone());
     let events: Arc<dyn EventRecorder> = recorder;
     beside.spawn(writer.run(stop_beside.clone()));
     let options = KubernetesOptions { events: Arc::clone(&events), ..KubernetesOptions::new(&namespace) };
@@ -174,8 +173,13 @@ async fn serve_login(
         .context("LOGIN_SERVICE_PORT")
 }
 
-/// Unlike any other process, also one that had this host's name before.
+/// Unlike any other process, also one that had this name before.
 fn identity() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{host}_{}", uuid::Uuid::new_v4())
+    format!("{}_{}", replica_name(), uuid::Uuid::new_v4())
+}
+
+/// The Pod's name, which is its host's name too unless that is too long.
+fn replica_name() -> String {
+    let pod = std::env::var("POD_NAME").ok().filter(|name| !name.is_empty());
+    pod.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
