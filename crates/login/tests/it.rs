@@ -93,7 +93,7 @@ async fn there_is_nothing_else() {
 }
 
 /// The released command line's own discovery; prints what it found.
-const DISCOVER: &str = r#"
+const DISCOVER: &str = r"
 import asyncio, json, sys
 from jumpstarter_cli import login
 
@@ -101,7 +101,7 @@ async def main(url):
     print(json.dumps(await login.fetch_auth_config(url, insecure_tls=True)))
 
 asyncio.run(main(sys.argv[1]))
-"#;
+";
 
 #[tokio::test]
 async fn the_released_command_line_discovers_the_lab() {
@@ -113,7 +113,7 @@ async fn the_released_command_line_discovers_the_lab() {
     python.args(["-c", DISCOVER, &url]).kill_on_drop(true);
     let output = tokio::select! {
         () = serve => unreachable!("the server stops only with the test"),
-        output = tokio::time::timeout(Duration::from_secs(60), python.output()) => output.expect("in time").unwrap(),
+        output = tokio::time::timeout(Duration::from_mins(1), python.output()) => output.expect("in time").unwrap(),
     };
     let text = String::from_utf8_lossy(&output.stdout);
     let found: serde_json::Value = serde_json::from_str(&text)
