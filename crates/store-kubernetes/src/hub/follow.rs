@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jumpstarter_store::{ListOptions, StoreError};
+use jumpstarter_store::{Kind, ListOptions, StoreError};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
@@ -51,6 +51,27 @@ impl Over {
     }
 }
 
+/// A time without a watch: one warning for all of it, and a word when it is over.
+#[derive(Default)]
+struct Outage(Option<Instant>);
+
+impl Outage {
+    fn note(&mut self, kind: Kind, error: &StoreError) {
+        if self.0.is_none() {
+            self.0 = Some(Instant::now());
+            tracing::warn!(%kind, %error, "cannot watch, trying again until it works");
+        } else {
+            tracing::debug!(%kind, %error, "still cannot watch");
+        }
+    }
+
+    fn end(&mut self, kind: Kind) {
+        if let Some(begun) = self.0.take() {
+            tracing::info!(%kind, seconds = begun.elapsed().as_secs_f32(), "watching again");
+        }
+    }
+}
+
 /// Tells readers that nobody fills the hub any more, however its task came to end.
 struct Closing(Arc<Hub>);
 
@@ -69,6 +90,7 @@ impl Hub {
         let mut must_list = true;
         let mut fruitless = 0;
         let mut refused_since = None;
+        let mut outage = Outage::default();
         loop {
             if must_list {
                 match list::list(&api, &reporter, hub.kind(), ListOptions::default(), options.list_timeout).await {
@@ -79,7 +101,7 @@ impl Hub {
                     }
                     Err(error) => {
                         let pause = backoff.pause();
-                        tracing::warn!(kind = %hub.kind(), %error, ?pause, "list what is to be watched");
+                        outage.note(hub.kind(), &error);
                         hub.failing(error);
                         sleep(pause).await;
                         continue;
@@ -88,7 +110,15 @@ impl Hub {
             }
             let before = hub.seen();
             let opened = Instant::now();
-            let over = hub.follow(&api, &reporter, &options).await;
+            let over = match Feed::open(&api, hub.kind(), before, options.watch_timeout).await {
+                Ok(feed) => {
+                    outage.end(hub.kind());
+                    hub.accepted();
+                    hub.follow(feed, &api, &reporter, &options).await
+                }
+                Err(failure) if failure.is_gone() => Over::Gone,
+                Err(failure) => Over::Failed(failure),
+            };
             let progressed = hub.seen() != before;
             if progressed || opened.elapsed() > LONGEST_PAUSE {
                 backoff.reset();
@@ -98,10 +128,8 @@ impl Hub {
             }
             api.metrics.watch_restart(hub.kind(), over.reason());
             let pause = match &over {
-                Over::Ended => {
-                    hub.accepted();
-                    if progressed { Duration::ZERO } else { backoff.pause() }
-                }
+                Over::Ended if progressed => Duration::ZERO,
+                Over::Ended => backoff.pause(),
                 Over::Silent => {
                     tracing::debug!(kind = %hub.kind(), "nothing heard, watching anew");
                     Duration::ZERO
@@ -119,7 +147,7 @@ impl Hub {
                 Over::Failed(failure) => {
                     let pause = pause_after(failure, &mut backoff);
                     let error = failure.clone().into_store(&api.call("watch", hub.kind()), None);
-                    tracing::warn!(kind = %hub.kind(), %error, ?pause, "the watch is broken, resuming");
+                    outage.note(hub.kind(), &error);
                     if failure.is_lasting() && refused_since.get_or_insert(opened).elapsed() >= REFUSED_FOR {
                         hub.refused(error);
                     }
@@ -137,13 +165,10 @@ impl Hub {
     }
 
     /// One upstream watch, from its opening to its end.
-    async fn follow(&self, api: &Api, reporter: &Reporter, options: &KubernetesOptions) -> Over {
-        let mut feed = match Feed::open(api, self.kind(), self.seen(), options.watch_timeout).await {
-            Ok(feed) => feed,
-            Err(failure) if failure.is_gone() => return Over::Gone,
-            Err(failure) => return Over::Failed(failure),
-        };
-        self.accepted();
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was told is in the hub.
+    async fn follow(&self, mut feed: Feed, api: &Api, reporter: &Reporter, options: &KubernetesOptions) -> Over {
         let mut heard = Instant::now();
         loop {
             let silent_at = heard + options.watch_idle;
