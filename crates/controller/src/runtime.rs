@@ -30,7 +30,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use jumpstarter_model::{Exporter, ExporterPhase, Timestamp};
+use jumpstarter_model::{Exporter, ExporterPhase, Lease, Timestamp, condition};
 use jumpstarter_scheduler::{Lab, LabConfig};
 use jumpstarter_store::{EventRecorder, Key, ResourceVersion, Store, StoreError};
 use tokio::{
@@ -64,6 +64,10 @@ const STORE_RETRY: Duration = Duration::from_millis(500);
 const ONE_RETRY: Duration = Duration::from_millis(100);
 /// Failures in a row after which all decisions rest.
 const FAILURES: u32 = 3;
+
+fn is_ready(lease: &Lease) -> bool {
+    lease.status.as_ref().is_some_and(|status| condition::is_true(&status.conditions, "Ready"))
+}
 
 /// The task; see the module.
 pub(crate) struct Runtime {
@@ -157,17 +161,23 @@ impl Runtime {
                 continue;
             };
             let status = exporter.status.as_ref();
-            if status.is_some_and(|status| jumpstarter_model::condition::is_true(&status.conditions, "Online")) {
+            if status.is_some_and(|status| condition::is_true(&status.conditions, "Online")) {
                 self.presence.expect(name, self.config.limits.startup_grace);
             }
-            // What the exporter said or was told before the restart still holds.
+            // What the exporter was told or said before the restart still holds. It was told of a lease that names it;
+            // one that does not was being assigned, and nobody was told.
+            let claim = status.and_then(|status| status.lease_ref.as_ref());
+            let lease = claim.and_then(|claim| self.world.lease(&claim.name));
+            let lease = lease.filter(|lease| lease.assigned_exporter() == Some(name));
+            if let Some(claim) = claim.filter(|_| lease.is_some()) {
+                self.presence.told_leased(name, &claim.name);
+            }
             match status.and_then(|status| status.exporter_status) {
                 // Not its own word, but what the service makes of its absence.
                 None | Some(ExporterPhase::Offline) => {}
+                // It has not heard of the lease yet; once the lease is ready, the session was and is over.
+                Some(ExporterPhase::Available) if lease.is_some_and(|lease| !is_ready(&lease)) => {}
                 Some(phase) => self.presence.reported(name, phase),
-            }
-            if let Some(lease) = status.and_then(|status| status.lease_ref.as_ref()) {
-                self.presence.told_leased(name, &lease.name);
             }
         }
         Ok(version)

@@ -9,9 +9,10 @@
 //! | exporter's claim, lease's status (assign) | claimed for a lease that waits | `CompleteClaim`, or `Unclaim` if it no longer fits |
 //! | exporter's claim, new lease | claimed for a lease that does not exist | `Unclaim`; nobody was told |
 //! | lease's status, exporter without claim (end) | claimed for a lease that ended | `Unclaim` |
-//! | lease's status, lease's label or owner | ended without its label | `Label`; the owner is written with the next change |
-//! | lease's `release`, its end | released and not ended | `End` |
-//! | lease's label, its end | labelled and not ended | `End`: the label alone means nothing here |
+//! | lease's status, lease's label | ended without its label | `Label` |
+//! | lease's status, lease's owner | assigned without its owner | `Adopt`, if its exporter's half is missing too; else it has none, and outlives its exporter as a record |
+//! | lease's end, its `release` and label | ended, as asked | `Label`; who asks again is told that it has ended |
+//! | the same, the other way round | released and not ended, perhaps labelled | `End`: the label alone means nothing here |
 //! | exporter's report, lease's `Ready` | reported and not ready | `MakeReady` |
 //! | exporter's report and claim (one write), lease | as the first row | as the first row |
 //!

@@ -27,7 +27,7 @@ use crate::support::{FakeClient, FakeExporter, Faults, Lab, client::is_true, eve
 const EXPORTERS: usize = 3;
 const RESTARTS: usize = 3;
 /// The longest that anybody waits for a device, in a lab where all move on.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How many clients, and how often each leases a device.
 #[derive(Clone, Copy)]

@@ -148,6 +148,12 @@ impl StatusFeed {
         (message.lease_name.unwrap(), message.client_name.unwrap())
     }
 
+    /// The lease of the next message, nothing when it says that the exporter is free.
+    pub(crate) async fn leased_or_free(&mut self) -> Option<String> {
+        let message = self.next().await.unwrap();
+        message.lease_name.filter(|_| message.leased)
+    }
+
     /// The end of the stream, which must come.
     pub(crate) async fn end(&mut self) -> Status {
         loop {

@@ -163,6 +163,16 @@ impl Lab {
         super::soon("the controller stops", controller.shutdown()).await;
     }
 
+    /// Stops the controller alone, as when another one is to lead; calls of its peers end as they may.
+    pub(crate) async fn shut_down(&mut self) {
+        let Running { controller, stop, mut server, close } = self.running.take().unwrap();
+        stop.cancel();
+        controller.shutdown().await;
+        close.cancel();
+        server.abort_all();
+        while server.join_next().await.is_some() {}
+    }
+
     /// Drops the controller at whatever it is doing; its connections are cut.
     pub(crate) async fn crash(&mut self) {
         let Running { controller, stop, mut server, close } = self.running.take().unwrap();

@@ -53,6 +53,8 @@ pub(crate) struct SlowStore {
     pub(crate) transactions: AtomicUsize,
     /// When set, the next transactions that begin with a write of this kind stop after so many single writes.
     pub(crate) cut: Mutex<Option<(Kind, usize)>>,
+    /// Requests that were not made for that.
+    pub(crate) cut_off: AtomicUsize,
     /// When set, no call is ever answered.
     pub(crate) hangs: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -65,6 +67,7 @@ impl SlowStore {
             dice: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))),
             transactions: AtomicUsize::new(0),
             cut: Mutex::new(None),
+            cut_off: AtomicUsize::new(0),
             hangs: Arc::default(),
         }
     }
@@ -119,6 +122,7 @@ impl SlowStore {
 
     async fn spend(&self, budget: &mut usize, write: Write) -> Result<Object, StoreError> {
         if *budget == 0 {
+            self.cut_off.fetch_add(1, Ordering::Relaxed);
             return Err(StoreError::Unavailable("cut off here".to_owned()));
         }
         *budget -= 1;
