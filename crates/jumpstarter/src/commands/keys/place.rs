@@ -60,7 +60,7 @@ enum Backend {
 enum Remote {
     /// A service that runs on this machine.
     Service(DataDir),
-    Cluster(Api<Secret>),
+    Cluster(Box<Api<Secret>>),
 }
 
 impl PlaceArgs {
@@ -79,7 +79,7 @@ impl PlaceArgs {
         };
         let backend = match directory {
             Some(directory) => local(&directory).await?,
-            None => Backend::Remote(Remote::Cluster(self.cluster().await?)),
+            None => Backend::Remote(Remote::Cluster(Box::new(self.cluster().await?))),
         };
         Ok(Place { namespace: namespace.clone(), backend })
     }
