@@ -1,5 +1,6 @@
 //! Several candidates over one simulated object: delayed and lost calls, silent watches, crashes, wall clocks that are
 //! hours apart. Never do two of them believe that they lead.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 #[path = "rivals/world.rs"]
 mod world;

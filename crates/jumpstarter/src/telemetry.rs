@@ -48,6 +48,7 @@ impl Default for LogDefaults {
 
 /// Flags of the Go logger, as deployments pass them.
 #[derive(Args, Clone, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "they are the names of flags")]
 pub(crate) struct ZapArgs {
     /// Debug lines for people
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_value = "false",

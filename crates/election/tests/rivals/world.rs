@@ -12,6 +12,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 const TICK: u64 = 10;
 
 /// What a run is made of.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) candidates: usize,

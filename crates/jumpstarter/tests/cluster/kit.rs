@@ -183,10 +183,8 @@ impl Process {
             while self.readers.join_next().await.is_some() {}
             status
         };
-        match timeout(LONG, ended).await {
-            Ok(status) => status,
-            Err(_) => panic!("it does not end:\n{}", self.said()),
-        }
+        let ended = timeout(LONG, ended).await;
+        ended.unwrap_or_else(|_| panic!("it does not end:\n{}", self.said()))
     }
 }
 
@@ -203,12 +201,12 @@ pub(crate) async fn call(address: &str) -> Result<(), String> {
 pub(crate) async fn is_served(address: &str) -> Duration {
     let since = Instant::now();
     loop {
-        match timeout(LONG, call(address)).await {
-            Ok(Ok(())) => return since.elapsed(),
-            Ok(Err(error)) if since.elapsed() > LONG => panic!("{address} serves nobody: {error}"),
-            Ok(Err(_)) => sleep(Duration::from_millis(10)).await,
-            Err(_) => panic!("{address} holds a call for {LONG:?}"),
-        }
+        let outcome = timeout(LONG, call(address)).await;
+        let Err(error) = outcome.unwrap_or_else(|late| panic!("{address} holds a call: {late}")) else {
+            return since.elapsed();
+        };
+        assert!(since.elapsed() < LONG, "{address} serves nobody: {error}");
+        sleep(Duration::from_millis(10)).await;
     }
 }
 
