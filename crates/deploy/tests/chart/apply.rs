@@ -9,7 +9,7 @@ fn apply(server: &ApiServer, namespace: &str, manifests: &str) -> Result<String,
 }
 
 /// JSON is YAML, and `kubectl` reads a list.
-fn list(objects: Vec<Value>) -> String {
+fn list(objects: &[Value]) -> String {
     json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string()
 }
 
@@ -40,9 +40,10 @@ async fn an_api_server_takes_the_kustomization() {
     let _ = server.kubectl(&["create", "namespace", "jumpstarter"]);
     for (folder, skipped) in [("base", ""), ("overlays/nodeport", ""), ("overlays/cert-manager", "cert-manager.io/v1")]
     {
-        let objects = kustomize(folder).into_iter().filter(|object| object["apiVersion"] != skipped).collect();
+        let objects: Vec<Value> =
+            kustomize(folder).into_iter().filter(|object| object["apiVersion"] != skipped).collect();
         let args = ["apply", "--server-side", "--force-conflicts", "--validate=strict", "-f", "-"];
-        server.kubectl_with(&args, &list(objects)).unwrap_or_else(|said| panic!("{folder}: {said}"));
+        server.kubectl_with(&args, &list(&objects)).unwrap_or_else(|said| panic!("{folder}: {said}"));
     }
 }
 
@@ -55,7 +56,7 @@ async fn pods_pass_the_restricted_standard() {
     let manifests = Chart::new().set("tls.certManager.enabled=true").manifests(&namespace).expect("manifests");
     let (known, _): (Vec<Value>, Vec<Value>) =
         objects(&manifests).into_iter().partition(|object| object["apiVersion"] != "cert-manager.io/v1");
-    apply(server, &namespace, &list(known.clone())).expect("the release");
+    apply(server, &namespace, &list(&known)).expect("the release");
     let create = |pod: &Value| {
         server.kubectl_with(&["create", "--dry-run=server", "-n", &namespace, "-f", "-"], &pod.to_string())
     };

@@ -138,7 +138,7 @@ fn routers_have_no_way_to_the_api_server() {
     }
     let bound: Vec<&Value> = kind(&objects, "RoleBinding")
         .into_iter()
-        .flat_map(|binding| binding["subjects"].as_array())
+        .filter_map(|binding| binding["subjects"].as_array())
         .flatten()
         .collect();
     assert_eq!(bound.len(), 1);
