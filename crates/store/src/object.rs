@@ -69,8 +69,18 @@ impl Object {
         if self.kind() != K::KIND {
             return Err(DecodeError::Kind { expected: K::KIND, found: self.key().to_string() });
         }
-        K::deserialize(&self.0.value)
-            .map_err(|error| DecodeError::Content { key: self.key().clone(), detail: error.to_string() })
+        let value = &self.0.value;
+        // A manifest may leave `spec` out, and the API server keeps it so (kubernetes.md §1.1).
+        let decoded = if K::KIND.is_core() || value.get("spec").is_some_and(|spec| !spec.is_null()) {
+            K::deserialize(value)
+        } else {
+            let mut whole = value.clone();
+            if let Some(fields) = whole.as_object_mut() {
+                fields.insert("spec".to_owned(), Value::Object(Map::new()));
+            }
+            K::deserialize(&whole)
+        };
+        decoded.map_err(|error| DecodeError::Content { key: self.key().clone(), detail: error.to_string() })
     }
 
     /// Its kind.
@@ -173,5 +183,27 @@ fn string<'a>(metadata: &'a Map<String, Value>, field: &str) -> Result<&'a str, 
         None | Some(Value::Null) => Ok(""),
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err(DecodeError::Shape(format!("metadata.{field} is not a string"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease};
+
+    use super::*;
+
+    fn bare(kind: Kind) -> Object {
+        let metadata = serde_json::json!({ "name": "bare", "namespace": "lab" });
+        let value = serde_json::json!({ "apiVersion": kind.api_version(), "kind": kind.name(), "metadata": metadata });
+        Object::from_value(value).expect("a plain object")
+    }
+
+    #[test]
+    fn a_missing_spec_is_an_empty_one() {
+        bare(Kind::Client).decode::<Client>().expect("a client without a spec");
+        bare(Kind::Exporter).decode::<Exporter>().expect("an exporter without a spec");
+        bare(Kind::ExporterAccessPolicy).decode::<ExporterAccessPolicy>().expect("a policy without a spec");
+        let error = bare(Kind::Lease).decode::<Lease>().expect_err("a lease needs a client");
+        assert!(error.to_string().contains("clientRef"), "{error}");
     }
 }

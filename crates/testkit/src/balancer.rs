@@ -24,7 +24,7 @@ pub struct Balancer {
 impl Balancer {
     /// Listens on `address`; each connection goes to the next of `backends` that takes it, and is closed when none does.
     #[track_caller]
-    pub fn start(address: &str, backends: Vec<String>) -> Self {
+    pub fn start(address: &str, backends: &[String]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -32,7 +32,7 @@ impl Balancer {
             .expect("build a runtime");
         let listener = runtime.block_on(TcpListener::bind(address)).expect("bind the balancer's address");
         let backends: Vec<SocketAddr> = backends.iter().map(|backend| backend.parse().expect("an address")).collect();
-        #[expect(clippy::disallowed_methods, reason = "the runtime that it runs on is its owner")]
+        // The runtime that it runs on is its owner.
         runtime.spawn(serve(listener, backends));
         Self { _runtime: runtime }
     }

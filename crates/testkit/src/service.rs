@@ -80,7 +80,7 @@ impl Service {
         let (replicas, balancer) = if replicas == 1 {
             (vec![Replica::at(&address)], None)
         } else {
-            let balancer = Balancer::start(&address, listens.clone());
+            let balancer = Balancer::start(&address, &listens);
             (listens.iter().map(|listen| Replica::at(listen)).collect(), Some(balancer))
         };
         let mut service = Self {

@@ -56,9 +56,9 @@ fn the_released_operators_tool_works_on_the_cluster() {
     let bob = Jmp::new(&lab.sandbox, Release::newest(), "bob", &client);
     bob.run(&["shell", "-l", "name=board", "--", "j", "power", "on"]).ok();
 
-    operator.admin(&["get", "clients"]).ok().says("bob").says("bob-client");
+    operator.admin(&["get", "clients"]).ok().says("bob").says(lab.service.address());
     operator.admin(&["get", "client", "bob", "-o", "name"]).ok().says("client.jumpstarter.dev/bob");
-    operator.admin(&["get", "exporters"]).ok().says("board").says("board-exporter");
+    operator.admin(&["get", "exporters"]).ok().says("board").says(lab.service.address());
     let shown = operator.admin(&["get", "exporter", "board", "--devices"]).ok();
     shown.says("jumpstarter_driver_power.client.PowerClient");
     let one = operator.admin(&["get", "exporter", "board", "-o", "json"]).ok().json();
@@ -75,7 +75,7 @@ fn the_released_operators_tool_works_on_the_cluster() {
     bob.run(&["delete", "leases", &lease]).ok();
 
     // A rotation is the removal of the Secret; the controller makes another.
-    let rotated = operator.admin(&["rotate", "client", "bob", "--nointeractive", "--out", text(&client)]);
+    let rotated = operator.admin(&["rotate", "client", "bob", "--out", text(&client)]);
     rotated.ok();
     let bob = Jmp::new(&lab.sandbox, Release::newest(), "bob", &client);
     bob.run(&["get", "leases"]).ok();
