@@ -211,9 +211,7 @@ mod tests {
 
     #[test]
     fn a_new_lease_that_gets_a_device_is_created_after_the_claim_with_its_status_and_owner() {
-        let asked = Lease { metadata: Default::default(), ..lease() };
-        let mut asked = asked;
-        asked.metadata.name = Some("l".to_owned());
+        let mut asked = Lease::new("l", LeaseSpec::default());
         asked.metadata.namespace = Some("lab".to_owned());
         let draft = Draft::new_lease(asked, now());
         let follows = transition::apply(&assign(), draft.lease(), Some(&exporter()), now()).unwrap();

@@ -24,7 +24,7 @@ impl Runtime {
     pub(super) fn land(&mut self, Landing { job, outcome }: Landing) {
         match outcome {
             Outcome::Written(objects) => self.land_written(job, &objects),
-            Outcome::Failed(error) => self.land_failed(job, error),
+            Outcome::Failed(error) => self.land_failed(job, &error),
             Outcome::Read(found) => {
                 for (key, object) in &found {
                     match object {
@@ -76,7 +76,7 @@ impl Runtime {
         }
     }
 
-    fn land_failed(&mut self, mut job: Job, error: StoreError) {
+    fn land_failed(&mut self, mut job: Job, error: &StoreError) {
         let changed =
             matches!(error, StoreError::Conflict { .. } | StoreError::NotFound(_) | StoreError::AlreadyExists(_));
         if changed {
@@ -100,7 +100,7 @@ impl Runtime {
                 if matches!(error, StoreError::Invalid(_)) {
                     let lease = action.lease().to_owned();
                     warn!(%lease, ?action, %error, "the store does not take a decision about a lease");
-                    let aside = self.put_aside(&lease, &error);
+                    let aside = self.put_aside(&lease, error);
                     self.read_again(job, if aside { Duration::ZERO } else { INVALID_RETRY });
                 } else {
                     warn!(?action, %error, "a decision could not be stored, it will be taken again");

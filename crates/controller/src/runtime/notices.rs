@@ -94,7 +94,7 @@ fn notices(before: Option<&Exporter>, after: &Exporter) -> Vec<Notice> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::BTreeMap, time::Duration};
 
     use jumpstarter_model::Device;
 
@@ -117,7 +117,7 @@ mod tests {
     fn each_transition_is_told_once_with_its_reason() {
         let now = Timestamp::now();
         let new = Exporter::default();
-        let registered = apply(edits::register(&new, &Default::default(), &[Device::default()], now));
+        let registered = apply(edits::register(&new, &BTreeMap::default(), &[Device::default()], now));
         assert_eq!(reasons(Some(&new), &registered), ["ExporterRegistered"]);
         let online = apply(edits::online(&registered, true, None, None, now));
         assert_eq!(reasons(Some(&registered), &online), ["ExporterOnline"]);

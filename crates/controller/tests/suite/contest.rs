@@ -13,7 +13,7 @@ use futures::StreamExt as _;
 use jumpstarter_controller::ControllerConfig;
 use jumpstarter_model::{Exporter, Lease as StoredLease};
 use jumpstarter_protocol::v1::{ExporterStatus, StatusResponse};
-use jumpstarter_store::{EmbeddedStore, Event, Kind, ListOptions, ResourceVersion, Store as _};
+use jumpstarter_store::{EmbeddedStore, Event, Kind, ListOptions, Object, ResourceVersion, Store as _};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     task::{JoinSet, LocalSet},
@@ -115,9 +115,8 @@ async fn client(
         let device = loop {
             let lease = persistently("look at a lease", async || peer.get(&id).await).await;
             assert!(lease.effective_end_time.is_none(), "{id} ended by itself: {:?}", lease.conditions);
-            if asked.elapsed() > PATIENCE {
-                panic!("{id} was never served:\n{lease:?}\n{}", exporters(&store).await);
-            }
+            let waited = asked.elapsed();
+            assert!(waited < PATIENCE, "{id} was never served:\n{lease:?}\n{:#?}", exporters(&store).await);
             if is_true(&lease, "Ready") {
                 break lease.exporter.expect("a ready lease has an exporter");
             }
@@ -133,9 +132,8 @@ async fn client(
 }
 
 /// The exporters as stored, for people.
-async fn exporters(store: &EmbeddedStore) -> String {
-    let list = store.list(Kind::Exporter, NAMESPACE, ListOptions::default()).await.unwrap().items;
-    list.iter().map(|exporter| format!("{exporter:?}\n")).collect()
+async fn exporters(store: &EmbeddedStore) -> Vec<Object> {
+    store.list(Kind::Exporter, NAMESPACE, ListOptions::default()).await.unwrap().items
 }
 
 async fn give_back(peer: &FakeClient, id: &str) {

@@ -6,7 +6,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use jumpstarter_model::{Exporter, Lease};
 use jumpstarter_protocol::v1::ExporterStatus;
 use jumpstarter_store::{Kind, Object, Store as _, Write};
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::support::{
     FakeClient, FakeExporter, Faults, Lab, SlowStore, StatusFeed, eventually, for_exporter, lab::NAMESPACE,
@@ -88,11 +88,12 @@ async fn an_assignment_that_stops_anywhere_is_completed_after_a_crash() {
         let mut scene = Scene::new().await;
         scene.cut(Kind::Exporter, requests);
         let (alice, asked) = (scene.alice.clone(), for_exporter("dut"));
-        let call = tokio::spawn(async move { alice.create("one", asked).await });
+        let mut call = JoinSet::new();
+        call.spawn(async move { alice.create("one", asked).await });
         let store = std::sync::Arc::clone(&scene.store);
         eventually("the store was asked", async || (store.cut_off.load(Ordering::Relaxed) > 0).then_some(())).await;
         scene.crash().await;
-        let _ = call.await;
+        let _ = call.join_next().await;
         eventually("the lease is created", async || scene.alice.create("one", for_exporter("dut")).await.ok()).await;
         scene.use_it("one").await;
         scene.await_holder(Some("one")).await;
@@ -107,15 +108,16 @@ async fn an_end_that_stops_anywhere_is_completed_after_a_crash() {
         scene.use_it("one").await;
         scene.cut(Kind::Lease, requests);
         let alice = scene.alice.clone();
-        let call = tokio::spawn(async move { alice.delete("one").await });
+        let mut call = JoinSet::new();
+        call.spawn(async move { alice.delete("one").await });
         let store = std::sync::Arc::clone(&scene.store);
         let halfway = eventually("the store was asked", async || {
             let cut = store.cut_off.load(Ordering::Relaxed) > 0;
-            (cut || call.is_finished()).then_some(())
+            (cut || call.try_join_next().is_some()).then_some(())
         });
         halfway.await;
         scene.crash().await;
-        let _ = call.await;
+        let _ = call.join_next().await;
         // The client asks again; a lease that has ended already says so.
         let _ = scene.alice.delete("one").await;
         scene
@@ -152,7 +154,8 @@ async fn a_controller_stops_in_time_when_its_store_hangs_and_writes_nothing_afte
     let mut scene = Scene::new().await;
     scene.store.hangs.store(true, Ordering::Relaxed);
     let alice = scene.alice.clone();
-    let call = tokio::spawn(async move { alice.create("late", for_exporter("dut")).await });
+    let mut call = JoinSet::new();
+    call.spawn(async move { alice.create("late", for_exporter("dut")).await });
     let asked = scene.store.transactions.load(Ordering::Relaxed);
     eventually("the store was asked", async || {
         (scene.store.transactions.load(Ordering::Relaxed) > asked).then_some(())
@@ -162,7 +165,7 @@ async fn a_controller_stops_in_time_when_its_store_hangs_and_writes_nothing_afte
     scene.lab.shut_down().await;
     assert!(started.elapsed() < Duration::from_millis(2500), "took {:?}", started.elapsed());
     scene.store.hangs.store(false, Ordering::Relaxed);
-    assert!(call.await.unwrap().is_err());
+    assert!(call.join_next().await.unwrap().unwrap().is_err());
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(scene.lab.get::<Lease>("late").await.is_none(), "written after the controller had stopped");
 }
@@ -189,7 +192,7 @@ async fn what_happens_is_told_once_it_is_true() {
     assert_eq!(about, ["ExporterOffline", "ExporterUnregistered"]);
 }
 
-fn manifest(kind: &str, name: &str, spec: serde_json::Value) -> Object {
+fn manifest(kind: &str, name: &str, spec: &serde_json::Value) -> Object {
     Object::from_value(serde_json::json!({
         "apiVersion": "jumpstarter.dev/v1alpha1",
         "kind": kind,
@@ -203,7 +206,7 @@ fn manifest(kind: &str, name: &str, spec: serde_json::Value) -> Object {
 async fn an_object_that_cannot_be_read_is_told_once_and_holds_up_nobody() {
     let mut scene = Scene::new().await;
     let spec = serde_json::json!({ "clientRef": { "name": "alice" }, "duration": "soon", "selector": {}, "exporterRef": { "name": "dut" } });
-    scene.lab.write(Write::Create(manifest("Lease", "poison", spec))).await;
+    scene.lab.write(Write::Create(manifest("Lease", "poison", &spec))).await;
     let events = std::sync::Arc::clone(&scene.lab.events);
     let reasons = || events.reasons(Kind::Lease, "poison");
     eventually("it is told", async || (!reasons().is_empty()).then_some(())).await;
@@ -217,7 +220,7 @@ async fn an_object_that_cannot_be_read_is_told_once_and_holds_up_nobody() {
 async fn a_policy_that_cannot_be_read_lets_nobody_in() {
     let scene = Scene::new().await;
     let spec = serde_json::json!({ "policies": [{ "from": [{ "clientSelector": {} }], "maximumDuration": "soon" }] });
-    scene.lab.write(Write::Create(manifest("ExporterAccessPolicy", "poison", spec))).await;
+    scene.lab.write(Write::Create(manifest("ExporterAccessPolicy", "poison", &spec))).await;
     let told = || scene.lab.events.reasons(Kind::ExporterAccessPolicy, "poison");
     eventually("it is told", async || (told() == ["Unreadable"]).then_some(())).await;
     let refused = scene.alice.create("one", for_exporter("dut")).await.unwrap();
@@ -237,7 +240,7 @@ async fn a_lease_with_a_foreign_owner_is_served() {
     let mut lease: Lease = manifest(
         "Lease",
         "owned",
-        serde_json::json!({
+        &serde_json::json!({
             "clientRef": { "name": "alice" }, "duration": "1h0m0s", "selector": {}, "exporterRef": { "name": "dut" }
         }),
     )

@@ -140,7 +140,7 @@ async fn settings_change_without_a_restart() {
     lab.config.live.change(|settings| {
         settings.hidden_labels = vec!["secret".into()];
         settings.max_tags = 1;
-        settings.token_lifetime = Some(std::time::Duration::from_secs(60));
+        settings.token_lifetime = Some(std::time::Duration::from_mins(1));
     });
     let shown = alice.exporter("dut", false).await.unwrap();
     assert!(!shown.labels.contains_key("secret"), "{shown:?}");
