@@ -156,11 +156,12 @@ impl Machine {
         step
     }
 
-    /// Takes in the object, or its absence. Returns whether this was news to go by: what a watch tells late is not.
+    /// Takes in the object, or its absence; a watch tells of absence only when there was an object before. Returns whether this was news to go by: what a watch tells late is not.
     pub fn observed(&mut self, now: Moment, source: Source, sighting: Option<Sighting>) -> bool {
         match (source, sighting) {
             (Source::Watch, None) => {
                 self.confirm = true;
+                self.was_held(now);
                 false
             }
             (Source::Read, None) => {
@@ -214,6 +215,9 @@ impl Machine {
             }
             Err(WriteFailure::Conflict) => {
                 self.confirm = true;
+                if self.creating {
+                    self.was_held(now);
+                }
                 // Whoever got in between goes first; and a server that always refuses is not asked in a circle.
                 self.write_after = now + self.timing.hurry();
                 false
@@ -331,6 +335,13 @@ impl Machine {
             self.leading_until = None;
         }
         self.known = Known::Present(sighting);
+    }
+
+    /// The object existed, though we never saw it: if it is gone, its holder's time must pass.
+    fn was_held(&mut self, now: Moment) {
+        if !matches!(self.known, Known::Present(_)) {
+            self.known = Known::Absent { free_at: now + self.timing.lease() };
+        }
     }
 
     /// Whether the sighting is of an earlier version than the known one. Versions that are no numbers are not compared.

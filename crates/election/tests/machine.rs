@@ -171,6 +171,19 @@ fn a_deleted_lock_is_made_anew_by_its_holder_and_left_alone_by_others() {
 }
 
 #[test]
+fn a_lock_that_was_made_and_deleted_unseen_is_left_alone() {
+    let mut machine = machine();
+    machine.observed(at(0), Source::Read, None);
+    assert!(matches!(machine.step(at(0), WALL), Step::Create(_)));
+    machine.wrote(at(0), at(20), Err(WriteFailure::Conflict));
+    assert_eq!(machine.step(at(20), WALL), Step::Read);
+    machine.observed(at(40), Source::Read, None);
+    assert_eq!(machine.step(at(40), WALL), Step::Wait(at(4_040)));
+    machine.observed(at(10_000), Source::Read, None);
+    assert_eq!(machine.step(at(10_000), WALL), Step::Wait(at(10_020)), "whoever was faster may lead until then");
+}
+
+#[test]
 fn a_creation_that_comes_late_is_no_right_to_lead() {
     let mut machine = machine();
     machine.observed(at(0), Source::Read, None);

@@ -111,7 +111,8 @@ impl Lock {
     /// and reads take its place.
     pub(super) fn changes(&self) -> impl Stream<Item = Option<Seen>> + Send + 'static {
         let config = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
-        let mut listed = false;
+        // Whether the object is there, as far as told, and whether the list under way has it.
+        let (mut present, mut listed) = (false, false);
         watcher(self.leases.clone(), config).default_backoff().filter_map(move |event| {
             let change = match event {
                 Ok(watcher::Event::Init) => {
@@ -119,12 +120,22 @@ impl Lock {
                     None
                 }
                 Ok(watcher::Event::InitApply(lease)) => {
-                    listed = true;
+                    (present, listed) = (true, true);
                     Some(Some(Seen::new(lease)))
                 }
-                Ok(watcher::Event::InitDone) if listed => None,
-                Ok(watcher::Event::InitDone | watcher::Event::Delete(_)) => Some(None),
-                Ok(watcher::Event::Apply(lease)) => Some(Some(Seen::new(lease))),
+                Ok(watcher::Event::InitDone) => {
+                    let gone = present && !listed;
+                    present = listed;
+                    gone.then_some(None)
+                }
+                Ok(watcher::Event::Delete(_)) => {
+                    present = false;
+                    Some(None)
+                }
+                Ok(watcher::Event::Apply(lease)) => {
+                    present = true;
+                    Some(Some(Seen::new(lease)))
+                }
                 Err(error) => {
                     debug!(%error, "the watch of the lock was interrupted");
                     None

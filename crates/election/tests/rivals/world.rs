@@ -10,6 +10,8 @@ use proptest::test_runner::TestCaseError;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 const TICK: u64 = 10;
+/// When a run begins.
+const START: u64 = 1_000_000;
 
 /// What a run is made of.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +85,7 @@ impl World {
     pub(crate) fn new(plan: Plan) -> Self {
         let Plan { seed, candidates, trouble, deletions } = plan;
         let mut world = Self {
-            now: 1_000_000,
+            now: START,
             random: StdRng::seed_from_u64(seed),
             trouble,
             deletions,
@@ -172,7 +174,8 @@ impl World {
             let index = self.random.random_range(0..self.processes.len());
             self.dismiss(index);
         }
-        if self.strikes(self.deletions) && self.object.record.take().is_some() {
+        // Those who start can know of nothing before.
+        if self.now > START + 2_000 && self.strikes(self.deletions) && self.object.record.take().is_some() {
             self.object.version += 1;
             self.announce(None);
         }
