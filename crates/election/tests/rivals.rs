@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use world::{Plan, Trouble, World};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn never_two_leaders(
