@@ -11,7 +11,7 @@ use jumpstarter_protocol::{
         CreateLeaseRequest, DeleteLeaseRequest, GetLeaseRequest, Lease, client_service_client::ClientServiceClient,
     },
     v1::{
-        ExporterStatus, RegisterRequest, ReportStatusRequest, StatusRequest,
+        DriverInstanceReport, ExporterStatus, RegisterRequest, ReportStatusRequest, StatusRequest,
         controller_service_client::ControllerServiceClient,
     },
 };
@@ -197,7 +197,10 @@ async fn serve(identity: Arc<Identity>) {
 async fn turn(identity: &Identity, registered: &mut bool) -> Result<(), Status> {
     let mut stub = ControllerServiceClient::new(identity.connect());
     if !*registered {
-        limited(stub.register(identity.request(RegisterRequest::default()))).await?;
+        // One without any device counts as not registered.
+        let root = DriverInstanceReport { uuid: identity.name.clone(), ..Default::default() };
+        let register = RegisterRequest { reports: vec![root], ..Default::default() };
+        limited(stub.register(identity.request(register))).await?;
         report(&mut stub, identity, ExporterStatus::Available).await?;
         *registered = true;
     }
