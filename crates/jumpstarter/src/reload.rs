@@ -212,7 +212,7 @@ impl Reload {
                 info!(setting = change.key, values = %change.values, "configuration changed");
             }
             let keys: Vec<&str> = live.iter().map(|change| change.key).collect();
-            self.tell(object, EventKind::Normal, "ConfigurationApplied", format!("in use now: {}", keys.join(", ")));
+            self.tell(object, EventKind::Normal, "ConfigurationApplied", &format!("in use now: {}", keys.join(", ")));
             self.metrics.applied.inc();
         }
         let known: BTreeSet<&String> = self.applied.warnings.iter().collect();
@@ -245,14 +245,14 @@ impl Reload {
         if !waiting.is_empty() {
             let keys: Vec<&str> = waiting.iter().map(|change| change.key).collect();
             let message = format!("restart the controller for changes of: {}", keys.join(", "));
-            self.tell(object, EventKind::Warning, "ConfigurationNeedsRestart", message);
+            self.tell(object, EventKind::Warning, "ConfigurationNeedsRestart", &message);
         }
         self.waiting = waiting;
     }
 
     fn reject(&mut self, object: &Object, reason: &str) {
         warn!("the changed configuration is not used, the one before stays: {reason}");
-        self.tell(object, EventKind::Warning, "ConfigurationRejected", format!("not used: {reason}"));
+        self.tell(object, EventKind::Warning, "ConfigurationRejected", &format!("not used: {reason}"));
         self.metrics.rejected.inc();
         self.metrics.valid.set(0);
         self.valid = false;
@@ -263,7 +263,7 @@ impl Reload {
         self.reject(&last, &format!("ConfigMap {}/{CONFIG_MAP} was deleted", self.namespace));
     }
 
-    fn tell(&self, object: &Object, kind: EventKind, reason: &'static str, message: String) {
+    fn tell(&self, object: &Object, kind: EventKind, reason: &'static str, message: &str) {
         let end = message.floor_char_boundary(MAX_EVENT);
         let event = ObjectEvent::new(object, kind, COMPONENT, reason, &message[..end]);
         self.events.record(event);

@@ -46,7 +46,7 @@ async fn put_token(lab: &Lab, secret: &str, token: &str) {
     .await;
 }
 
-async fn store() -> (EmbeddedStore, tempfile::TempDir) {
+fn store() -> (EmbeddedStore, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     (EmbeddedStore::open(dir.path(), EmbeddedOptions::default()).unwrap(), dir)
 }
@@ -64,7 +64,7 @@ fn key_of_the_go_service() -> SigningKey {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_that_start_at_once_get_the_same_keys() {
-    let (store, _dir) = store().await;
+    let (store, _dir) = store();
     let mut starting = JoinSet::new();
     for _ in 0..8 {
         let store = store.clone();
@@ -79,7 +79,7 @@ async fn services_that_start_at_once_get_the_same_keys() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_at_the_same_time_are_all_made() {
-    let (store, _dir) = store().await;
+    let (store, _dir) = store();
     let missing = keys::edit(&store, NAMESPACE, |ring| ring.rotate(now(), HOUR)).await.unwrap_err();
     assert!(matches!(missing, KeysError::Missing(_)), "{missing}");
     keys::load_or_create(&store, NAMESPACE, || KeyRing::generate(now())).await.unwrap();
@@ -103,7 +103,7 @@ async fn changes_at_the_same_time_are_all_made() {
 
 #[tokio::test]
 async fn damaged_keys_are_named_and_left_alone() {
-    let (store, _dir) = store().await;
+    let (store, _dir) = store();
     for data in [
         None,
         Some([("other".to_owned(), ByteString(b"x".to_vec()))].into()),

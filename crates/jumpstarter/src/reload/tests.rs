@@ -44,7 +44,7 @@ struct Fixture {
     told: Arc<Told>,
     metrics: ReloadMetrics,
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
+    task: tokio::task::JoinSet<()>,
     _dir: tempfile::TempDir,
 }
 
@@ -61,7 +61,8 @@ impl Fixture {
         let events: Arc<dyn EventRecorder> = Arc::<Told>::clone(&told);
         let reload =
             Reload::new(Arc::<EmbeddedStore>::clone(&store), "lab", events, live.clone(), metrics.clone(), started);
-        let task = tokio::spawn(reload.run(stop.clone()));
+        let mut task = tokio::task::JoinSet::new();
+        task.spawn(reload.run(stop.clone()));
         Self { store, live, told, metrics, stop, task, _dir: dir }
     }
 
@@ -75,14 +76,13 @@ impl Fixture {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        if tokio::time::timeout(LIMIT, waiting).await.is_err() {
-            panic!("{what}: {:?}, {:?}", self.live, self.told.0.lock().unwrap());
-        }
+        let waited = tokio::time::timeout(LIMIT, waiting).await;
+        assert!(waited.is_ok(), "{what}: {:?}, {:?}", self.live, self.told.0.lock().unwrap());
     }
 
-    async fn stop(self) {
+    async fn stop(mut self) {
         self.stop.cancel();
-        tokio::time::timeout(LIMIT, self.task).await.unwrap().unwrap();
+        tokio::time::timeout(LIMIT, self.task.join_next()).await.unwrap().unwrap().unwrap();
     }
 }
 

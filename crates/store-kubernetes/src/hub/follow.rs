@@ -131,7 +131,8 @@ impl Hub {
                 Over::Ended if progressed => Duration::ZERO,
                 Over::Ended => backoff.pause(),
                 Over::Silent => {
-                    tracing::debug!(kind = %hub.kind(), "nothing heard, watching anew");
+                    // Whatever swallows events may swallow those of the next watch too.
+                    tracing::debug!(kind = %hub.kind(), "nothing heard, listing and watching anew");
                     Duration::ZERO
                 }
                 Over::NoEcho => {
@@ -159,6 +160,8 @@ impl Hub {
             } else if matches!(over, Over::Failed(_)) {
                 fruitless += 1;
                 must_list = fruitless % FRUITLESS == 0;
+            } else if matches!(over, Over::Silent) {
+                must_list = true;
             }
             sleep(pause).await;
         }
