@@ -127,7 +127,7 @@ impl Machine {
             Known::Present(Sighting { record, .. }) => record
                 .holder
                 .as_ref()
-                .filter(|holder| !self.is_me(holder))
+                .filter(|holder| !self.is_me(holder) && !self.is_predecessor(record))
                 .map(|holder| Leader { identity: holder.clone(), address: record.address.clone() }),
             Known::Nothing | Known::Absent { .. } => None,
         };
@@ -299,6 +299,7 @@ impl Machine {
             // It may have come into a place that was another's meanwhile, and was deleted.
             Some(holder) if self.is_me(holder) && self.stray_creation => self.changed + self.timing.lease(),
             Some(holder) if self.is_me(holder) => Moment::ZERO,
+            Some(_) if self.is_predecessor(record) => Moment::ZERO,
             // The holder's promise counts, not our setting: a Go replica may hold for longer than we would.
             Some(_) if record.duration.is_zero() => self.changed + self.timing.lease(),
             Some(_) => self.changed + record.duration,
@@ -369,5 +370,14 @@ impl Machine {
 
     fn is_me(&self, holder: &str) -> bool {
         holder == self.me.identity
+    }
+
+    /// Whether the holder is a process of this very host that served at our address: since we have bound that address, it
+    /// is dead. A container that is started again in its pod finds itself so.
+    fn is_predecessor(&self, record: &Record) -> bool {
+        let host = |identity: &str| identity.rsplit_once('_').map(|(host, _)| host.to_owned());
+        let holder = record.holder.as_deref().filter(|holder| !self.is_me(holder));
+        holder.and_then(host).is_some_and(|holder| Some(holder) == host(&self.me.identity))
+            && record.address.as_ref() == Some(&self.me.address)
     }
 }

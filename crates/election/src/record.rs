@@ -17,9 +17,10 @@ pub const IDENTITY_ANNOTATION: &str = "jumpstarter.dev/leader-identity";
 /// One who may lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Unlike that of any other process, also of one that had this host's name before.
+    /// `HOST_UNIQUE`: unlike that of any other process, also of one that had this host's name before.
     pub identity: String,
-    /// Where this replica serves, `host:port`.
+    /// Where this replica serves, `host:port`. It must have bound the port before it stands: who held the lock with the
+    /// same host name and address before is taken to be dead.
     pub address: String,
 }
 

@@ -80,6 +80,33 @@ fn a_foreign_record_is_taken_when_it_has_been_still_for_its_own_duration() {
 }
 
 #[test]
+fn the_lock_of_a_dead_predecessor_is_taken_at_once() {
+    let me = |identity: &str| Candidate { identity: identity.to_owned(), address: "10.0.0.1:8082".to_owned() };
+    let holder = |identity: &str, address: &str| {
+        let mut sighting = held(identity, 7);
+        sighting.record.address = Some(address.to_owned());
+        sighting
+    };
+    let stands = |holder: Sighting| {
+        let mut machine = Machine::new(me("pod-a_2"), Timing::default());
+        machine.observed(at(0), Source::Read, Some(holder));
+        (machine.leadership(at(0)), machine.step(at(10), WALL))
+    };
+    // A container that was killed and started again in its pod: name and address of the pod are its own.
+    let (leadership, step) = stands(holder("pod-a_1", "10.0.0.1:8082"));
+    assert_eq!(leadership, Leadership::Standby { leader: None }, "nothing is forwarded to ourselves");
+    assert_eq!(replaces(step).0, "7");
+    // The name or the address alone says nothing.
+    for other in
+        [holder("pod-a_1", "10.0.0.2:8082"), holder("pod-b_1", "10.0.0.1:8082"), holder("pod", "10.0.0.1:8082")]
+    {
+        let (leadership, step) = stands(other);
+        assert!(matches!(leadership, Leadership::Standby { leader: Some(_) }), "{leadership:?}");
+        assert_eq!(step, Step::Wait(at(4_000)));
+    }
+}
+
+#[test]
 fn a_renewal_starts_the_wait_anew() {
     let mut machine = machine();
     machine.observed(at(0), Source::Read, Some(held("go", 7)));
