@@ -160,9 +160,8 @@ impl Hub {
             } else if matches!(over, Over::Failed(_)) {
                 fruitless += 1;
                 must_list = fruitless % FRUITLESS == 0;
-            } else if matches!(over, Over::Silent) {
-                must_list = true;
             }
+            must_list |= matches!(over, Over::Silent);
             sleep(pause).await;
         }
     }
