@@ -3,16 +3,32 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use jumpstarter_model::Timestamp;
-use jumpstarter_store::{Key, Kind, Object};
+use jumpstarter_store::{Key, Kind, Object, ResourceVersion};
 
 /// Names that Secrets with tokens end with, and whose they are.
 const SUFFIXES: [(&str, Kind); 2] = [("-client", Kind::Client), ("-exporter", Kind::Exporter)];
+
+/// An object as text: a tree of JSON values takes several times as much, and thousands of them are kept.
+struct Kept {
+    version: ResourceVersion,
+    text: Box<str>,
+}
+
+impl Kept {
+    fn new(object: &Object) -> Self {
+        Self { version: object.resource_version(), text: object.value().to_string().into() }
+    }
+
+    fn object(&self) -> Option<Object> {
+        Object::from_value(serde_json::from_str(&self.text).ok()?).ok()
+    }
+}
 
 /// Fed by one watch; nothing is asked of the store while it is current.
 #[derive(Default)]
 pub(super) struct State {
     /// Clients, exporters, and Secrets that may be theirs.
-    view: HashMap<Key, Object>,
+    view: HashMap<Key, Kept>,
     /// Fingerprints of what was found in order.
     settled: HashMap<Key, u64>,
     /// To look at, one after the other.
@@ -29,7 +45,7 @@ pub(super) struct State {
 impl State {
     /// Begins anew with what a list has brought. What was in order and has not changed since stays so.
     pub(super) fn reset(&mut self, objects: impl IntoIterator<Item = Object>) {
-        self.view = objects.into_iter().map(|object| (object.key().clone(), object)).collect();
+        self.view = objects.into_iter().map(|object| (object.key().clone(), Kept::new(&object))).collect();
         self.settled.retain(|key, _| self.view.contains_key(key));
         self.warned.retain(|key, _| self.view.contains_key(key));
         self.renewals.retain(|key| self.view.contains_key(key));
@@ -42,15 +58,15 @@ impl State {
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Object> {
-        self.view.get(key).cloned()
+        self.view.get(key)?.object()
     }
 
     /// Takes a state in, unless it is an old one. Returns whether it is news.
     pub(super) fn put(&mut self, object: &Object) -> bool {
         let key = object.key();
-        let newer = self.view.get(key).is_none_or(|known| known.resource_version() < object.resource_version());
+        let newer = self.view.get(key).is_none_or(|known| known.version < object.resource_version());
         if newer {
-            self.view.insert(key.clone(), object.clone());
+            self.view.insert(key.clone(), Kept::new(object));
         }
         newer
     }
@@ -58,7 +74,7 @@ impl State {
     /// Forgets an object, unless it has been made again meanwhile. Returns whether that is news.
     pub(super) fn remove(&mut self, object: &Object) -> bool {
         let key = object.key();
-        let known = self.view.get(key).is_some_and(|known| known.resource_version() <= object.resource_version());
+        let known = self.view.get(key).is_some_and(|known| known.version <= object.resource_version());
         if known {
             self.drop_key(key);
         }
@@ -68,7 +84,7 @@ impl State {
     /// What the store says now, in place of what the watch said.
     pub(super) fn replace(&mut self, key: &Key, object: Option<Object>) {
         match object {
-            Some(object) => _ = self.view.insert(key.clone(), object),
+            Some(object) => _ = self.view.insert(key.clone(), Kept::new(&object)),
             None => self.drop_key(key),
         }
     }
