@@ -1,10 +1,12 @@
 //! Every layer of tests, in the order in which a mistake costs least.
 
+use std::process::Command;
+
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use crate::{
-    command::{cargo, run as run_command},
+    command::{cargo, run as run_command, workspace},
     deny, go, setup,
 };
 
@@ -23,6 +25,8 @@ pub(crate) enum Layer {
     Peers,
     /// Those against a real Kubernetes API server alone
     Kubernetes,
+    /// The container image, built from static programs; needs buildah, and is not part of what runs by default
+    Image,
 }
 
 /// Scenarios of the Python peers that run a second time on Kubernetes.
@@ -61,6 +65,7 @@ fn one(layer: Layer) -> Result<()> {
             let (first, second) = (tests(&[]), peers_on_kubernetes());
             first.and(second)
         }
+        Layer::Image => run_command(Command::new("deploy/image/test.sh").current_dir(workspace())),
         Layer::Peers => tests(&["--test", "peers"]),
         Layer::Kubernetes => {
             tests(&["--test", "kubernetes", "--test", "cluster"])?;

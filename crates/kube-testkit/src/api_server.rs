@@ -322,6 +322,8 @@ impl ApiServer {
                 "--service-account-issuer=https://kubernetes.default.svc",
                 "--service-cluster-ip-range=10.96.0.0/16",
                 "--authorization-mode=RBAC",
+                // As OpenShift has it: who names an owner that may not go first needs the right to.
+                "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
                 "--shutdown-delay-duration=0s",
             ]
             .map(str::to_owned),

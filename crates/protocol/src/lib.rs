@@ -3,6 +3,7 @@
 //! Field for field those of the released Python package `jumpstarter-protocol` (a test compares the
 //! descriptors); what we add is optional and carries tag numbers from 1001 up.
 
+pub mod codec;
 pub mod value;
 
 /// Package `jumpstarter.v1`: controller, exporter, router and telemetry services.
