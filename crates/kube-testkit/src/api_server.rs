@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::{
     Programs,
-    certs::{self, Certs},
+    certs::{self, Authority},
     guardian,
 };
 
@@ -41,7 +41,7 @@ pub struct ApiServer {
     programs: Programs,
     options: Options,
     dir: TempDir,
-    certs: Certs,
+    authority: Authority,
     port: u16,
     etcd: [u16; 2],
     processes: Mutex<Processes>,
@@ -86,7 +86,8 @@ impl ApiServer {
         sweep();
         let prefix = format!("jkube-{}-", std::process::id());
         let dir = tempfile::Builder::new().prefix(&prefix).tempdir().expect("create a temporary directory");
-        let certs = certs::write(dir.path());
+        let authority = certs::loopback_certificate(dir.path());
+        certs::account_keys(dir.path());
         let text = |name: &str, content: &str| fs::write(dir.path().join(name), content).expect("write a file");
         text("tokens.csv", &format!("{ADMIN},admin,admin,system:masters\n"));
         text(
@@ -102,7 +103,7 @@ impl ApiServer {
             programs,
             options,
             dir,
-            certs,
+            authority,
             port: free_port(),
             etcd: [free_port(), free_port()],
             processes: Mutex::default(),
@@ -125,7 +126,7 @@ impl ApiServer {
     /// The authority that signed its certificate.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
-        &self.certs.ca_pem
+        &self.authority.pem
     }
 
     /// The administrator's token.
@@ -164,7 +165,7 @@ impl ApiServer {
     #[must_use]
     pub fn config(&self, token: Option<&str>) -> Config {
         let mut config = Config::new(self.url().parse().expect("a plain address"));
-        config.root_cert = Some(vec![self.certs.ca_der.clone()]);
+        config.root_cert = Some(vec![self.authority.der.clone()]);
         config.auth_info.token = token.map(|token| token.to_owned().into());
         config
     }
@@ -267,7 +268,7 @@ impl ApiServer {
         let mut cluster = json!({ "server": url });
         if url.starts_with("https") {
             let ca = self.path("ca.crt");
-            fs::write(&ca, &self.certs.ca_pem).expect("write a certificate");
+            fs::write(&ca, &self.authority.pem).expect("write a certificate");
             cluster["certificate-authority"] = ca.to_str().expect("a plain path").into();
         }
         let user = token.map_or_else(|| json!({}), |token| json!({ "token": token }));

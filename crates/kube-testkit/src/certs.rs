@@ -1,17 +1,20 @@
-//! Keys and certificates of one API server.
+//! Keys and certificates for servers on loopback.
 
 use std::{fs, path::Path};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-/// What is written, and the authority that clients must trust.
-pub(crate) struct Certs {
-    pub(crate) ca_pem: String,
-    pub(crate) ca_der: Vec<u8>,
+/// The authority that clients must trust.
+pub struct Authority {
+    /// Its certificate, as PEM.
+    pub pem: String,
+    /// The same as DER.
+    pub der: Vec<u8>,
 }
 
-/// Writes `server.crt`, `server.key` and `accounts.key` with its public half into `dir`.
-pub(crate) fn write(dir: &Path) -> Certs {
+/// Writes a `server.crt` for loopback and its `server.key` into `dir`; the authority that signed it.
+#[must_use]
+pub fn loopback_certificate(dir: &Path) -> Authority {
     let ca_key = KeyPair::generate().expect("generate a key");
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -25,8 +28,12 @@ pub(crate) fn write(dir: &Path) -> Certs {
     let server = params.signed_by(&key, &issuer).expect("sign a certificate");
     fs::write(dir.join("server.crt"), server.pem()).expect("write a certificate");
     fs::write(dir.join("server.key"), key.serialize_pem()).expect("write a key");
+    Authority { pem: authority.pem(), der: authority.der().to_vec() }
+}
+
+/// Writes `accounts.key`, which signs tokens of service accounts, and its public half into `dir`.
+pub(crate) fn account_keys(dir: &Path) {
     let accounts = KeyPair::generate().expect("generate a key");
     fs::write(dir.join("accounts.key"), accounts.serialize_pem()).expect("write a key");
     fs::write(dir.join("accounts.pub"), accounts.public_key_pem()).expect("write a key");
-    Certs { ca_pem: authority.pem(), ca_der: authority.der().to_vec() }
 }

@@ -13,5 +13,6 @@ mod programs;
 mod proxy;
 
 pub use api_server::{ApiServer, Options};
+pub use certs::{Authority, loopback_certificate};
 pub use programs::Programs;
 pub use proxy::{FaultProxy, Matches, Rule, Seen, Then};

@@ -11,7 +11,7 @@ mod key;
 mod kind;
 mod object;
 mod recorder;
-mod semantics;
+pub mod semantics;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -70,17 +70,10 @@ impl Object {
             return Err(DecodeError::Kind { expected: K::KIND, found: self.key().to_string() });
         }
         let value = &self.0.value;
-        // A manifest may leave `spec` out, and the API server keeps it so (kubernetes.md §1.1).
-        let decoded = if K::KIND.is_core() || value.get("spec").is_some_and(|spec| !spec.is_null()) {
-            K::deserialize(value)
-        } else {
-            let mut whole = value.clone();
-            if let Some(fields) = whole.as_object_mut() {
-                fields.insert("spec".to_owned(), Value::Object(Map::new()));
-            }
-            K::deserialize(&whole)
-        };
-        decoded.map_err(|error| DecodeError::Content { key: self.key().clone(), detail: error.to_string() })
+        // A manifest may leave `spec` out or hold nulls, and an API server may keep it so (kubernetes.md §1.1): rare
+        // enough that the copy is made only then.
+        let decoded = K::deserialize(value).or_else(|_| jumpstarter_model::resource::decode(value.clone()));
+        decoded.map_err(|error| DecodeError::Content { key: self.key().clone(), detail: error.source.to_string() })
     }
 
     /// Its kind.

@@ -1,4 +1,4 @@
-//! What a write makes of an object: pure, and the same for every backend that stores JSON itself.
+//! What a write makes of an object: pure, and the same for every backend.
 
 use jumpstarter_model::Timestamp;
 use serde_json::{Map, Value};
@@ -87,7 +87,10 @@ pub(crate) fn changed(
 }
 
 /// Fails unless the object is in the state that a writer expects.
-pub(crate) fn check_precondition(current: &Object, expected: &Precondition) -> Result<(), StoreError> {
+///
+/// # Errors
+/// [`StoreError::Conflict`] with what was expected and what is there.
+pub fn check_precondition(current: &Object, expected: &Precondition) -> Result<(), StoreError> {
     let conflict = |detail| Err(StoreError::Conflict { key: current.key().clone(), detail });
     if let Some(uid) = expected.uid.as_ref().filter(|uid| *uid != current.uid()) {
         return conflict(format!("uid {uid} was expected, it is {}", current.uid()));
@@ -147,7 +150,9 @@ fn check(incoming: &Object, key: &Key) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn frame(key: &Key, metadata: Map<String, Value>) -> Map<String, Value> {
+/// What every object begins with.
+#[must_use]
+pub fn frame(key: &Key, metadata: Map<String, Value>) -> Map<String, Value> {
     Map::from_iter([
         ("apiVersion".to_owned(), key.kind.api_version().into()),
         ("kind".to_owned(), key.kind.name().into()),
@@ -160,16 +165,28 @@ fn desired(object: &Object) -> impl Iterator<Item = (&String, &Value)> {
     fields.filter(|(field, value)| !FRAME.contains(&field.as_str()) && !value.is_null())
 }
 
-fn desired_map(object: &Object) -> Map<String, Value> {
+/// The desired state: every field but `apiVersion`, `kind`, `metadata` and `status`.
+#[must_use]
+pub fn desired_map(object: &Object) -> Map<String, Value> {
     desired(object).map(owned).collect()
 }
 
-fn status(object: &Object) -> Option<&Value> {
+/// The observed state, if there is any.
+#[must_use]
+pub fn status(object: &Object) -> Option<&Value> {
     object.value().get("status").filter(|status| !status.is_null())
 }
 
 fn owned((field, value): (&String, &Value)) -> (String, Value) {
     (field.clone(), value.clone())
+}
+
+/// The labels, annotations and owner references of an object, where there are any: what is its writer's of the metadata.
+#[must_use]
+pub fn writers_metadata(object: &Object) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    copy_metadata(object.metadata(), &mut metadata);
+    metadata
 }
 
 fn copy_metadata(from: &Map<String, Value>, to: &mut Map<String, Value>) {
@@ -181,7 +198,9 @@ fn copy_metadata(from: &Map<String, Value>, to: &mut Map<String, Value>) {
     }
 }
 
-fn is_empty(value: &Value) -> bool {
+/// Whether a value says nothing: null, or without entries.
+#[must_use]
+pub fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),

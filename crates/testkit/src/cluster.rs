@@ -1,14 +1,12 @@
 //! The service on Kubernetes: a namespace of a real API server, what an operator puts there, a controller and a router.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
 };
 
-use jumpstarter_kube_testkit::ApiServer;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use jumpstarter_kube_testkit::{ApiServer, loopback_certificate};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -56,7 +54,7 @@ impl Cluster {
         let namespace = format!("lab-{}", &Uuid::new_v4().simple().to_string()[..8]);
         let _ = api.kubectl(&["create", "namespace", &namespace]);
         let tls = sandbox.dir("tls");
-        let ca = certificates(&tls);
+        let ca = loopback_certificate(&tls).pem;
         Self::install_in(sandbox, api, url, namespace, tls, &ca)
     }
 
@@ -176,20 +174,4 @@ fn account(namespace: &str) -> Vec<String> {
 
 fn certificate(dir: &Path) -> [(&'static str, PathBuf); 2] {
     [("EXTERNAL_CERT_PEM", dir.join("server.crt")), ("EXTERNAL_KEY_PEM", dir.join("server.key"))]
-}
-
-/// Writes a certificate for loopback into `dir`; the authority that signed it.
-fn certificates(dir: &Path) -> String {
-    let ca_key = KeyPair::generate().expect("generate a key");
-    let mut ca = CertificateParams::default();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca.distinguished_name.push(DnType::CommonName, "authority of the lab");
-    let authority = ca.self_signed(&ca_key).expect("sign the authority");
-    let key = KeyPair::generate().expect("generate a key");
-    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-    let server = CertificateParams::new(names).expect("plain names");
-    let server = server.signed_by(&key, &Issuer::new(ca, ca_key)).expect("sign a certificate");
-    fs::write(dir.join("server.crt"), server.pem()).expect("write a certificate");
-    fs::write(dir.join("server.key"), key.serialize_pem()).expect("write a key");
-    authority.pem()
 }

@@ -1,12 +1,12 @@
 //! What goes out with a write: pure.
 
-use jumpstarter_store::{Key, Object};
+use jumpstarter_store::{
+    Key, Object,
+    semantics::{desired_map, frame, is_empty, writers_metadata},
+};
 use serde_json::{Map, Value};
 
-/// Metadata that belongs to whoever writes the object.
-const WRITERS: [&str; 3] = ["labels", "annotations", "ownerReferences"];
-/// Top-level fields that are not part of the desired state.
-const FRAME: [&str; 4] = ["apiVersion", "kind", "metadata", "status"];
+pub(super) use jumpstarter_store::semantics::status;
 
 /// A body for `POST`: everything but the status.
 pub(super) fn creation(object: &Object) -> Value {
@@ -16,22 +16,22 @@ pub(super) fn creation(object: &Object) -> Value {
             metadata.insert(field.to_owned(), text.into());
         }
     }
-    writers(object, &mut metadata);
+    metadata.extend(writers_metadata(object));
     let mut body = frame(object.key(), metadata);
-    body.extend(desired(object));
+    body.extend(desired_map(object));
     Value::Object(body)
 }
 
 /// A body for `PUT` of the main resource, for the state `version` of the object `uid`.
 pub(super) fn desired_update(object: &Object, uid: &str, version: &str) -> Value {
     let mut metadata = identity(object.key(), uid, version);
-    writers(object, &mut metadata);
+    metadata.extend(writers_metadata(object));
     // Other people's; a write without them would remove them.
     if let Some(finalizers) = metadata_of(object, "finalizers").filter(|value| !is_empty(value)) {
         metadata.insert("finalizers".to_owned(), finalizers.clone());
     }
     let mut body = frame(object.key(), metadata);
-    body.extend(desired(object));
+    body.extend(desired_map(object));
     Value::Object(body)
 }
 
@@ -42,11 +42,6 @@ pub(super) fn status_update(object: &Object, uid: &str, version: &str) -> Value 
     Value::Object(body)
 }
 
-/// The observed state, if there is any.
-pub(super) fn status(object: &Object) -> Option<&Value> {
-    object.value().get("status").filter(|status| !status.is_null())
-}
-
 /// Whether both say the same of the status.
 pub(super) fn same_status(a: &Object, b: &Object) -> bool {
     status(a) == status(b)
@@ -54,12 +49,7 @@ pub(super) fn same_status(a: &Object, b: &Object) -> bool {
 
 /// Whether both say the same of everything else that is a writer's.
 pub(super) fn same_desired(a: &Object, b: &Object) -> bool {
-    let metadata = |object: &Object| {
-        let mut metadata = Map::new();
-        writers(object, &mut metadata);
-        metadata
-    };
-    metadata(a) == metadata(b) && desired(a) == desired(b)
+    writers_metadata(a) == writers_metadata(b) && desired_map(a) == desired_map(b)
 }
 
 /// The object with the finalizers of another, which are not this writer's.
@@ -92,39 +82,6 @@ fn identity(key: &Key, uid: &str, version: &str) -> Map<String, Value> {
     }
     metadata.insert("resourceVersion".to_owned(), version.into());
     metadata
-}
-
-fn writers(object: &Object, metadata: &mut Map<String, Value>) {
-    for field in WRITERS {
-        if let Some(value) = metadata_of(object, field).filter(|value| !is_empty(value)) {
-            metadata.insert(field.to_owned(), value.clone());
-        }
-    }
-}
-
-fn desired(object: &Object) -> Map<String, Value> {
-    let fields = object.value().as_object().into_iter().flatten();
-    fields
-        .filter(|(field, value)| !FRAME.contains(&field.as_str()) && !value.is_null())
-        .map(|(field, value)| (field.clone(), value.clone()))
-        .collect()
-}
-
-fn frame(key: &Key, metadata: Map<String, Value>) -> Map<String, Value> {
-    Map::from_iter([
-        ("apiVersion".to_owned(), key.kind.api_version().into()),
-        ("kind".to_owned(), key.kind.name().into()),
-        ("metadata".to_owned(), Value::Object(metadata)),
-    ])
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(entries) => entries.is_empty(),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
 }
 
 #[cfg(test)]

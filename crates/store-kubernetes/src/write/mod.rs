@@ -8,7 +8,7 @@ mod body;
 
 use std::time::Duration;
 
-use jumpstarter_store::{Key, Object, Precondition, ResourceVersion, StoreError, Write};
+use jumpstarter_store::{Key, Object, Precondition, ResourceVersion, StoreError, Write, semantics::check_precondition};
 use kube::api::{DeleteParams, PostParams, Preconditions, PropagationPolicy};
 use serde_json::Value;
 
@@ -186,7 +186,7 @@ impl Writer<'_> {
         let mut attempt = 1;
         loop {
             let current = self.current(key).await?;
-            check(&current, expected)?;
+            check_precondition(&current, expected)?;
             let params = DeleteParams {
                 propagation_policy: Some(PropagationPolicy::Background),
                 preconditions: Some(Preconditions {
@@ -216,7 +216,7 @@ impl Writer<'_> {
             uid: Some(object.uid().to_owned()).filter(|uid| !uid.is_empty()),
             resource_version: Some(object.resource_version()).filter(|version| *version != ResourceVersion::ZERO),
         };
-        check(&current, &expected)?;
+        check_precondition(&current, &expected)?;
         Ok(current)
     }
 
@@ -266,16 +266,5 @@ fn no_status_for_core(object: &Object) -> Result<(), StoreError> {
 
 fn check_uid(current: &Object, uid: &str) -> Result<(), StoreError> {
     let uid = Some(uid.to_owned()).filter(|uid| !uid.is_empty());
-    check(current, &Precondition { uid, resource_version: None })
-}
-
-fn check(current: &Object, expected: &Precondition) -> Result<(), StoreError> {
-    let conflict = |detail| Err(StoreError::Conflict { key: current.key().clone(), detail });
-    if let Some(uid) = expected.uid.as_ref().filter(|uid| *uid != current.uid()) {
-        return conflict(format!("uid {uid} was expected, it is {}", current.uid()));
-    }
-    if let Some(version) = expected.resource_version.filter(|version| *version != current.resource_version()) {
-        return conflict(format!("version {version} was expected, it is {}", current.resource_version()));
-    }
-    Ok(())
+    check_precondition(current, &Precondition { uid, resource_version: None })
 }
