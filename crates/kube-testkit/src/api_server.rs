@@ -14,7 +14,7 @@ use k8s_openapi::api::{
     core::v1::{Namespace, ServiceAccount},
 };
 use kube::{Api, Client, Config, api::PostParams};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -253,9 +253,14 @@ impl ApiServer {
         self.up();
     }
 
-    /// Lets it answer nothing any more, without closing a connection.
+    /// Lets it answer nothing any more, without closing a connection. It has stopped when this returns.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        // The signal stops one thread after the other; on a busy machine the last ones go on for a while.
+        if let Some(child) = &self.processes().api {
+            let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pid(Pid::from_child(child)), stopped).expect("a child that stops");
+        }
     }
 
     /// Lets it go on.

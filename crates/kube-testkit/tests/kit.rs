@@ -76,7 +76,8 @@ async fn a_server_comes_back_with_what_it_had() {
     server.up();
     maps.get("kept").await.unwrap();
     server.pause();
-    assert!(tokio::time::timeout(Duration::from_millis(500), maps.get("kept")).await.is_err(), "it is silent");
+    let answer = tokio::time::timeout(Duration::from_millis(500), maps.get("kept")).await;
+    assert!(answer.is_err(), "it is silent, and yet it said {answer:?}");
     server.resume();
     maps.get("kept").await.unwrap();
 }
