@@ -1,13 +1,14 @@
 //! Compiles the `.proto` files without `protoc` and keeps the descriptor set for reflection.
 use std::{env, fs, path::PathBuf};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "jumpstarter/v1/common.proto",
     "jumpstarter/v1/kubernetes.proto",
     "jumpstarter/v1/jumpstarter.proto",
     "jumpstarter/v1/router.proto",
     "jumpstarter/v1/telemetry.proto",
     "jumpstarter/client/v1/client.proto",
+    "jumpstarter/router/v1/router_status.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -8,6 +8,7 @@ pub mod fuzzing;
 pub mod key_file;
 pub mod public_key;
 pub mod ring;
+pub mod router_status;
 pub mod secret;
 pub mod signing;
 pub mod ticket;

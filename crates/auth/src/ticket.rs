@@ -165,7 +165,7 @@ struct Written<'a> {
 }
 
 #[derive(Deserialize)]
-struct Read {
+pub(crate) struct Read {
     iss: Option<String>,
     sub: Option<String>,
     #[serde(default)]
@@ -190,6 +190,12 @@ impl TicketIssuer {
         Self { key: EncodingKey::from_secret(keys.first.0.expose()) }
     }
 
+    /// Signs other claims with the same key; they must differ from a ticket's in issuer and audience.
+    pub(crate) fn sign(&self, claims: &impl Serialize) -> Result<String, KeyError> {
+        crate::jwt::sign(HEADER, claims, &self.key, Algorithm::HS256)
+            .map_err(|error| KeyError::Invalid(error.to_string()))
+    }
+
     /// A ticket for one side of one stream, good from `now` for `lifetime`.
     ///
     /// # Errors
@@ -212,8 +218,7 @@ impl TicketIssuer {
             jti: Uuid::new_v4().to_string(),
             side,
         };
-        crate::jwt::sign(HEADER, &claims, &self.key, Algorithm::HS256)
-            .map_err(|error| KeyError::Invalid(error.to_string()))
+        self.sign(&claims)
     }
 }
 
@@ -256,13 +261,26 @@ impl TicketVerifier {
     /// # Errors
     /// Every error means UNAUTHENTICATED.
     pub fn verify(&self, ticket: &str, now: Timestamp) -> Result<Ticket, TicketError> {
-        let unverified = Unverified::parse(ticket, MAX_TICKET_BYTES, ALGORITHMS)?;
+        let (claims, expires_at) = self.claims(ticket, now, TICKET_ISSUER, TICKET_AUDIENCE)?;
+        let stream_id = claims.sub.filter(|sub| !sub.is_empty()).ok_or(TicketError::Malformed("it has no `sub`"))?;
+        Ok(Ticket { stream_id, side: claims.side, jti: claims.jti, expires_at })
+    }
+
+    /// The claims of a token of this issuer for this audience, good now, and when it ends.
+    pub(crate) fn claims(
+        &self,
+        token: &str,
+        now: Timestamp,
+        issuer: &str,
+        audience: &str,
+    ) -> Result<(Read, Timestamp), TicketError> {
+        let unverified = Unverified::parse(token, MAX_TICKET_BYTES, ALGORITHMS)?;
         let claims: Read = unverified.verify(&self.keys)?;
 
-        if claims.iss.as_deref() != Some(TICKET_ISSUER) {
+        if claims.iss.as_deref() != Some(issuer) {
             return Err(TicketError::Issuer);
         }
-        if !claims.aud.includes(TICKET_AUDIENCE) {
+        if !claims.aud.includes(audience) {
             return Err(TicketError::Audience);
         }
         let at = |date: NumericDate| date.timestamp().ok_or(TicketError::Malformed("it names an impossible time"));
@@ -277,8 +295,7 @@ impl TicketVerifier {
                 return Err(TicketError::NotYetValid(start));
             }
         }
-        let stream_id = claims.sub.filter(|sub| !sub.is_empty()).ok_or(TicketError::Malformed("it has no `sub`"))?;
-        Ok(Ticket { stream_id, side: claims.side, jti: claims.jti, expires_at })
+        Ok((claims, expires_at))
     }
 }
 

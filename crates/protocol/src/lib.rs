@@ -21,6 +21,15 @@ pub mod client {
     }
 }
 
+/// Package `jumpstarter.router.v1`: what our routers tell the controller of themselves; nobody else has it.
+pub mod router {
+    /// Version 1.
+    #[allow(missing_docs, clippy::pedantic, clippy::allow_attributes_without_reason)]
+    pub mod v1 {
+        tonic::include_proto!("jumpstarter.router.v1");
+    }
+}
+
 #[allow(missing_docs, clippy::pedantic, clippy::allow_attributes_without_reason, unreachable_pub, dead_code)]
 mod google {
     pub mod api {
