@@ -3,8 +3,7 @@ use futures::{StreamExt as _, stream::BoxStream};
 use jumpstarter_drivers::{Driver, DriverError};
 use jumpstarter_protocol::{
     v1::{
-        DriverCallRequest, DriverCallResponse, EndSessionRequest, EndSessionResponse, ExporterStatus,
-        GetReportResponse, GetStatusRequest, GetStatusResponse, LogStreamResponse, ResetRequest, ResetResponse,
+        DriverCallRequest, DriverCallResponse, EndSessionRequest, EndSessionResponse, GetReportResponse, GetStatusRequest, GetStatusResponse, LogStreamResponse, ResetRequest, ResetResponse,
         StreamingDriverCallRequest, StreamingDriverCallResponse, exporter_service_server::ExporterService,
     },
     value,
@@ -27,12 +26,13 @@ impl ExporterService for Session {
             labels: info.labels.clone(),
             reports: self.reports(),
             alternative_endpoints: Vec::new(),
-            motd: info.motd.clone(),
+            motd: self.inner.motd.lock().expect("no code panics while it holds the greeting").clone(),
         }))
     }
 
     async fn driver_call(&self, request: Request<DriverCallRequest>) -> Result<Response<DriverCallResponse>, Status> {
         let DriverCallRequest { uuid, method, args } = request.into_inner();
+        self.admit().await?;
         let driver = self.driver(&uuid)?;
         let args = args.iter().map(value::to_json).collect();
         let result = driver.call(&method, args).await.map_err(|err| driver_status(&err))?;
@@ -46,6 +46,7 @@ impl ExporterService for Session {
         request: Request<StreamingDriverCallRequest>,
     ) -> Result<Response<Self::StreamingDriverCallStream>, Status> {
         let StreamingDriverCallRequest { uuid, method, args } = request.into_inner();
+        self.admit().await?;
         let driver = self.driver(&uuid)?;
         let args = args.iter().map(value::to_json).collect();
         let values = driver.stream_call(&method, args).await.map_err(|err| driver_status(&err))?;
@@ -68,16 +69,14 @@ impl ExporterService for Session {
     }
 
     async fn get_status(&self, _request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
-        let status = self.inner.status.lock().expect("no code panics while it holds the status").clone();
-        Ok(Response::new(status))
+        Ok(Response::new(self.inner.status.borrow().clone()))
     }
 
     async fn end_session(&self, _request: Request<EndSessionRequest>) -> Result<Response<EndSessionResponse>, Status> {
         let (success, message) = if self.inner.info.leased {
-            // Without an afterLease hook there is nothing left to wait for.
-            self.set_status(ExporterStatus::Available, "");
+            // What follows is the exporter's business; the client sees it in the status.
             self.inner.ended.cancel();
-            (true, "Session ended")
+            (true, "Session end triggered, afterLease hook running asynchronously")
         } else {
             (false, "No active lease context")
         };

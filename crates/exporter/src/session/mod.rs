@@ -1,20 +1,21 @@
 //! One session: fresh drivers, served to any number of connections until it is closed.
 mod authority;
 mod calls;
+mod gate;
 mod log;
 mod serve;
 mod stream;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use jumpstarter_config::ExporterConfig;
 use jumpstarter_drivers::{DriverTree, LogSink, NodeReport, Registry, TreeError};
 use jumpstarter_protocol::v1::{DriverInstanceReport, ExporterStatus, GetStatusResponse};
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -40,13 +41,21 @@ pub struct SessionInfo {
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,
+    /// Who comes in through this handle.
+    visitor: gate::Visitor,
 }
 
 struct Inner {
     info: SessionInfo,
     tree: DriverTree,
     logs: Arc<LogRing>,
-    status: Mutex<GetStatusResponse>,
+    status: watch::Sender<GetStatusResponse>,
+    /// Greeting, with what hooks have added to it.
+    motd: Mutex<String>,
+    /// Lease and client, once there is a lease.
+    holder: OnceLock<String>,
+    /// Metadata value that every call must bring.
+    passphrase: OnceLock<String>,
     ended: CancellationToken,
     closing: CancellationToken,
     tasks: TaskTracker,
@@ -65,15 +74,18 @@ impl Session {
             previous_status: None,
         };
         let inner = Inner {
-            info,
             tree,
             logs,
-            status: Mutex::new(status),
+            status: watch::Sender::new(status),
+            motd: Mutex::new(info.motd.clone()),
+            info,
+            holder: OnceLock::new(),
+            passphrase: OnceLock::new(),
             ended: CancellationToken::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), visitor: gate::Visitor::Client })
     }
 
     /// The driver reports in wire form.
@@ -95,16 +107,27 @@ impl Session {
 
     /// Sets what clients see as the exporter's status; the same status again changes nothing.
     pub fn set_status(&self, status: ExporterStatus, message: &str) {
-        let mut now = self.inner.status.lock().expect("no code panics while it holds the status");
-        if now.status == i32::from(status) && now.message.as_deref() == Some(message) {
-            return;
+        self.inner.status.send_if_modified(|now| {
+            if now.status == i32::from(status) && now.message.as_deref() == Some(message) {
+                return false;
+            }
+            *now = GetStatusResponse {
+                status: status.into(),
+                message: Some(message.to_owned()),
+                status_version: now.status_version + 1,
+                previous_status: Some(now.status),
+            };
+            true
+        });
+    }
+
+    /// Appends a paragraph to the greeting that interactive shells show.
+    pub fn add_motd(&self, text: &str) {
+        let mut motd = self.inner.motd.lock().expect("no code panics while it holds the greeting");
+        if !motd.is_empty() && !motd.ends_with('\n') {
+            motd.push('\n');
         }
-        *now = GetStatusResponse {
-            status: status.into(),
-            message: Some(message.to_owned()),
-            status_version: now.status_version + 1,
-            previous_status: Some(now.status),
-        };
+        motd.push_str(text);
     }
 
     /// Resolves once a client has asked to end the session.

@@ -12,7 +12,10 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::task::TaskTracker;
-use tonic::{codec::CompressionEncoding, service::Routes};
+use tonic::{
+    codec::CompressionEncoding,
+    service::{Routes, interceptor::InterceptedService},
+};
 
 use super::{GRACE, Session, authority::LenientAuthority};
 
@@ -36,7 +39,9 @@ impl Session {
     {
         let exporter = ExporterServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
         let router = RouterServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
-        let routes = Routes::new(exporter).add_service(router).prepare();
+        let routes = Routes::new(InterceptedService::new(exporter, self.password()))
+            .add_service(InterceptedService::new(router, self.password()))
+            .prepare();
         let mut builder = http2::Builder::new(Owned(self.inner.tasks.clone()));
         builder
             .initial_stream_window_size(STREAM_WINDOW)

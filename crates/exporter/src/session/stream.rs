@@ -23,6 +23,7 @@ impl RouterService for Session {
 
     async fn stream(&self, request: Request<Streaming<StreamRequest>>) -> Result<Response<Self::StreamStream>, Status> {
         let wanted = wanted(&request)?;
+        self.admit().await?;
         let (uuid, method) = match wanted {
             Wanted::Driver { uuid, method } => (uuid, method),
             Wanted::Resource {} => {
