@@ -17,6 +17,10 @@ pub struct Config {
     /// How long a half waits for its partner unless it ends its requests before. Must be longer than
     /// any beforeLease hook may last, since exporters join only afterwards.
     pub wait_limit: Duration,
+    /// How long a half that ended its requests while it waited is still there for its partner. Long enough for a peer that
+    /// asks, closes its side and waits for the answer; short, since a Python exporter whose local server tired of waiting
+    /// looks the same, and its partner never comes. No longer than [`Config::wait_limit`] in any case.
+    pub half_closed_limit: Duration,
     /// How long open streams may go on after [`Router::shut_down`](crate::Router::shut_down) began.
     pub drain_grace: Duration,
     /// The longest message that is passed on, in bytes.
@@ -34,6 +38,8 @@ impl Default for Config {
             max_waiting_per_connection: 256,
             // Longer than tickets live (30 min), so that a half never leaves while its partner may still come.
             wait_limit: Duration::from_mins(35),
+            // Three times what a Python client waits for the whole set-up of a tunnel (20 s).
+            half_closed_limit: Duration::from_mins(1),
             drain_grace: Duration::from_mins(5),
             max_message_bytes: MAX_MESSAGE_BYTES,
             // 250 streams a second through the half hour that a ticket lives; some 100 MB when full.

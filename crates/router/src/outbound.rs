@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tonic::{Code, Status};
 
 use crate::input::InputEnd;
@@ -30,6 +30,8 @@ enum Stage {
     Waiting {
         place: Place,
         limit: Pin<Box<Sleep>>,
+        /// It ended its requests; the limit is the shorter one since.
+        half_closed: bool,
     },
     /// The partner is there, its requests not yet in our hands.
     Joined,
@@ -54,7 +56,7 @@ impl Outbound {
     /// For the half that came first.
     pub(crate) fn waiting(core: Arc<Core>, tunnel: Arc<Tunnel>, place: Place) -> Self {
         let limit = Box::pin(tokio::time::sleep(core.config.wait_limit));
-        Self { core, tunnel, seat: Seat::First, stage: Stage::Waiting { place, limit } }
+        Self { core, tunnel, seat: Seat::First, stage: Stage::Waiting { place, limit, half_closed: false } }
     }
 
     /// For the half that found its partner waiting.
@@ -64,7 +66,7 @@ impl Outbound {
 
     /// Waits until the partner is there or there is no more reason to wait.
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Stage> {
-        let Stage::Waiting { place, limit } = &mut self.stage else { unreachable!("called in this stage only") };
+        let Stage::Waiting { place, limit, half_closed } = &mut self.stage else { unreachable!("called in this stage only") };
         let place = *place;
         let (stage, outcome) = {
             let mut halves = self.tunnel.halves();
@@ -84,9 +86,19 @@ impl Outbound {
                 Some(input) => input.poll_end(cx),
                 None => Poll::Pending,
             };
+            if end == Poll::Ready(InputEnd::Finished) && !*half_closed {
+                *half_closed = true;
+                let ends = Instant::now() + self.core.config.half_closed_limit;
+                let ends = ends.min(limit.deadline());
+                limit.as_mut().reset(ends);
+            }
             match end {
-                Poll::Ready(InputEnd::Finished) => (Stage::Trailers(ok()), Outcome::HalfClosed),
                 Poll::Ready(InputEnd::Cut) => (Stage::Trailers(ok()), Outcome::Abandoned),
+                // What it sent is kept for its partner meanwhile.
+                Poll::Ready(InputEnd::Finished) if limit.as_mut().poll(cx).is_ready() => {
+                    (Stage::Trailers(ok()), Outcome::HalfClosed)
+                }
+                Poll::Ready(InputEnd::Finished) => return Poll::Pending,
                 Poll::Pending if limit.as_mut().poll(cx).is_ready() => (Stage::Farewell(ok()), Outcome::Lapsed),
                 Poll::Pending => return Poll::Pending,
             }

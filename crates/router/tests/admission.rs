@@ -128,7 +128,7 @@ async fn compression_is_refused_with_what_is_spoken() {
     let link = lab.link().await;
     let mut peer = link.open_with(headers(&[("authorization", &bearer), ("grpc-encoding", "gzip")])).await;
     assert_eq!(peer.end().await.1.code(), UNIMPLEMENTED);
-    assert_eq!(peer.headers["grpc-accept-encoding"], "identity");
+    assert_eq!(peer.headers()["grpc-accept-encoding"], "identity");
     let plain = headers(&[("authorization", &bearer), ("grpc-encoding", "identity"), ("grpc-accept-encoding", "gzip")]);
     let mut client = link.open_with(plain).await;
     let mut exporter = lab.open(&exporter).await;

@@ -166,17 +166,47 @@ async fn a_message_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn a_waiting_half_that_half_closes_is_done() {
-    let lab = Lab::start(Config::default()).await;
+async fn a_waiting_half_that_half_closes_is_done_after_a_while() {
+    let limit = Duration::from_millis(200);
+    let lab = Lab::start(Config { half_closed_limit: limit, ..Config::default() }).await;
     for ticket in lab.tickets() {
         let mut peer = lab.open(&ticket).await;
         peer.accepted().await;
         // What a Python exporter does when its own server tires of waiting.
         peer.send_data(b"settings").await;
         soon(peer.send(Bytes::from_static(GOAWAY))).await;
+        let finished = tokio::time::Instant::now();
         peer.finish();
         assert_eq!(peer.end().await, (Bytes::new(), End::ok()));
+        assert!(finished.elapsed() >= limit);
         lab.quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn who_asks_and_closes_its_side_is_still_answered() {
+    let lab = Lab::start(Config::default()).await;
+    for exporter_first in [false, true] {
+        for goodbye in [&b""[..], GOAWAY] {
+            let [client, exporter] = lab.tickets();
+            let (first, second) = if exporter_first { (exporter, client) } else { (client, exporter) };
+            let mut asking = lab.open(&first).await;
+            asking.accepted().await;
+            asking.send_data(b"question").await;
+            if !goodbye.is_empty() {
+                soon(asking.send(Bytes::from_static(goodbye))).await;
+            }
+            asking.finish();
+            // On a connection of its own it is not known when the end of the requests came, so that both orders are met.
+            let mut answering = lab.open(&second).await;
+            answering.expect(&data(b"question")).await;
+            answering.expect(GOAWAY).await;
+            answering.send_data(b"answer").await;
+            answering.finish();
+            assert_eq!(asking.end().await, ([&data(b"answer"), GOAWAY].concat().into(), End::ok()));
+            assert_eq!(answering.end().await, (Bytes::new(), End::ok()));
+            lab.quiet().await;
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 mod lab;
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use jumpstarter_router::Config;
 use lab::{Lab, soon};
@@ -32,13 +33,13 @@ async fn start(lab: &Lab, case: &str) -> (Child, Lines<BufReader<ChildStdout>>) 
 }
 
 async fn result(lines: &mut Lines<BufReader<ChildStdout>>, case: &str) -> Value {
-    let line = tokio::time::timeout(std::time::Duration::from_secs(90), lines.next_line()).await.unwrap().unwrap();
+    let line = tokio::time::timeout(Duration::from_secs(90), lines.next_line()).await.unwrap().unwrap();
     serde_json::from_str(&line.unwrap_or_else(|| panic!("{case}: the peers failed, see above"))).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_peers_are_served() {
-    let lab = Lab::start(Config::default()).await;
+    let lab = Lab::start(Config { half_closed_limit: Duration::from_millis(300), ..Config::default() }).await;
     for case in ["bulk", "small", "half_close", "cancel", "close_channel", "exporter_alone"] {
         let (_child, mut lines) = start(&lab, case).await;
         let result = result(&mut lines, case).await;

@@ -8,27 +8,26 @@
     reason = "each test file uses a part of it"
 )]
 
-use std::future::poll_fn;
+mod peer;
+
 use std::hash::Hasher as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use h2::client::{ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, Request};
 use jiff::{SignedDuration, Timestamp};
 use jumpstarter_auth::{Side, TicketIssuer, TicketKey, TicketKeys, TicketVerifier};
 use jumpstarter_protocol::v1::StreamRequest;
 use jumpstarter_router::{Config, Router, TicketCheck};
-use jumpstarter_transport::Server;
+use jumpstarter_transport::{ServeLimits, Server};
 use jumpstarter_transport::listen::{BindOptions, bind_tcp};
 use prost::Message as _;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+pub use peer::{End, Link, NotRead, Peer, Reader, Writer};
 
 /// Far beyond what anything here takes.
 const SOON: Duration = Duration::from_secs(30);
@@ -55,6 +54,9 @@ pub fn until(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
     }
 }
 
+/// What tickets of a lab are signed with.
+pub const KEY: &str = "the key of this lab";
+
 pub fn keys(key: &str) -> TicketKeys {
     TicketKeys::new(TicketKey::from_bytes(key).unwrap())
 }
@@ -68,18 +70,27 @@ pub struct Lab {
 
 impl Lab {
     pub async fn start(config: Config) -> Self {
-        let keys = keys("the key of this lab");
-        Self::with_tickets(config, Arc::new(TicketVerifier::new(&keys)), &keys).await
+        Self::with_limits(config, ServeLimits::default()).await
+    }
+
+    pub async fn with_limits(config: Config, limits: ServeLimits) -> Self {
+        let keys = keys(KEY);
+        Self::with(config, limits, Arc::new(TicketVerifier::new(&keys)), &keys).await
     }
 
     pub async fn with_tickets(config: Config, tickets: Arc<dyn TicketCheck>, keys: &TicketKeys) -> Self {
+        Self::with(config, ServeLimits::default(), tickets, keys).await
+    }
+
+    async fn with(config: Config, limits: ServeLimits, tickets: Arc<dyn TicketCheck>, keys: &TicketKeys) -> Self {
         let router = Router::new(config, tickets);
         let listeners = bind_tcp("127.0.0.1:0", &BindOptions::default()).await.unwrap();
         let address = listeners[0].tcp_addr().unwrap();
         let routes = router.clone().into_axum_router();
         let mut tasks = JoinSet::new();
         let stop = CancellationToken::new();
-        tasks.spawn(async move { Server::new(listeners, None).serve(routes, stop).await.unwrap() });
+        let server = Server { limits, ..Server::new(listeners, None) };
+        tasks.spawn(async move { server.serve(routes, stop).await.unwrap() });
         Self { router, address, issuer: TicketIssuer::new(keys), _tasks: tasks }
     }
 
@@ -99,9 +110,7 @@ impl Lab {
     /// A half on a connection of its own.
     pub async fn open(&self, ticket: &str) -> Peer {
         let link = self.link().await;
-        let mut peer = link.open(ticket).await;
-        peer.link = Some(link);
-        peer
+        link.open(ticket).await.owning(link)
     }
 
     /// Both halves of a new stream, client first.
@@ -114,203 +123,6 @@ impl Lab {
     #[track_caller]
     pub fn quiet(&self) -> impl Future<Output = ()> {
         until(|| self.router.stats().open == 0 && self.router.stats().waiting == 0)
-    }
-}
-
-/// A connection; dropped, it is cut.
-pub struct Link {
-    send: SendRequest<Bytes>,
-    address: SocketAddr,
-    _task: JoinSet<()>,
-}
-
-impl Link {
-    pub async fn new(address: SocketAddr) -> Self {
-        let socket = soon(TcpStream::connect(address)).await.unwrap();
-        socket.set_nodelay(true).unwrap();
-        let (send, connection) = h2::client::Builder::new()
-            .initial_window_size(1 << 20)
-            .initial_connection_window_size(32 << 20)
-            .handshake::<_, Bytes>(socket)
-            .await
-            .unwrap();
-        let mut task = JoinSet::new();
-        task.spawn(async move { drop(connection.await) });
-        Self { send, address, _task: task }
-    }
-
-    pub async fn open(&self, ticket: &str) -> Peer {
-        let mut headers = HeaderMap::new();
-        headers.insert("authorization", format!("Bearer {ticket}").parse().unwrap());
-        self.open_with(headers).await
-    }
-
-    /// The HTTP status of a request without a body.
-    pub async fn status(&self, method: http::Method, path: &str, content_type: &str) -> u16 {
-        let request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
-        let request = request.header("content-type", content_type).body(()).unwrap();
-        let mut send = soon(self.send.clone().ready()).await.unwrap();
-        let (response, _) = send.send_request(request, true).unwrap();
-        soon(response).await.unwrap().status().as_u16()
-    }
-
-    /// A call with other headers than usual.
-    pub async fn open_with(&self, headers: HeaderMap) -> Peer {
-        let uri = format!("http://{}/jumpstarter.v1.RouterService/Stream", self.address);
-        let mut request = Request::post(uri).version(http::Version::HTTP_2).body(()).unwrap();
-        request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
-        request.headers_mut().insert("te", "trailers".parse().unwrap());
-        request.headers_mut().extend(headers);
-        let mut send = soon(self.send.clone().ready()).await.unwrap();
-        let (response, out) = send.send_request(request, false).unwrap();
-        Peer {
-            out,
-            response: Some(response),
-            received: None,
-            buffer: BytesMut::new(),
-            headers: HeaderMap::new(),
-            link: None,
-        }
-    }
-}
-
-/// How a call ended for its caller.
-#[derive(Debug, PartialEq, Eq)]
-pub enum End {
-    Status(i32, String),
-    Reset(Option<Reason>),
-}
-
-impl End {
-    pub fn ok() -> Self {
-        Self::Status(0, String::new())
-    }
-
-    pub fn code(&self) -> i32 {
-        match self {
-            Self::Status(code, _) => *code,
-            Self::Reset(_) => -1,
-        }
-    }
-}
-
-/// One half, from its caller's side.
-pub struct Peer {
-    out: SendStream<Bytes>,
-    response: Option<ResponseFuture>,
-    received: Option<RecvStream>,
-    buffer: BytesMut,
-    pub headers: HeaderMap,
-    link: Option<Link>,
-}
-
-impl Peer {
-    /// Sends bytes as flow control allows.
-    pub async fn send(&mut self, mut bytes: Bytes) {
-        if bytes.is_empty() {
-            self.out.send_data(bytes, false).unwrap();
-            return;
-        }
-        while !bytes.is_empty() {
-            self.out.reserve_capacity(bytes.len());
-            let capacity = poll_fn(|cx| self.out.poll_capacity(cx)).await.expect("open").unwrap();
-            let part = bytes.split_to(capacity.min(bytes.len()));
-            self.out.send_data(part, false).unwrap();
-        }
-    }
-
-    /// Sends bytes as soon as flow control allows, without waiting for it.
-    pub fn queue(&mut self, bytes: Bytes) {
-        self.out.send_data(bytes, false).unwrap();
-    }
-
-    pub async fn send_data(&mut self, payload: &[u8]) {
-        soon(self.send(data(payload))).await;
-    }
-
-    pub fn finish(&mut self) {
-        self.out.send_data(Bytes::new(), true).unwrap();
-    }
-
-    pub fn reset(&mut self, reason: Reason) {
-        self.out.send_reset(reason);
-    }
-
-    /// Cuts the connection.
-    pub fn cut(self) {
-        drop(self);
-    }
-
-    async fn received(&mut self) -> Result<&mut RecvStream, End> {
-        if let Some(response) = &mut self.response {
-            let response = response.await;
-            self.response = None;
-            let response = response.map_err(|error| End::Reset(error.reason()))?;
-            assert_eq!(response.status(), 200);
-            self.headers = response.headers().clone();
-            self.received = Some(response.into_body());
-        }
-        Ok(self.received.as_mut().expect("present after the response"))
-    }
-
-    /// Waits for the response headers.
-    pub async fn accepted(&mut self) {
-        soon(self.received()).await.unwrap();
-        assert!(!self.headers.contains_key("grpc-status"), "refused: {:?}", self.headers);
-    }
-
-    /// The next bytes, or the end.
-    pub async fn chunk(&mut self) -> Result<Bytes, End> {
-        let received = self.received().await?;
-        match received.data().await {
-            Some(Ok(chunk)) => {
-                received.flow_control().release_capacity(chunk.len()).unwrap();
-                Ok(chunk)
-            }
-            Some(Err(error)) => Err(End::Reset(error.reason())),
-            None => {
-                let trailers = received.trailers().await.map_err(|error| End::Reset(error.reason()))?;
-                let trailers = trailers.unwrap_or_else(|| self.headers.clone());
-                let text = |name| trailers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
-                Err(End::Status(text("grpc-status").parse().expect("a status"), text("grpc-message")))
-            }
-        }
-    }
-
-    /// Reads exactly as many bytes as `expected` and compares them.
-    #[track_caller]
-    pub fn expect<'a>(&'a mut self, expected: &'a [u8]) -> impl Future<Output = ()> + 'a {
-        soon(async move {
-            while self.buffer.len() < expected.len() {
-                let chunk = self.chunk().await.expect("bytes, not an end");
-                self.buffer.extend_from_slice(&chunk);
-            }
-            assert_eq!(self.buffer.split_to(expected.len()), expected);
-        })
-    }
-
-    /// Reads to the end; the bytes that came, and how it ended.
-    #[track_caller]
-    pub fn end(&mut self) -> impl Future<Output = (Bytes, End)> {
-        soon(async move {
-            loop {
-                match self.chunk().await {
-                    Ok(chunk) => self.buffer.extend_from_slice(&chunk),
-                    Err(end) => return (self.buffer.split().freeze(), end),
-                }
-            }
-        })
-    }
-
-    /// Reads to the end; the length and hash of the bytes that came, and how it ended.
-    pub async fn digest(&mut self) -> (u64, u64, End) {
-        let mut digest = Digest::default();
-        loop {
-            match self.chunk().await {
-                Ok(chunk) => digest.add(&chunk),
-                Err(end) => return (digest.length, digest.value(), end),
-            }
-        }
     }
 }
 
