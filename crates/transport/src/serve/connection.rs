@@ -10,6 +10,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
@@ -143,6 +144,26 @@ impl Connections {
             drop((open, slot));
         });
     }
+}
+
+/// See [`serve_stream`](super::serve_stream).
+pub(super) async fn over<I, S, B>(io: I, peer: PeerAddr, limits: &ServeLimits, service: S) -> Result<(), BoxError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Buf + Send,
+    B::Error: Into<BoxError>,
+{
+    let running = TaskTracker::new();
+    let executor = TrackedExecutor { running: running.clone(), abort: CancellationToken::new() };
+    let calls = Calls { service, peer, activity: Activity::new(Instant::now()) };
+    let ended = limits.builder(executor).serve_connection(TokioIo::new(io), calls).await;
+    running.close();
+    running.wait().await;
+    ended
 }
 
 struct Securing {

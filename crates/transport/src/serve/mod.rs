@@ -15,6 +15,7 @@ use bytes::Buf;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -118,6 +119,27 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Serves one connection over any byte stream until its end, with the limits that a [`Server`] has for it after the
+/// handshake: for tests that want no sockets. Every task of the connection has ended when this returns.
+///
+/// # Errors
+/// What hyper says of a connection that did not end in good order.
+///
+/// # Cancel safety
+/// Not cancel safe: dropping the future leaves requests running.
+pub async fn serve_stream<I, S, B>(io: I, peer: PeerAddr, limits: &ServeLimits, service: S) -> Result<(), BoxError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Buf + Send,
+    B::Error: Into<BoxError>,
+{
+    connection::over(io, peer, limits, service).await
 }
 
 /// Accepts until `stop` fires. The listener is closed when this returns.
