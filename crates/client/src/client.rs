@@ -1,11 +1,15 @@
 //! Calls to the controller.
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
-use jumpstarter_config::ClientConfig;
+use jumpstarter_config::{ClientConfig, Secret};
 use jumpstarter_protocol::{
     client::v1::{
         CreateLeaseRequest, DeleteLeaseRequest, GetExporterRequest, GetLeaseRequest, ListExportersRequest,
-        ListLeasesRequest, client_service_client::ClientServiceClient,
+        ListLeasesRequest, RotateTokenRequest, client_service_client::ClientServiceClient,
     },
     v1::{ExporterStatus, controller_service_client::ControllerServiceClient},
 };
@@ -32,7 +36,7 @@ pub struct Client {
 
 pub(crate) struct Inner {
     channel: Channel,
-    identity: Identity,
+    identity: RwLock<Identity>,
     namespace: String,
     name: String,
     pub(crate) connector: Connector,
@@ -43,6 +47,8 @@ pub(crate) struct Inner {
 /// An exporter as a client sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exporter {
+    /// Its namespace.
+    pub namespace: String,
     /// Bare name.
     pub name: String,
     /// Its labels.
@@ -55,6 +61,32 @@ pub struct Exporter {
     pub online: bool,
     /// It may be leased.
     pub enabled: bool,
+    /// Labels that are going away, with what to use instead; empty text when nobody said.
+    pub deprecated_labels: BTreeMap<String, String>,
+}
+
+/// Which exporters to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExporterQuery {
+    /// Label selector; empty for all.
+    pub selector: String,
+    /// Labels that the service hides are wanted too.
+    pub show_hidden_labels: bool,
+    /// Exporters asked for at a time.
+    pub page_size: Option<u32>,
+}
+
+/// Which leases to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeaseQuery {
+    /// `key=value` pairs that the selector of the lease must name; empty for all.
+    pub filter: String,
+    /// Label selector over the tags; empty for all.
+    pub tag_filter: String,
+    /// Leases that have ended are wanted too.
+    pub ended: bool,
+    /// Leases asked for at a time.
+    pub page_size: Option<u32>,
 }
 
 /// Who is calling, added to every call.
@@ -89,13 +121,11 @@ impl Client {
         let endpoint = config.endpoint.as_deref().filter(|text| !text.is_empty()).ok_or_else(missing)?;
         let token = config.token.as_ref().ok_or_else(missing)?;
         let ascii = |what, text: &str| text.parse().map_err(|_| ClientError::Unsendable(what));
-        let mut authorization: MetadataValue<Ascii> = ascii("token", &format!("Bearer {}", token.expose()))?;
-        authorization.set_sensitive(true);
         let namespace = config.metadata.namespace.clone().unwrap_or_default();
         let identity = Identity {
             namespace: ascii("metadata.namespace", &namespace)?,
             name: ascii("metadata.name", &config.metadata.name)?,
-            authorization,
+            authorization: bearer(token)?,
         };
         let channel = connector
             .connect(endpoint)
@@ -104,7 +134,7 @@ impl Client {
         let dial = config.leases.dial_timeout;
         let inner = Inner {
             channel,
-            identity,
+            identity: RwLock::new(identity),
             namespace,
             name: config.metadata.name.clone(),
             connector,
@@ -126,12 +156,22 @@ impl Client {
         &self.inner.name
     }
 
+    /// Uses another token from now on, in this client and all its clones; calls under way keep the old one.
+    pub fn set_token(&self, token: &Secret) -> Result<(), ClientError> {
+        self.inner.identity.write().unwrap_or_else(PoisonError::into_inner).authorization = bearer(token)?;
+        Ok(())
+    }
+
+    fn identity(&self) -> Identity {
+        self.inner.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn service(&self) -> ClientServiceClient<InterceptedService<Channel, Identity>> {
-        ClientServiceClient::with_interceptor(self.inner.channel.clone(), self.inner.identity.clone())
+        ClientServiceClient::with_interceptor(self.inner.channel.clone(), self.identity())
     }
 
     pub(crate) fn controller(&self) -> ControllerServiceClient<InterceptedService<Channel, Identity>> {
-        ControllerServiceClient::with_interceptor(self.inner.channel.clone(), self.inner.identity.clone())
+        ControllerServiceClient::with_interceptor(self.inner.channel.clone(), self.identity())
     }
 
     fn parent(&self) -> String {
@@ -161,15 +201,21 @@ impl Client {
 
     /// Every lease of the namespace, or only those that have not ended.
     pub async fn list_leases(&self, only_active: bool) -> Result<Vec<Lease>, ClientError> {
+        self.list_leases_with(&LeaseQuery { ended: !only_active, ..LeaseQuery::default() }).await
+    }
+
+    /// The leases of the namespace that `query` asks for, whoever owns them.
+    pub async fn list_leases_with(&self, query: &LeaseQuery) -> Result<Vec<Lease>, ClientError> {
         let mut all = Vec::new();
         let mut page_token = String::new();
         loop {
             let request = ListLeasesRequest {
                 parent: self.parent(),
-                page_size: PAGE,
+                page_size: page_size(query.page_size),
                 page_token,
-                only_active: Some(only_active),
-                ..ListLeasesRequest::default()
+                filter: query.filter.clone(),
+                only_active: Some(!query.ended),
+                tag_filter: query.tag_filter.clone(),
             };
             let page = checked("list leases", self.service().list_leases(limited(request)).await)?;
             for found in page.leases {
@@ -205,15 +251,20 @@ impl Client {
 
     /// Exporters of the namespace that match a label selector; an empty one matches all.
     pub async fn list_exporters(&self, selector: &str) -> Result<Vec<Exporter>, ClientError> {
+        self.list_exporters_with(&ExporterQuery { selector: selector.to_owned(), ..ExporterQuery::default() }).await
+    }
+
+    /// The exporters of the namespace that `query` asks for.
+    pub async fn list_exporters_with(&self, query: &ExporterQuery) -> Result<Vec<Exporter>, ClientError> {
         let mut all = Vec::new();
         let mut page_token = String::new();
         loop {
             let request = ListExportersRequest {
                 parent: self.parent(),
-                page_size: PAGE,
+                page_size: page_size(query.page_size),
                 page_token,
-                filter: selector.to_owned(),
-                show_hidden_labels: false,
+                filter: query.selector.clone(),
+                show_hidden_labels: query.show_hidden_labels,
             };
             let page = checked("list exporters", self.service().list_exporters(limited(request)).await)?;
             for found in page.exporters {
@@ -225,6 +276,27 @@ impl Client {
             page_token = page.next_page_token;
         }
     }
+
+    /// Replaces this client's token by a new one, which the service signs; the old one may stop to work.
+    pub async fn rotate_token(&self) -> Result<Secret, ClientError> {
+        let request = RotateTokenRequest { parent: self.parent() };
+        let answer = checked("rotate the token", self.service().rotate_token(limited(request)).await)?;
+        if answer.token.is_empty() {
+            return Err(ClientError::Protocol("the controller", "the new token is empty".to_owned()));
+        }
+        Ok(Secret::new(answer.token))
+    }
+}
+
+fn bearer(token: &Secret) -> Result<MetadataValue<Ascii>, ClientError> {
+    let value = format!("Bearer {}", token.expose()).parse();
+    let mut value: MetadataValue<Ascii> = value.map_err(|_| ClientError::Unsendable("token"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn page_size(asked: Option<u32>) -> i32 {
+    asked.map_or(PAGE, |size| i32::try_from(size).unwrap_or(i32::MAX))
 }
 
 fn limited<T>(message: T) -> Request<T> {
@@ -244,13 +316,16 @@ fn lease(found: jumpstarter_protocol::client::v1::Lease) -> Result<Lease, Client
 
 #[expect(deprecated, reason = "old services only fill `online`")]
 fn exporter(found: jumpstarter_protocol::client::v1::Exporter) -> Result<Exporter, ClientError> {
-    let (_, name) = split(&found.name, "exporters").map_err(|err| ClientError::Protocol("the controller", err))?;
+    let (namespace, name) =
+        split(&found.name, "exporters").map_err(|err| ClientError::Protocol("the controller", err))?;
     Ok(Exporter {
+        namespace,
         name,
         status: found.status(),
         labels: found.labels.into_iter().collect(),
         status_message: found.status_message,
         online: found.online,
         enabled: found.enabled.unwrap_or(true),
+        deprecated_labels: found.deprecated_labels.into_iter().collect(),
     })
 }

@@ -37,8 +37,34 @@ pub struct Lease {
     pub conditions: Vec<LeaseCondition>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
-    /// Place in the queue (1 is next), where the service tells.
-    pub queue_position: Option<u32>,
+    /// Context that the exporter is told.
+    pub context: BTreeMap<String, String>,
+    /// Labels of the selector that are going away, with what to use instead.
+    pub deprecated_labels: BTreeMap<String, String>,
+    /// Where it stands while it waits, where the service tells.
+    pub queue: Option<LeaseQueue>,
+}
+
+/// Where a waiting lease stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeaseQueue {
+    /// 1 is next.
+    pub position: u32,
+    /// Why it waits, in one word.
+    pub reason: String,
+    /// The exporters that it could get, and what keeps it from each.
+    pub candidates: Vec<LeaseCandidate>,
+}
+
+/// An exporter that a waiting lease could get.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeaseCandidate {
+    /// Its bare name.
+    pub exporter: String,
+    /// What is in the way, in one word.
+    pub reason: String,
+    /// The same for people.
+    pub message: String,
 }
 
 /// One condition of a lease.
@@ -52,6 +78,10 @@ pub struct LeaseCondition {
     pub reason: String,
     /// For people.
     pub message: String,
+    /// Generation of the lease that it is about.
+    pub observed_generation: Option<i64>,
+    /// When the status last changed.
+    pub last_transition_time: Option<Timestamp>,
 }
 
 /// What a client makes of a lease.
@@ -98,6 +128,17 @@ pub struct UpdateLease {
 }
 
 impl Lease {
+    /// When it ends, or ended: the real end, else from its begin, real or requested. None when nobody can say yet.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let planned = |begin: Option<Timestamp>| {
+            let duration =
+                jiff::SignedDuration::try_from(self.duration.filter(|duration| !duration.is_zero())?).ok()?;
+            begin?.checked_add(duration).ok()
+        };
+        self.effective_end_time.or_else(|| planned(self.effective_begin_time)).or_else(|| planned(self.begin_time))
+    }
+
     /// The conditions in the order that the rules look at them.
     #[must_use]
     pub fn state(&self) -> LeaseState {
@@ -140,6 +181,10 @@ impl Lease {
             status: c.status.unwrap_or_default(),
             reason: c.reason.unwrap_or_default(),
             message: c.message.unwrap_or_default(),
+            observed_generation: c.observed_generation,
+            last_transition_time: c
+                .last_transition_time
+                .and_then(|time| Timestamp::new(time.seconds.unwrap_or_default(), time.nanos.unwrap_or_default()).ok()),
         };
         Ok(Self {
             namespace,
@@ -156,8 +201,23 @@ impl Lease {
             exporter: bare(lease.exporter, "exporters")?,
             conditions: lease.conditions.into_iter().map(condition).collect(),
             tags: lease.tags.into_iter().collect(),
-            queue_position: lease.queue.map(|queue| queue.position),
+            context: lease.context.into_iter().collect(),
+            deprecated_labels: lease.deprecated_labels.into_iter().collect(),
+            queue: lease.queue.map(queue),
         })
+    }
+}
+
+fn queue(found: pb::LeaseQueue) -> LeaseQueue {
+    let candidate = |found: pb::LeaseCandidate| LeaseCandidate {
+        exporter: found.exporter.rsplit('/').next().unwrap_or_default().to_owned(),
+        reason: found.reason,
+        message: found.message,
+    };
+    LeaseQueue {
+        position: found.position,
+        reason: found.reason,
+        candidates: found.candidates.into_iter().map(candidate).collect(),
     }
 }
 

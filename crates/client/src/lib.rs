@@ -5,6 +5,7 @@
 
 mod client;
 mod dial;
+mod direct;
 mod error;
 mod host;
 mod lease;
@@ -12,11 +13,12 @@ mod report;
 mod session;
 mod wait;
 
-pub use client::{Client, Exporter};
+pub use client::{Client, Exporter, ExporterQuery, LeaseQuery};
+pub use direct::DirectTls;
 pub use error::{ClientError, LeaseProblem};
 pub use host::LocalHost;
 pub use jumpstarter_tunnel::Connector;
-pub use lease::{CreateLease, Lease, LeaseCondition, LeaseState, UpdateLease};
+pub use lease::{CreateLease, Lease, LeaseCandidate, LeaseCondition, LeaseQueue, LeaseState, UpdateLease};
 pub use report::{DriverNode, Report};
 pub use session::{ByteStream, ExporterState, LogLine, Session};
 

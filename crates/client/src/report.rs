@@ -29,6 +29,8 @@ pub struct DriverNode {
     pub labels: BTreeMap<String, String>,
     /// Help text.
     pub description: Option<String>,
+    /// Help text of methods.
+    pub methods_description: BTreeMap<String, String>,
 }
 
 impl Report {
@@ -56,6 +58,7 @@ impl Report {
                 client: node.labels.get("jumpstarter.dev/client").cloned().unwrap_or_default(),
                 labels: node.labels.into_iter().collect(),
                 description: node.description,
+                methods_description: node.methods_description.into_iter().collect(),
             });
         }
         Self { uuid: report.uuid, labels: report.labels.into_iter().collect(), motd: report.motd, drivers }

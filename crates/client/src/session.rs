@@ -19,11 +19,12 @@ use tokio::sync::OnceCell;
 use tonic::{
     Code, Request, Status, Streaming,
     metadata::MetadataMap,
+    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 use tower::service_fn;
 
-use crate::{Client, ClientError, Report, Value};
+use crate::{Client, ClientError, Report, Value, direct::Passphrase};
 
 /// Limit for the first answer: dial, router and exporter together, as other clients have it.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
@@ -41,6 +42,7 @@ pub type ByteStream = Tunnel<Streaming<StreamResponse>, StreamRequest>;
 #[derive(Clone)]
 pub struct Session {
     channel: Channel,
+    passphrase: Passphrase,
     report: Arc<OnceCell<Report>>,
 }
 
@@ -98,7 +100,7 @@ impl Session {
     /// A session over a channel that leads to an exporter.
     #[must_use]
     pub fn over(channel: Channel) -> Self {
-        Self { channel, report: Arc::default() }
+        Self { channel, passphrase: Passphrase::default(), report: Arc::default() }
     }
 
     /// A session with the exporter behind a Unix socket, such as `JUMPSTARTER_HOST`.
@@ -112,15 +114,13 @@ impl Session {
         channel.map(Self::over).map_err(|err| unreachable(&name, err))
     }
 
-    /// A session with an exporter that listens on `host:port` without TLS.
-    pub async fn direct_insecure(address: &str) -> Result<Self, ClientError> {
-        let failed = |err| unreachable(address, err);
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(failed)?;
-        Ok(Self::over(windows(endpoint).connect_timeout(FIRST_ANSWER).connect().await.map_err(failed)?))
+    /// The same session, with `passphrase` added to every call.
+    pub(crate) fn with_passphrase(self, passphrase: Passphrase) -> Self {
+        Self { passphrase, ..self }
     }
 
-    fn exporter(&self) -> ExporterServiceClient<Channel> {
-        ExporterServiceClient::new(self.channel.clone())
+    fn exporter(&self) -> ExporterServiceClient<InterceptedService<Channel, Passphrase>> {
+        ExporterServiceClient::with_interceptor(self.channel.clone(), self.passphrase.clone())
     }
 
     /// The driver tree, fetched once.
@@ -184,6 +184,7 @@ impl Session {
             .parse()
             .map_err(|_| ClientError::Protocol("the caller", format!("method name '{method}' cannot be sent")))?;
         metadata.insert("request", value);
+        self.passphrase.add_to(&mut metadata);
         let opened = open_with(self.channel.clone(), metadata).await;
         opened.map_err(|status| failed(&format!("Stream '{method}' of '{driver}'"), status))
     }

@@ -30,9 +30,11 @@ impl Client {
                     LeaseState::Over(problem) => {
                         return Err(ClientError::Lease { lease: lease.to_owned(), problem });
                     }
-                    LeaseState::Waiting(text) => match found.queue_position {
-                        Some(position) => format!("{text} (position {position} in the queue)"),
-                        None => text,
+                    LeaseState::Waiting(text) => match &found.queue {
+                        Some(queue) if queue.position > 0 => {
+                            format!("{text} (position {} in the queue)", queue.position)
+                        }
+                        _ => text,
                     },
                 },
                 Err(err) if transient(&err) => err.to_string(),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::TryStreamExt as _;
-use jumpstarter_client::{ClientError, ExporterStatus, Session};
+use jumpstarter_client::{ClientError, DirectTls, ExporterStatus, Session};
 use jumpstarter_peers::NEWEST;
 use serde_json::json;
 use tokio::{
@@ -42,7 +42,7 @@ async fn exporter(dir: &std::path::Path) -> (Child, Session) {
         .unwrap();
     let started = Instant::now();
     loop {
-        if let Ok(session) = Session::direct_insecure(&format!("127.0.0.1:{port}")).await
+        if let Ok(session) = Session::direct(&format!("127.0.0.1:{port}"), &DirectTls::Plaintext, None).await
             && session.status().await.is_ok_and(|state| state.status == ExporterStatus::LeaseReady)
         {
             return (child, session);
