@@ -23,8 +23,8 @@ pub(crate) enum Name {
     Kubernetes,
     /// One freed device given away, in labs of growing size
     Scale,
-    /// Bytes through the router against the least and the most that they could cost
-    Throughput,
+    /// The router against splices and a router that decodes: throughput, latency, memory, set-ups
+    Router,
     /// Durable claims a second
     CommitRate,
 }
@@ -39,7 +39,7 @@ impl Name {
             Self::Shell => ["bench", "--workspace", "--bench", "shell"],
             Self::Kubernetes => ["bench", "--workspace", "--bench", "kubernetes"],
             Self::Scale => ["run", "--package=jumpstarter-scheduler", "--example", "scale"],
-            Self::Throughput => ["run", "--package=jumpstarter-router", "--example", "throughput"],
+            Self::Router => ["bench", "--package=jumpstarter-router", "--bench", "router"],
             Self::CommitRate => ["run", "--package=jumpstarter-store", "--example", "commit_rate"],
         }
     }
