@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use jumpstarter_auth::{BearerError, TokenIssuer, VerifiedTokens, bearer_token};
-use jumpstarter_model::{Client, Exporter, Timestamp, identity};
+use jumpstarter_model::{Client, Exporter, identity};
 use jumpstarter_store::{Key, Kind, Store};
 use tonic::{Code, Request, Status, metadata::MetadataMap};
 use tracing::warn;
@@ -99,7 +99,7 @@ impl Gate {
                     BearerError::Multiple | BearerError::NotBearer => invalid(error),
                 }
             })?;
-        let now = Timestamp::now();
+        let now = self.config.clock.now();
         let claims = self
             .verified
             .verify(&self.issuer, token, now)

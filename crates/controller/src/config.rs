@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use jumpstarter_auth::TokenIssuer;
 use jumpstarter_model::identity::DEFAULT_INTERNAL_PREFIX;
+use jumpstarter_store::Clock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,8 @@ pub struct ControllerConfig {
     pub limits: Limits,
     /// What may change while the controller runs.
     pub live: Live,
+    /// The time by which leases begin and end and tokens are judged.
+    pub clock: Clock,
 }
 
 /// Settings that take effect at once when they change.
@@ -62,6 +65,11 @@ impl Live {
         Arc::clone(&self.0.borrow())
     }
 
+    /// Learns of changes.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Changeable>> {
+        self.0.subscribe()
+    }
+
     /// Changes the settings for everybody who shares them.
     pub fn set(&self, settings: Changeable) {
         self.0.send_replace(Arc::new(settings));
@@ -82,7 +90,7 @@ pub(crate) struct TokenLifetime {
 impl TokenLifetime {
     /// Sets the lifetime of now.
     pub(crate) fn apply(live: &Live, issuer: Arc<TokenIssuer>) -> Self {
-        let mut follower = Self { changes: live.0.subscribe(), issuer };
+        let mut follower = Self { changes: live.subscribe(), issuer };
         follower.set();
         follower
     }
@@ -145,6 +153,9 @@ pub struct RouterTarget {
     pub endpoint: String,
     /// Affinity: exporters with the same labels prefer this router.
     pub labels: BTreeMap<String, String>,
+    /// Whether to ask it how it fares. A router that is not asked is taken to be well and idle: for those that peers
+    /// reach and the controller does not.
+    pub probe: bool,
 }
 
 /// One place that takes logs.
@@ -159,11 +170,11 @@ pub struct TelemetryTarget {
 }
 
 impl Changeable {
-    /// Usual settings with one router.
+    /// Usual settings with one router, which is not asked how it fares.
     #[must_use]
     pub fn new(router: &str) -> Self {
         Self {
-            routers: vec![RouterTarget { endpoint: router.to_owned(), labels: BTreeMap::new() }],
+            routers: vec![RouterTarget { endpoint: router.to_owned(), labels: BTreeMap::new(), probe: false }],
             max_tags: 10,
             hidden_labels: Vec::new(),
             deprecated_labels: BTreeMap::new(),
@@ -186,6 +197,7 @@ impl ControllerConfig {
             lease_retention: Duration::from_hours(7 * 24),
             limits: Limits::default(),
             live: Live::new(Changeable::new(router)),
+            clock: Clock::system(),
         }
     }
 }

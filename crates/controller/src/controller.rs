@@ -1,9 +1,6 @@
 //! Puts the parts together.
 
-use std::{
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jumpstarter_auth::{TicketIssuer, TokenIssuer};
 use jumpstarter_protocol::{
@@ -31,6 +28,7 @@ use crate::{
     migrate,
     presence::Presence,
     rendezvous::Rendezvous,
+    routers::{self, LocalRouter, RouterMetrics, Routers},
     runtime::Runtime,
     world::World,
 };
@@ -43,8 +41,10 @@ pub struct ControllerParts {
     pub store: Arc<dyn Store>,
     /// Signs and checks identity tokens.
     pub issuer: Arc<TokenIssuer>,
-    /// Signs router tickets.
+    /// Signs router tickets, and what routers are asked with.
     pub tickets: Arc<TicketIssuer>,
+    /// The router of this process, if it has one and it is in the list of routers.
+    pub local_router: Option<LocalRouter>,
     /// Told what becomes of objects.
     pub events: Arc<dyn EventRecorder>,
 }
@@ -84,7 +84,7 @@ impl Controller {
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> Result<Self, StartError> {
-        let ControllerParts { config, store, issuer, tickets, events } = parts;
+        let ControllerParts { config, store, issuer, tickets, local_router, events } = parts;
         let fence = CancellationToken::new();
         let store: Arc<dyn Store> = Arc::new(FencedStore::new(store, fence.clone()));
         let config = Arc::new(config);
@@ -122,6 +122,12 @@ impl Controller {
             async move { credentials.run(stop).await }
         });
         tasks.spawn(lifetime.follow(runtime_stop.clone()));
+        let routers = Routers::new(local_router);
+        let told = RouterMetrics { routers: routers.clone(), live: config.live.clone() };
+        registry.sub_registry_with_prefix("jumpstarter").register_collector(Box::new(told));
+        let watching =
+            routers::follow(routers.clone(), config.live.clone(), Arc::clone(&tickets), runtime_stop.clone());
+        tasks.spawn(watching);
 
         let gate = Gate {
             config: Arc::clone(&config),
@@ -154,7 +160,7 @@ impl Controller {
             rendezvous,
             tickets,
             metrics,
-            turn: Arc::new(AtomicUsize::new(0)),
+            routers,
             stop: draining.clone(),
         };
         let controller_calls = ControllerCalls {

@@ -65,7 +65,7 @@ pub(crate) struct Credentials {
 impl Credentials {
     /// Reconciles until `stop` fires.
     pub(crate) async fn run(&self, stop: CancellationToken) {
-        keys::announce(&self.issuer.ring(), Timestamp::now());
+        keys::announce(&self.issuer.ring(), self.config.clock.now());
         let mut state = State::default();
         while !stop.is_cancelled() {
             let round = async {
@@ -78,6 +78,7 @@ impl Credentials {
                 }
             };
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 // Dropping a round may leave a Secret without the status that names it; the next round mends that.
                 () = round => {}
@@ -104,7 +105,8 @@ impl Credentials {
         let mut pace = tokio::time::interval(RENEWAL_PAUSE);
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let sleep = state.next_due().map_or(LONGEST_SLEEP, until);
+            let now = self.config.clock.now();
+            let sleep = state.next_due().map_or(LONGEST_SLEEP, |at| until(at, now));
             tokio::select! {
                 // News first: whoever makes a client waits for its token. All are cancel safe.
                 biased;
@@ -119,7 +121,7 @@ impl Credentials {
                     }
                     tokio::task::yield_now().await;
                 }
-                () = tokio::time::sleep(sleep) => state.collect_due(Timestamp::now()),
+                () = tokio::time::sleep(sleep) => state.collect_due(self.config.clock.now()),
             }
         }
     }
@@ -196,7 +198,7 @@ impl Credentials {
                 Err(error) => return Err(error),
             }
         }
-        let later = Timestamp::now().as_second().saturating_add(RETRY_OBJECT.as_secs().cast_signed());
+        let later = self.config.clock.now().as_second().saturating_add(RETRY_OBJECT.as_secs().cast_signed());
         state.wake_at(key, Timestamp::from_second(later).ok());
         Ok(())
     }
@@ -240,7 +242,7 @@ impl Credentials {
             }
         };
         let holder = owner.holder();
-        let now = Timestamp::now();
+        let now = self.config.clock.now();
         let typed: Option<Secret> = secret.as_ref().map(Object::decode).transpose()?;
         let expires = match judge(typed.as_ref(), &holder, &self.issuer, now) {
             Verdict::Keep { expires } => expires,
@@ -289,8 +291,8 @@ fn is_keys(object: &Object) -> bool {
 }
 
 /// Time to a moment, at most [`LONGEST_SLEEP`].
-fn until(at: Timestamp) -> Duration {
-    let left = at.duration_since(Timestamp::now());
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    let left = at.duration_since(now);
     Duration::try_from(left).unwrap_or_default().min(LONGEST_SLEEP)
 }
 

@@ -1,15 +1,9 @@
 //! Dial: a client asks for a stream to the exporter of its lease (protocol.md §5.2).
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jumpstarter_auth::{Side, TicketIssuer};
-use jumpstarter_model::{Client, Lease, Timestamp};
+use jumpstarter_model::{Client, Lease};
 use jumpstarter_protocol::v1;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -20,7 +14,7 @@ use crate::{
     metrics::Metrics,
     presence::Presence,
     rendezvous::{Offer, Rendezvous},
-    router_choice,
+    routers::Routers,
     runtime::Refusal,
     status,
     world::World,
@@ -40,7 +34,7 @@ pub(crate) struct Dialer {
     pub(crate) rendezvous: Rendezvous,
     pub(crate) tickets: Arc<TicketIssuer>,
     pub(crate) metrics: Metrics,
-    pub(crate) turn: Arc<AtomicUsize>,
+    pub(crate) routers: Routers,
     pub(crate) stop: tokio_util::sync::CancellationToken,
 }
 
@@ -51,13 +45,15 @@ impl Dialer {
         let exporter = lease.assigned_exporter().unwrap_or_default();
         let labels =
             self.world.exporter(exporter).and_then(|exporter| exporter.metadata.labels.clone()).unwrap_or_default();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let settings = self.config.live.get();
-        let router = router_choice::choose(&settings.routers, &labels, turn)
-            .ok_or_else(|| status::status(Code::Unavailable, "no router is available: start one"))?;
+        let router = self.routers.route(&settings.routers, &labels, lease_name, Instant::now()).map_err(|none| {
+            self.metrics.dials_unrouted.inc();
+            tracing::warn!(lease = lease_name, exporter, reason = %none, "dial refused");
+            status::status(Code::Unavailable, none.to_string())
+        })?;
 
         let stream = uuid::Uuid::new_v4();
-        let now = Timestamp::now();
+        let now = self.config.clock.now();
         let exporter_life = self.config.hook_limit + TICKET_SLACK;
         let sign = |side, life: Duration| {
             let life = jiff::SignedDuration::try_from(life).unwrap_or(jiff::SignedDuration::MAX);
@@ -109,9 +105,10 @@ impl Dialer {
             let left = until.saturating_duration_since(Instant::now());
             tokio::select! {
                 // All are cancel safe; what is true is read anew after each.
+                biased;
                 () = self.stop.cancelled() => return Err(status::stopping()),
-                _ = lease_changes.changed() => {}
-                _ = exporter_changes.changed() => {}
+                () = lease_changes.changed() => {}
+                () = exporter_changes.changed() => {}
                 _ = self.rendezvous.wait_for_listener(lease_name, left), if !listening => {}
                 () = tokio::time::sleep(left) => {}
             }

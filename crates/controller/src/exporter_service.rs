@@ -17,7 +17,7 @@ use crate::{
     rendezvous::{Listener, Rendezvous},
     runtime::{EditError, LabHandle, edits},
     status::{self, invalid, permission_denied, stopping},
-    world::World,
+    world::{Subscription, World},
 };
 
 /// Time for the end of a Status stream to arrive after the OFFLINE that an exporter reports on another connection.
@@ -217,6 +217,7 @@ impl ListenWatcher {
     async fn next(&mut self) -> Result<v1::ListenResponse, Status> {
         tokio::select! {
             // Both are cancel safe: an offer not returned is still queued.
+            biased;
             () = self.stop.cancelled() => Err(stopping()),
             offer = self.listener.next() => match offer {
                 Ok(offer) => {
@@ -241,7 +242,7 @@ struct StatusWatcher {
     calls: ExporterCalls,
     name: String,
     attendance: Attendance,
-    changes: tokio::sync::watch::Receiver<()>,
+    changes: Subscription,
     sent: Sent,
 }
 
@@ -254,6 +255,7 @@ impl StatusWatcher {
             }
             tokio::select! {
                 // All three are cancel safe; the state to tell is read anew after each.
+                biased;
                 () = self.calls.stop.cancelled() => return Err(stopping()),
                 () = self.attendance.replaced().cancelled() => {
                     if self.calls.world.exporter(&self.name).is_none() {
@@ -262,11 +264,7 @@ impl StatusWatcher {
                     let text = "another process connected with the credentials of this exporter";
                     return Err(status::status(Code::Unavailable, text));
                 }
-                changed = self.changes.changed() => {
-                    if changed.is_err() {
-                        self.changes = self.calls.world.exporter_topics.subscribe(&self.name);
-                    }
-                }
+                () = self.changes.changed() => {}
             }
         }
     }

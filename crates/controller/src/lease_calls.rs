@@ -6,7 +6,7 @@ mod update;
 
 use std::sync::Arc;
 
-use jumpstarter_model::{Client, Lease, Timestamp, condition};
+use jumpstarter_model::{Client, Lease, condition};
 use jumpstarter_protocol::client::v1 as client;
 use tonic::Status;
 
@@ -71,7 +71,7 @@ impl LeaseCalls {
             let explanations = self.lab.explain(waiting.clone()).await;
             waiting.into_iter().zip(explanations).collect()
         };
-        let now = Timestamp::now();
+        let now = self.config.clock.now();
         leases
             .iter()
             .map(|lease| {

@@ -6,7 +6,7 @@
 mod tests;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -75,7 +75,7 @@ struct Entry {
 #[derive(Default)]
 struct State {
     entries: HashMap<String, Entry>,
-    changed: HashSet<String>,
+    changed: BTreeSet<String>,
     streams: u64,
 }
 
@@ -340,7 +340,7 @@ impl Presence {
     /// Exporters whose presence changed since the last call.
     #[must_use]
     pub(crate) fn take_changed(&self) -> Vec<String> {
-        self.lock().changed.drain().collect()
+        std::mem::take(&mut self.lock().changed).into_iter().collect()
     }
 
     /// Waits for a change to take.

@@ -24,7 +24,7 @@ mod prune;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -87,15 +87,15 @@ pub(crate) struct Runtime {
     /// Versions of objects that are gone: what is older must not bring them back.
     graves: Graves,
     /// Objects that cannot be read, by the version that was reported.
-    unreadable: HashMap<Key, ResourceVersion>,
+    unreadable: BTreeMap<Key, ResourceVersion>,
     /// Leases that the store does not take, out of the core's sight for a while.
-    aside: HashMap<String, Aside>,
+    aside: BTreeMap<String, Aside>,
     /// Instants at which an exporter's presence changes by time alone.
     alarms: BinaryHeap<Reverse<(Instant, String)>>,
     /// The next alarm of each exporter; an alarm that comes early only costs a look.
     alarm_of: HashMap<String, Instant>,
     /// Exporters whose presence is to be compared with their conditions.
-    look_at: HashSet<String>,
+    look_at: BTreeSet<String>,
     /// Next instant at which the core wants to be asked.
     wake_at: Option<Timestamp>,
     prune: prune::Prune,
@@ -137,11 +137,11 @@ impl Runtime {
             jobs: FuturesUnordered::new(),
             unread: HashSet::new(),
             graves: Graves::default(),
-            unreadable: HashMap::new(),
-            aside: HashMap::new(),
+            unreadable: BTreeMap::new(),
+            aside: BTreeMap::new(),
             alarms: BinaryHeap::new(),
             alarm_of: HashMap::new(),
-            look_at: HashSet::new(),
+            look_at: BTreeSet::new(),
             wake_at: None,
             prune: prune::Prune::new(),
             failures: 0,
@@ -198,7 +198,8 @@ impl Runtime {
             let takes = self.flights.parked() < PARKED;
             tokio::select! {
                 // All are cancel safe: `next` of both streams, `recv_many`, `cancelled`, `changed`; `sleep_until`
-                // keeps no state.
+                // keeps no state. Calls come first, since what has landed and what is new are taken below anyway.
+                biased;
                 () = stop.cancelled() => break,
                 taken = self.inbox.recv_many(&mut commands, BATCH), if takes => {
                     if taken == 0 {
@@ -246,7 +247,7 @@ impl Runtime {
         if let Some(rest) = self.rest_until {
             next = next.min(rest);
         } else if let Some(at) = self.wake_at {
-            let wait = at.duration_since(Timestamp::now());
+            let wait = at.duration_since(self.config.clock.now());
             let wait = Duration::try_from(wait).unwrap_or_default();
             next = next.min(Instant::now() + wait.min(Duration::from_hours(1)));
         }

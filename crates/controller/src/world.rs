@@ -5,11 +5,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// All objects of the namespace, by name.
 #[derive(Default)]
@@ -62,35 +65,76 @@ impl Objects {
     }
 }
 
-/// Wakes those who wait for one object to change.
+/// Wakes those who wait for one object to change, in the order in which they began to wait.
 #[derive(Default)]
 pub(crate) struct Topics {
-    by_name: Mutex<HashMap<String, watch::Sender<()>>>,
+    by_name: Mutex<HashMap<String, Arc<Topic>>>,
+}
+
+#[derive(Default)]
+struct Topic {
+    changes: AtomicU64,
+    bell: Notify,
+}
+
+/// Sees each change of one object that comes after it was made.
+pub(crate) struct Subscription {
+    topic: Arc<Topic>,
+    seen: u64,
 }
 
 impl Topics {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Topic>>> {
+        self.by_name.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// Subscribes to changes of `name`; each change after this call is seen.
-    pub(crate) fn subscribe(&self, name: &str) -> watch::Receiver<()> {
-        let mut topics = self.by_name.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        topics.entry(name.to_owned()).or_insert_with(|| watch::channel(()).0).subscribe()
+    pub(crate) fn subscribe(&self, name: &str) -> Subscription {
+        let topic = Arc::clone(self.lock().entry(name.to_owned()).or_default());
+        Subscription { seen: topic.changes.load(Ordering::Acquire), topic }
     }
 
     /// Forgets topics without subscribers: names may be asked for that nothing is ever published about.
     pub(crate) fn sweep(&self) {
-        let mut topics = self.by_name.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        topics.retain(|_, topic| topic.receiver_count() > 0);
+        self.lock().retain(|_, topic| Arc::strong_count(topic) > 1);
     }
 
     /// Wakes the subscribers of `name`; forgets the topic when nobody is left.
     pub(crate) fn publish(&self, name: &str) {
-        let mut topics = self.by_name.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut topics = self.lock();
         if let Some(topic) = topics.get(name) {
-            if topic.receiver_count() == 0 {
+            if Arc::strong_count(topic) == 1 {
                 topics.remove(name);
             } else {
-                topic.send_replace(());
+                topic.changes.fetch_add(1, Ordering::Release);
+                topic.bell.notify_waiters();
             }
         }
+    }
+}
+
+impl Subscription {
+    /// Waits for a change that was not seen yet; several at once are one.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a change counts as seen only when this returns.
+    pub(crate) async fn changed(&mut self) {
+        loop {
+            let rung = self.topic.bell.notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            let now = self.topic.changes.load(Ordering::Acquire);
+            if now != self.seen {
+                self.seen = now;
+                return;
+            }
+            rung.await;
+        }
+    }
+
+    /// Counts every change so far as seen.
+    pub(crate) fn mark_unchanged(&mut self) {
+        self.seen = self.topic.changes.load(Ordering::Acquire);
     }
 }
 
@@ -135,20 +179,26 @@ impl World {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     #[test]
-    fn topics_that_nobody_waits_for_do_not_stay() {
+    fn each_change_is_seen_once_and_topics_that_nobody_waits_for_do_not_stay() {
         let topics = Topics::default();
         let mut kept = topics.subscribe("kept");
         drop(topics.subscribe("gone"));
         topics.sweep();
-        assert_eq!(topics.by_name.lock().unwrap().len(), 1);
+        assert_eq!(topics.lock().len(), 1);
+        assert!(kept.changed().now_or_never().is_none());
         topics.publish("kept");
-        assert!(kept.has_changed().unwrap());
+        assert!(kept.changed().now_or_never().is_some());
+        assert!(kept.changed().now_or_never().is_none());
+        topics.publish("kept");
         kept.mark_unchanged();
+        assert!(kept.changed().now_or_never().is_none());
         drop(kept);
         topics.publish("kept");
-        assert_eq!(topics.by_name.lock().unwrap().len(), 0);
+        assert_eq!(topics.lock().len(), 0);
     }
 }

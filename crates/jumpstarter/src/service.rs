@@ -107,6 +107,7 @@ impl Service {
                 token_lifetime: None,
                 telemetry: Vec::new(),
             }),
+            clock: jumpstarter_store::Clock::system(),
         };
         let parts = ControllerParts {
             config,

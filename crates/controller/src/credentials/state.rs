@@ -1,6 +1,6 @@
 //! What the reconciler knows and what it still has to look at.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use jumpstarter_model::Timestamp;
 use jumpstarter_store::{Key, Kind, Object, ResourceVersion};
@@ -28,7 +28,7 @@ impl Kept {
 #[derive(Default)]
 pub(super) struct State {
     /// Clients, exporters, and Secrets that may be theirs.
-    view: HashMap<Key, Kept>,
+    view: BTreeMap<Key, Kept>,
     /// Fingerprints of what was found in order.
     settled: HashMap<Key, u64>,
     /// To look at, one after the other.

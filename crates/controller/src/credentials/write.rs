@@ -102,7 +102,7 @@ impl Credentials {
     pub(crate) async fn rotate_client(&self, client: &Client) -> Result<IssuedToken, CredentialError> {
         let holder = Holder { kind: Kind::Client, metadata: &client.metadata, subject: Subject::of_client(client) };
         let key = self.key(&holder);
-        let issued = self.issuer.issue(&holder.subject.to_string(), Timestamp::now())?;
+        let issued = self.issuer.issue(&holder.subject.to_string(), self.config.clock.now())?;
         let mut attempts = 1;
         loop {
             let existing = self.store.get(&key).await?.as_ref().map(Object::decode).transpose()?;

@@ -10,11 +10,11 @@ use std::{
 };
 
 use jumpstarter_model::{Client, Lease};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::{LeaseCalls, is_decided, is_preparing, name_of};
-use crate::{caller::Peer, status};
+use crate::{caller::Peer, status, world::Subscription};
 
 /// How long a create waits for the first decision.
 const FIRST_DECISION: Duration = Duration::from_millis(200);
@@ -108,17 +108,18 @@ impl LeaseCalls {
     }
 
     /// Waits until the lease changed; `false` when the time is up or the service stops.
-    async fn wait(&self, changes: &mut watch::Receiver<()>, until: Instant) -> bool {
+    async fn wait(&self, changes: &mut Subscription, until: Instant) -> bool {
         tokio::select! {
             // All three are cancel safe.
+            biased;
             () = self.stop.cancelled() => false,
-            changed = changes.changed() => changed.is_ok(),
+            () = changes.changed() => true,
             () = tokio::time::sleep_until(until) => false,
         }
     }
 
     /// Waits a moment until a new lease is ready or its wait has a reason.
-    pub(super) async fn first_decision(&self, lease: Arc<Lease>, mut changes: watch::Receiver<()>) -> Arc<Lease> {
+    pub(super) async fn first_decision(&self, lease: Arc<Lease>, mut changes: Subscription) -> Arc<Lease> {
         let until = Instant::now() + FIRST_DECISION;
         let name = name_of(&lease.metadata).to_owned();
         let mut latest = self.world.lease(&name).unwrap_or(lease);

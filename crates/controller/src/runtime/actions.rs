@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jumpstarter_model::{Exporter, Timestamp};
+use jumpstarter_model::Exporter;
 use jumpstarter_scheduler::{Action, transition};
 use jumpstarter_store::{Key, Kind};
 
@@ -17,7 +17,7 @@ impl Runtime {
         if self.rest_until.is_some() || self.flights.parked() >= PARKED {
             return;
         }
-        let decisions = self.lab.decide(Timestamp::now());
+        let decisions = self.lab.decide(self.config.clock.now());
         self.wake_at = decisions.wake_at;
         for action in decisions.actions {
             self.submit_action(action);
@@ -57,7 +57,7 @@ impl Runtime {
         let lease = self.world.lease(action.lease());
         let name = action.exporter().or_else(|| lease.as_ref()?.assigned_exporter());
         let exporter = name.and_then(|name| self.world.exporter(name));
-        let writes = transition::apply(&action, lease.as_deref(), exporter.as_deref(), Timestamp::now())
+        let writes = transition::apply(&action, lease.as_deref(), exporter.as_deref(), self.config.clock.now())
             .map(draft::writes_of)
             .filter(|writes| !writes.is_empty());
         let Some(writes) = writes else {

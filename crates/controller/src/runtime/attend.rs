@@ -2,7 +2,6 @@
 
 use std::{cmp::Reverse, time::Duration};
 
-use jumpstarter_model::Timestamp;
 use jumpstarter_scheduler::Change;
 use tokio::time::Instant;
 use tracing::warn;
@@ -50,7 +49,7 @@ impl Runtime {
         }
         let said = self.presence.last_report(name);
         let silence = self.presence.silence(name);
-        if edits::online(&exporter, sight.online, said, silence, Timestamp::now()).is_some() {
+        if edits::online(&exporter, sight.online, said, silence, self.config.clock.now()).is_some() {
             self.take_command(Envelope::internal(Command::edit_exporter(
                 name,
                 Box::new(move |exporter, now| Ok(edits::online(exporter, sight.online, said, silence, now))),

@@ -20,7 +20,7 @@ impl Runtime {
     /// Answers a question, or writes as soon as the object is free.
     pub(super) fn take_command(&mut self, envelope: Envelope) {
         let Some(key) = envelope.key(&self.config.namespace) else {
-            return envelope.answer_query(&self.lab, Timestamp::now());
+            return envelope.answer_query(&self.lab, self.config.clock.now());
         };
         if self.stop.is_cancelled() {
             return self.refuse(envelope, Refusal::Stopping);
@@ -34,7 +34,7 @@ impl Runtime {
 
     /// Plans a command whose object is free, and sends it to the store.
     pub(super) fn launch_command(&mut self, mut envelope: Envelope, mut keys: Vec<Key>) {
-        let now = Timestamp::now();
+        let now = self.config.clock.now();
         let draft = match envelope.plan(&self.world, &self.lab, now) {
             Plan::Done(answer) => return envelope.answer(Ok(answer)),
             Plan::Refused(refusal) => return envelope.answer(Err(refusal)),

@@ -89,6 +89,7 @@ pub(super) fn read_again(
             Ok(found)
         };
         let outcome = tokio::select! {
+            biased;
             () = stop.cancelled() => Outcome::Abandoned,
             read = read => match read {
                 Ok(found) => Outcome::Read(found),

@@ -21,7 +21,7 @@ impl Runtime {
         for object in objects.iter().filter(|object| object.kind() == Kind::Exporter) {
             let before = before.iter().find(|before| before.metadata.name.as_deref() == Some(object.name()));
             let Ok(after) = object.decode::<Exporter>() else { continue };
-            for (kind, reason, message) in notices(before.map(|before| &**before), &after) {
+            for (kind, reason, message) in notices(before.map(|before| &**before), &after, self.config.clock.now()) {
                 self.events.record(ObjectEvent::new(object, kind, EXPORTERS, reason, message));
             }
         }
@@ -43,7 +43,7 @@ impl Runtime {
 }
 
 /// The transitions between two states of an exporter that are worth telling.
-fn notices(before: Option<&Exporter>, after: &Exporter) -> Vec<Notice> {
+fn notices(before: Option<&Exporter>, after: &Exporter, now: Timestamp) -> Vec<Notice> {
     let holds = |exporter: Option<&Exporter>, condition: &str| {
         exporter
             .and_then(|exporter| exporter.status.as_ref())
@@ -75,7 +75,7 @@ fn notices(before: Option<&Exporter>, after: &Exporter) -> Vec<Notice> {
             notices.push((EventKind::Normal, "ExporterOnline", message));
         }
         Some(false) => {
-            let recent = seen.is_some_and(|seen| Timestamp::now().duration_since(seen).as_secs() <= GRACEFUL_SECS);
+            let recent = seen.is_some_and(|seen| now.duration_since(seen).as_secs() <= GRACEFUL_SECS);
             let said = status.conditions.iter().find(|found| found.type_ == "Online");
             let graceful = status.exporter_status == Some(ExporterPhase::Offline)
                 && said.is_some_and(|said| said.reason == "Offline")
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn reasons(before: Option<&Exporter>, after: &Exporter) -> Vec<&'static str> {
-        notices(before, after).into_iter().map(|(_, reason, _)| reason).collect()
+        notices(before, after, Timestamp::now()).into_iter().map(|(_, reason, _)| reason).collect()
     }
 
     #[test]
@@ -123,10 +123,10 @@ mod tests {
         assert_eq!(reasons(Some(&registered), &online), ["ExporterOnline"]);
         assert_eq!(reasons(Some(&online), &online), Vec::<&str>::new());
         let lost = apply(edits::online(&online, false, None, Some(Duration::from_secs(9)), now));
-        let told = notices(Some(&online), &lost);
+        let told = notices(Some(&online), &lost, now);
         assert!(told[0].2.contains("was lost"), "{told:?}");
         let left = apply(edits::unregister(&online, "maintenance", now));
         assert_eq!(reasons(Some(&online), &left), ["ExporterUnregistered", "ExporterOffline"]);
-        assert!(notices(Some(&online), &left)[1].2.contains("maintenance"));
+        assert!(notices(Some(&online), &left, now)[1].2.contains("maintenance"));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use jumpstarter_model::Timestamp;
 use jumpstarter_store::{Key, Kind, Precondition, Write};
 use tokio::time::Instant;
 
@@ -58,7 +57,7 @@ impl Runtime {
     }
 
     fn leases_to_remove(&self) -> VecDeque<(String, String)> {
-        let now = Timestamp::now();
+        let now = self.config.clock.now();
         let Ok(keep) = jiff::SignedDuration::try_from(self.config.lease_retention) else {
             return VecDeque::new();
         };

@@ -103,6 +103,7 @@ pub(super) async fn start(settings: Settings) -> anyhow::Result<Replica> {
             lease_retention: settings.lease_retention,
             limits: jumpstarter_controller::Limits::default(),
             live,
+            clock: jumpstarter_store::Clock::system(),
         },
         store,
         events,
