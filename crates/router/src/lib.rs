@@ -14,7 +14,7 @@
 //! | ended its requests | a GOAWAY frame (its own, or ours in its place); the call stays open until this side ends, too |
 //! | was cut or cancelled | GOAWAY, then status `OK`, at once |
 //! | was cut in the middle of a message | status `UNAVAILABLE`: half a message is out already, so nothing but an error can follow it honestly |
-//! | never came | `OK` once this side ended its requests, else GOAWAY and `OK` after [`Config::wait_limit`] |
+//! | never came | `OK` once this side has ended its requests for [`Config::half_closed_limit`], else GOAWAY and `OK` after [`Config::wait_limit`] |
 //!
 //! [`Router`] is the handle: mount [`Router::into_axum_router`] beside other services, call
 //! [`Router::shut_down`] to end.
@@ -29,6 +29,7 @@ mod relay;
 mod router;
 pub mod scanner;
 mod service;
+mod status;
 mod ticket;
 mod tunnel;
 

@@ -4,7 +4,8 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::{Refusal, Side};
 
@@ -91,6 +92,8 @@ pub(crate) struct Metrics {
     pub(crate) waiting: Gauge,
     /// Tunnels whose halves were joined.
     pub(crate) joined: Counter,
+    /// From the first half to the second; hooks of exporters are in it.
+    pub(crate) setup_seconds: Histogram,
     ended: Family<OutcomeLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
     bytes: Family<SenderLabel, Counter>,
@@ -117,6 +120,8 @@ impl Metrics {
             tunnels: Gauge::default(),
             waiting: Gauge::default(),
             joined: Counter::default(),
+            // From a millisecond to half an hour, which is as long as tickets live.
+            setup_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 12)),
             ended,
             refused,
             bytes,
@@ -131,6 +136,12 @@ impl Metrics {
         registry.register("streams", "Streams that exist, waiting ones included", self.tunnels.clone());
         registry.register("streams_waiting", "Streams that wait for their second half", self.waiting.clone());
         registry.register("streams_joined", "Streams whose halves were joined", self.joined.clone());
+        registry.register_with_unit(
+            "stream_setup",
+            "Time from the first half of a stream to the second",
+            Unit::Seconds,
+            self.setup_seconds.clone(),
+        );
         registry.register("streams_ended", "Streams that ended, by outcome", self.ended.clone());
         registry.register("refusals", "Calls that were not let in, by reason", self.refused.clone());
         registry.register("forwarded_bytes", "Bytes passed on, by who sent them", self.bytes.clone());

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use axum::body::Body;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -14,9 +15,9 @@ use crate::input::Input;
 use crate::metrics::{Metrics, Outcome};
 use crate::outbound::Outbound;
 use crate::pairing::{Arrival, Limits, Pairing, Place, Placed};
-use crate::service;
 use crate::tunnel::{Order, Seat, Tunnel};
 use crate::{Config, Refusal, Stats, StreamId, StreamTicket, TicketCheck};
+use crate::{service, status};
 
 /// How long past its end a used ticket is remembered: more than any checker allows for clocks that differ.
 const TICKET_LEEWAY: std::time::Duration = std::time::Duration::from_mins(5);
@@ -57,16 +58,19 @@ impl Router {
                 pairing: Mutex::new(Pairing::new(limits)),
                 tunnels: Mutex::default(),
                 alive: TaskTracker::new(),
+                draining: watch::Sender::new(false),
+                instance: uuid::Uuid::new_v4().to_string(),
             }),
         }
     }
 
-    /// The one route of `jumpstarter.v1.RouterService`, to be merged with others on one port.
+    /// `jumpstarter.v1.RouterService` for peers and `jumpstarter.router.v1.RouterStatusService` for the controller, to be
+    /// merged with others on one port.
     ///
     /// Limits per connection go by the `PeerAddr` that `jumpstarter_transport`'s server gives every
     /// request; without it there are none.
     pub fn into_axum_router(self) -> axum::Router {
-        service::routes(self.core)
+        status::routes(Arc::clone(&self.core)).merge(service::routes(self.core))
     }
 
     /// Adds the router's metrics.
@@ -90,6 +94,7 @@ impl Router {
             tunnel.order(&order);
         }
         self.core.alive.close();
+        self.core.draining.send_replace(true);
     }
 
     /// Whether [`Router::drain`] was called.
@@ -134,6 +139,10 @@ pub(crate) struct Core {
     /// Joined tunnels, for [`Router::shut_down`]. Entries go with the response of the second half.
     tunnels: Mutex<HashMap<StreamId, Weak<Tunnel>>>,
     alive: TaskTracker,
+    /// For those who watch.
+    pub(crate) draining: watch::Sender<bool>,
+    /// Unlike that of any other router that ever was.
+    pub(crate) instance: String,
 }
 
 impl Core {
@@ -185,7 +194,9 @@ impl Core {
             Placed::Joined(tunnel) => {
                 self.metrics.waiting.dec();
                 self.metrics.joined.inc();
-                tracing::info!(%stream, "stream opened");
+                let waited = tunnel.age();
+                self.metrics.setup_seconds.observe(waited.as_secs_f64());
+                tracing::info!(%stream, ?waited, "stream opened");
                 self.tunnels().insert(stream, Arc::downgrade(&tunnel));
                 tunnel.sit(Seat::Second, side, Input::new(body));
                 Outbound::joined(self.clone(), tunnel)

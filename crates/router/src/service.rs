@@ -67,7 +67,7 @@ fn admit(core: &Core, headers: &HeaderMap) -> Result<StreamTicket, Refusal> {
 }
 
 /// The ticket in the metadata.
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Refusal::NoTicket)?;
     if values.next().is_some() || value.len() > MAX_TICKET {

@@ -67,24 +67,21 @@ pub trait TicketCheck: Send + Sync {
     /// # Errors
     /// [`Refusal::InvalidTicket`], [`Refusal::TicketEnded`] or [`Refusal::TicketNotYetValid`].
     fn check(&self, bearer: &str) -> Result<StreamTicket, Refusal>;
+
+    /// Verifies the bearer token of who wants to watch the router. Nobody may, unless this is implemented.
+    ///
+    /// # Errors
+    /// As [`TicketCheck::check`].
+    fn check_status(&self, bearer: &str) -> Result<(), Refusal> {
+        let _ = bearer;
+        Err(Refusal::InvalidTicket)
+    }
 }
 
 /// By the clock of this machine.
 impl TicketCheck for TicketVerifier {
     fn check(&self, bearer: &str) -> Result<StreamTicket, Refusal> {
-        let ticket = self.verify(bearer, Timestamp::now()).map_err(|error| {
-            tracing::debug!(%error, "stream ticket refused");
-            match error {
-                TicketError::Ended(_) => Refusal::TicketEnded,
-                TicketError::NotYetValid(_) => Refusal::TicketNotYetValid,
-                TicketError::TooLarge
-                | TicketError::Malformed(_)
-                | TicketError::Algorithm
-                | TicketError::Signature
-                | TicketError::Issuer
-                | TicketError::Audience => Refusal::InvalidTicket,
-            }
-        })?;
+        let ticket = self.verify(bearer, Timestamp::now()).map_err(refusal)?;
         Ok(StreamTicket {
             stream_id: StreamId::new(&ticket.stream_id),
             side: ticket.side,
@@ -92,5 +89,23 @@ impl TicketCheck for TicketVerifier {
             one_use_id: ticket.jti.unwrap_or(ticket.stream_id),
             expires_at: ticket.expires_at,
         })
+    }
+
+    fn check_status(&self, bearer: &str) -> Result<(), Refusal> {
+        self.verify_status_token(bearer, Timestamp::now()).map_err(refusal)
+    }
+}
+
+fn refusal(error: TicketError) -> Refusal {
+    tracing::debug!(%error, "token refused");
+    match error {
+        TicketError::Ended(_) => Refusal::TicketEnded,
+        TicketError::NotYetValid(_) => Refusal::TicketNotYetValid,
+        TicketError::TooLarge
+        | TicketError::Malformed(_)
+        | TicketError::Algorithm
+        | TicketError::Signature
+        | TicketError::Issuer
+        | TicketError::Audience => Refusal::InvalidTicket,
     }
 }

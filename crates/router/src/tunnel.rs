@@ -153,7 +153,7 @@ impl Tunnel {
     }
 
     /// How long it has been there.
-    fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.opened.elapsed()
     }
 }
