@@ -58,6 +58,20 @@ pub enum DriverError {
     /// Anything else.
     #[error("{0}")]
     Other(String),
+    /// A fault of the driver itself.
+    #[error("{0}")]
+    Internal(String),
+    /// A result larger than a peer takes.
+    #[error("{0}")]
+    TooLarge(String),
+    /// What a driver in another process answered, passed on as it is.
+    #[error("{message}")]
+    Remote {
+        /// The gRPC code.
+        code: i32,
+        /// The details.
+        message: String,
+    },
 }
 
 impl DriverError {
@@ -76,12 +90,20 @@ impl DriverError {
     }
 }
 
+/// A client file as a driver in another process holds it.
+pub struct HostedResource {
+    /// What the client is told in the initial metadata of its stream: the handle and the accepted encoding.
+    pub metadata: Vec<(String, String)>,
+    /// The bytes of the file, in either direction.
+    pub stream: ByteStream,
+}
+
 /// One driver instance. Calls on it may overlap: a driver locks what it must.
 ///
 /// Every method has a default that answers "not found", so a driver writes only what it has.
 pub trait Driver: Send + Sync {
     /// Import path of the client class that knows how to talk to this driver.
-    fn client(&self) -> &'static str;
+    fn client(&self) -> &str;
 
     /// Labels beyond the usual ones.
     fn extra_labels(&self) -> BTreeMap<String, String> {
@@ -103,6 +125,16 @@ pub trait Driver: Send + Sync {
     /// Opens a byte stream.
     fn open<'a>(&'a self, method: &'a str) -> BoxFuture<'a, Result<ByteStream, DriverError>> {
         ready(Err(DriverError::not_found(method))).boxed()
+    }
+
+    /// Opens a client file that the driver keeps itself, because it runs in another process. None: the session
+    /// keeps it. `encoding` is how the client's file is packed.
+    fn open_resource<'a>(
+        &'a self,
+        encoding: Option<&'a str>,
+    ) -> BoxFuture<'a, Option<Result<HostedResource, DriverError>>> {
+        let _ = encoding;
+        ready(None).boxed()
     }
 
     /// Brings the device to its default state; called when a session starts.

@@ -4,15 +4,21 @@
 //! gRPC. [`DriverTree`] builds the tree that an exporter configuration describes; [`Registry`] knows the
 //! classes by the Python path that configurations name.
 
+mod args;
 mod composite;
 mod driver;
+mod guard;
+mod host;
+mod keys;
 mod log;
 mod network;
 mod power;
 mod registry;
+pub mod storage;
 mod tree;
 
-pub use driver::{ByteStream, Driver, DriverError, DuplexStream, Value, ValueStream};
+pub use driver::{ByteStream, Driver, DriverError, DuplexStream, HostedResource, Value, ValueStream};
+pub use host::{DriverHost, HostError, HostedEntry, HostedNode, HostedSession, HostedTree};
 pub use log::{DriverLog, LogLevel, LogSink, NoLog};
-pub use registry::{Build, Registry};
+pub use registry::{Build, Built, Registry};
 pub use tree::{DriverTree, NodeReport, TreeError};

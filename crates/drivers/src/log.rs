@@ -15,6 +15,18 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
+    /// The level of a Python name; nothing here is more serious than an error.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "DEBUG" | "NOTSET" => Some(Self::Debug),
+            "INFO" => Some(Self::Info),
+            "WARNING" | "WARN" => Some(Self::Warning),
+            "ERROR" | "CRITICAL" | "FATAL" => Some(Self::Error),
+            _ => None,
+        }
+    }
+
     /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -46,16 +58,26 @@ impl LogSink for NoLog {
 pub struct DriverLog {
     driver: Arc<str>,
     sink: Arc<dyn LogSink>,
+    level: LogLevel,
 }
 
 impl DriverLog {
     /// The log of driver class `driver`.
     pub fn new(driver: impl Into<Arc<str>>, sink: Arc<dyn LogSink>) -> Self {
-        Self { driver: driver.into(), sink }
+        Self { driver: driver.into(), sink, level: LogLevel::Debug }
+    }
+
+    /// Leaves out what is less serious than `level`.
+    #[must_use]
+    pub fn from_level(self, level: LogLevel) -> Self {
+        Self { level, ..self }
     }
 
     /// Records a line.
     pub fn line(&self, level: LogLevel, message: &str) {
+        if level < self.level {
+            return;
+        }
         let driver = &*self.driver;
         match level {
             LogLevel::Debug => tracing::debug!(driver, "{message}"),
@@ -74,5 +96,10 @@ impl DriverLog {
     /// Went on, but a person may want to know.
     pub fn warning(&self, message: &str) {
         self.line(LogLevel::Warning, message);
+    }
+
+    /// Explains; shown when the driver is configured with `log_level: DEBUG`.
+    pub fn debug(&self, message: &str) {
+        self.line(LogLevel::Debug, message);
     }
 }

@@ -2,7 +2,21 @@
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use serde_json::json;
 
-use crate::{Driver, DriverError, DriverLog, Value, ValueStream};
+use serde_json::Map;
+
+use crate::{Driver, DriverError, DriverLog, Registry, Value, ValueStream, args::Args};
+
+/// The client class of everything that switches power.
+pub(crate) const CLIENT: &str = "jumpstarter_driver_power.client.PowerClient";
+
+pub(crate) fn register(all: &mut Registry) {
+    for class in ["MockPower", "SyncMockPower"] {
+        all.add(format!("jumpstarter_driver_power.driver.{class}"), |build| {
+            build.config::<Map<String, Value>>(&[])?;
+            Ok(std::sync::Arc::new(MockPower::new(build.log)))
+        });
+    }
+}
 
 /// Logs `on` and `off`; `read` streams two fixed readings.
 pub(crate) struct MockPower {
@@ -17,7 +31,7 @@ impl MockPower {
 
 impl Driver for MockPower {
     fn client(&self) -> &'static str {
-        "jumpstarter_driver_power.client.PowerClient"
+        CLIENT
     }
 
     fn call<'a>(&'a self, method: &'a str, args: Vec<Value>) -> BoxFuture<'a, Result<Value, DriverError>> {
@@ -27,7 +41,7 @@ impl Driver for MockPower {
                 "off" => "power off",
                 _ => return Err(DriverError::not_found(method)),
             };
-            no_arguments(method, &args)?;
+            Args::new(method, args).end()?;
             self.log.info(message);
             Ok(Value::Null)
         }
@@ -39,17 +53,10 @@ impl Driver for MockPower {
             if method != "read" {
                 return Err(DriverError::not_found(method));
             }
-            no_arguments(method, &args)?;
+            Args::new(method, args).end()?;
             let readings = [(0.0, 0.0), (5.0, 2.0)].map(|(v, a)| Ok(json!({ "voltage": v, "current": a })));
             Ok(stream::iter(readings).boxed())
         }
         .boxed()
     }
-}
-
-fn no_arguments(method: &str, args: &[Value]) -> Result<(), DriverError> {
-    if args.is_empty() {
-        return Ok(());
-    }
-    Err(DriverError::InvalidArgument(format!("{method} takes no arguments, {} given", args.len())))
 }

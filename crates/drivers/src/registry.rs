@@ -1,27 +1,36 @@
 //! Driver classes by the name that configurations use.
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
-    Driver, DriverLog,
+    Driver, DriverHost, DriverLog,
     composite::Composite,
-    network::{EchoNetwork, TcpNetwork},
-    power::MockPower,
+    keys::{BASE_KEYS, ConfigKeys},
+    network, power,
+    storage::Resources,
 };
 
 /// What a constructor gets.
-pub struct Build<'a> {
+pub struct Build {
     /// The `config` mapping.
-    pub config: &'a Map<String, Value>,
-    /// Children, already built, in the order of the file.
-    pub children: &'a [(String, Arc<dyn Driver>)],
+    pub config: Map<String, Value>,
+    /// Children, already built, in the order of the file; those given by `ref` are not among them.
+    pub children: Vec<(String, Arc<dyn Driver>)>,
+    /// Names of the children that are given by `ref`.
+    pub proxies: Vec<String>,
     /// The driver's log.
     pub log: DriverLog,
+    /// Opens the files that clients name in calls.
+    pub resources: Resources,
 }
 
-impl Build<'_> {
+impl Build {
     /// The `config` as a type; keys not in `known` are warned about, not refused.
     pub fn config<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T, String> {
         for key in self.config.keys().filter(|key| !known.contains(&key.as_str()) && !BASE_KEYS.contains(&key.as_str()))
@@ -30,58 +39,110 @@ impl Build<'_> {
         }
         serde_json::from_value(Value::Object(self.config.clone())).map_err(|err| format!("config: {err}"))
     }
+
+    /// The `config` mapping, to be read key by key.
+    pub(crate) fn keys(&mut self) -> ConfigKeys {
+        ConfigKeys::new(std::mem::take(&mut self.config))
+    }
+
+    /// The child `name` is configured, inline or by `ref`.
+    pub(crate) fn has_child(&self, name: &str) -> bool {
+        self.children.iter().any(|(n, _)| n == name) || self.proxies.iter().any(|n| n == name)
+    }
 }
 
-/// Keys that every driver accepts.
-const BASE_KEYS: [&str; 3] = ["log_level", "labels", "uuid"];
+/// What a constructor makes: a driver, and the children that it brings along itself.
+pub struct Built {
+    /// The driver.
+    pub driver: Arc<dyn Driver>,
+    /// Its own children; they come after those of the file.
+    pub children: Vec<(String, Built)>,
+    /// Help texts by command; those of the file win.
+    pub methods_description: BTreeMap<String, String>,
+}
 
-type Constructor = Arc<dyn Fn(Build<'_>) -> Result<Arc<dyn Driver>, String> + Send + Sync>;
+impl Built {
+    /// A driver that brings no children.
+    pub fn new(driver: impl Driver + 'static) -> Self {
+        Self { driver: Arc::new(driver), children: Vec::new(), methods_description: BTreeMap::new() }
+    }
 
-/// The driver classes that can be built here.
+    /// Adds a child of the driver's own.
+    #[must_use]
+    pub fn child(mut self, name: impl Into<String>, child: Self) -> Self {
+        self.children.push((name.into(), child));
+        self
+    }
+}
+
+impl From<Arc<dyn Driver>> for Built {
+    fn from(driver: Arc<dyn Driver>) -> Self {
+        Self { driver, children: Vec::new(), methods_description: BTreeMap::new() }
+    }
+}
+
+pub(crate) type Constructor = Arc<dyn Fn(Build) -> BoxFuture<'static, Result<Built, String>> + Send + Sync>;
+
+/// The driver classes that can be built here, and the host of all others.
 #[derive(Clone)]
-pub struct Registry(BTreeMap<String, Constructor>);
+pub struct Registry {
+    classes: BTreeMap<String, Constructor>,
+    host: Option<Arc<dyn DriverHost>>,
+}
 
 impl Registry {
-    /// Every driver of this crate.
+    /// Every driver of this crate; other classes are refused.
     #[must_use]
     pub fn builtin() -> Self {
-        let mut all = Self(BTreeMap::new());
+        let mut all = Self { classes: BTreeMap::new(), host: None };
         all.add("jumpstarter_driver_composite.driver.Composite", |build| {
             build.config::<Map<String, Value>>(&[])?;
             Ok(Arc::new(Composite))
         });
-        for class in ["MockPower", "SyncMockPower"] {
-            all.add(format!("jumpstarter_driver_power.driver.{class}"), |build| {
-                build.config::<Map<String, Value>>(&[])?;
-                Ok(Arc::new(MockPower::new(build.log)))
-            });
-        }
-        all.add("jumpstarter_driver_network.driver.EchoNetwork", |build| {
-            build.config::<Map<String, Value>>(&[])?;
-            Ok(Arc::new(EchoNetwork))
-        });
-        all.add("jumpstarter_driver_network.driver.TcpNetwork", |build| {
-            Ok(Arc::new(build.config::<TcpNetwork>(&TcpNetwork::KEYS)?))
-        });
+        power::register(&mut all);
+        network::register(&mut all);
         all
+    }
+
+    /// Has classes that are not built in run by `host`.
+    #[must_use]
+    pub fn with_host(mut self, host: Arc<dyn DriverHost>) -> Self {
+        self.host = Some(host);
+        self
     }
 
     /// Adds or replaces a class. The constructor's error is a text for the operator.
     pub fn add(
         &mut self,
         class: impl Into<String>,
-        constructor: impl Fn(Build<'_>) -> Result<Arc<dyn Driver>, String> + Send + Sync + 'static,
+        constructor: impl Fn(Build) -> Result<Arc<dyn Driver>, String> + Send + Sync + 'static,
     ) {
-        self.0.insert(class.into(), Arc::new(constructor));
+        let constructor = move |build| ready(constructor(build).map(Built::from)).boxed();
+        self.classes.insert(class.into(), Arc::new(constructor));
+    }
+
+    /// Adds or replaces a class whose constructor waits for the world or brings children of its own.
+    pub fn add_async<F>(
+        &mut self,
+        class: impl Into<String>,
+        constructor: impl Fn(Build) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = Result<Built, String>> + Send + 'static,
+    {
+        self.classes.insert(class.into(), Arc::new(move |build| constructor(build).boxed()));
     }
 
     /// The classes, sorted.
     pub fn classes(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.classes.keys().map(String::as_str)
     }
 
     pub(crate) fn get(&self, class: &str) -> Option<&Constructor> {
-        self.0.get(class)
+        self.classes.get(class)
+    }
+
+    pub(crate) fn host(&self) -> Option<&Arc<dyn DriverHost>> {
+        self.host.as_ref()
     }
 }
 

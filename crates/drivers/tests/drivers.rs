@@ -26,29 +26,31 @@ fn config(export: &str) -> ExporterConfig {
     ExporterConfig::from_yaml(&yaml, &Env::empty()).unwrap()
 }
 
-fn build(export: &str) -> DriverTree {
-    DriverTree::build(&config(export), &Registry::builtin(), &(Arc::new(NoLog) as Arc<dyn LogSink>)).unwrap()
+async fn build(export: &str) -> DriverTree {
+    DriverTree::build(&config(export), &Registry::builtin(), &(Arc::new(NoLog) as Arc<dyn LogSink>)).await.unwrap()
 }
 
-fn refused(export: &str) -> String {
+async fn refused(export: &str) -> String {
     let logs: Arc<dyn LogSink> = Arc::new(NoLog);
-    match DriverTree::build(&config(export), &Registry::builtin(), &logs) {
+    match DriverTree::build(&config(export), &Registry::builtin(), &logs).await {
         Ok(_) => panic!("built {export}"),
         Err(err) => err.to_string(),
     }
 }
 
-fn only(export: &str) -> Arc<dyn Driver> {
-    let tree = build(&format!("{{d: {export}}}"));
+async fn only(export: &str) -> Arc<dyn Driver> {
+    let tree = build(&format!("{{d: {export}}}")).await;
     Arc::clone(tree.get(&tree.reports()[1].uuid).unwrap())
 }
 
-#[test]
-fn reports_go_from_parents_to_children_and_repeat_proxied_trees() {
+#[tokio::test]
+async fn reports_go_from_parents_to_children_and_repeat_proxied_trees() {
     let tree = build(
         "{a: {children: {p: {type: jumpstarter_driver_power.driver.MockPower, description: text, \
-         methods_description: {on: On!}}}}, again: {ref: a}, deep: {children: {q: {ref: a.p}}}}",
-    );
+         methods_description: {on: On!}}}}, again: {ref: a}, deep: {children: {q: {type: \
+         jumpstarter_driver_composite.driver.Proxy, config: {ref: a.p}}}}}",
+    )
+    .await;
     let seen: Vec<_> = tree
         .reports()
         .iter()
@@ -81,8 +83,8 @@ fn reports_go_from_parents_to_children_and_repeat_proxied_trees() {
     }
 }
 
-#[test]
-fn trees_that_cannot_be_built_say_where_and_why() {
+#[tokio::test]
+async fn trees_that_cannot_be_built_say_where_and_why() {
     for (export, texts) in [
         (
             "{x: {children: {z: {type: jumpstarter_driver_dutlink.driver.Dutlink}}}}",
@@ -94,10 +96,14 @@ fn trees_that_cannot_be_built_say_where_and_why() {
         ("{x: {type: jumpstarter_driver_network.driver.TcpNetwork}}", &["'x'", "host"]),
         (
             "{x: {type: jumpstarter_driver_network.driver.TcpNetwork, config: {host: h, port: 70000}}}",
-            &["'x'", "70000"],
+            &["'x'", "'port'", "70000"],
+        ),
+        (
+            "{x: {type: jumpstarter_driver_network.driver.TcpNetwork, config: {host: h, port: 7, prot: 8}}}",
+            &["'x'", "'prot' is not known", "host, port, enable_address"],
         ),
     ] {
-        let text = refused(export);
+        let text = refused(export).await;
         assert!(texts.iter().all(|part| text.contains(part)), "{export}: {text}");
     }
 }
@@ -107,7 +113,7 @@ async fn mock_power() {
     let lines = Arc::new(Lines::default());
     let sink: Arc<dyn LogSink> = Arc::<Lines>::clone(&lines);
     let export = config("{d: {type: jumpstarter_driver_power.driver.MockPower, config: {log_level: DEBUG, odd: 1}}}");
-    let tree = DriverTree::build(&export, &Registry::builtin(), &sink).unwrap();
+    let tree = DriverTree::build(&export, &Registry::builtin(), &sink).await.unwrap();
     let power = tree.get(&tree.reports()[1].uuid).unwrap();
     assert_eq!(power.call("on", vec![]).await.unwrap(), json!(null));
     assert_eq!(power.call("off", vec![]).await.unwrap(), json!(null));
@@ -124,7 +130,7 @@ async fn mock_power() {
 
 #[tokio::test]
 async fn the_echo_gives_back_everything_and_ends_with_its_input() {
-    let echo = only("{type: jumpstarter_driver_network.driver.EchoNetwork}");
+    let echo = only("{type: jumpstarter_driver_network.driver.EchoNetwork}").await;
     let (mut read, mut write) = tokio::io::split(echo.open("connect").await.unwrap());
     let sent = vec![7_u8; 2_000_000];
     let send = async {
@@ -141,15 +147,14 @@ async fn the_echo_gives_back_everything_and_ends_with_its_input() {
 async fn tcp_streams_and_addresses() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let tcp = |host: &str, extra: &str| {
-        only(&format!(
-            "{{type: jumpstarter_driver_network.driver.TcpNetwork, config: {{host: '{host}', port: {port}{extra}}}}}"
-        ))
+    let tcp = async |host: &str, extra: &str| {
+        let config = format!("{{host: '{host}', port: {port}{extra}}}");
+        only(&format!("{{type: jumpstarter_driver_network.driver.TcpNetwork, config: {config}}}")).await
     };
-    let driver = tcp("127.0.0.1", "");
+    let driver = tcp("127.0.0.1", "").await;
     assert_eq!(driver.call("address", vec![]).await.unwrap(), json!(format!("tcp://127.0.0.1:{port}")));
-    assert_eq!(tcp("::1", "").call("address", vec![]).await.unwrap(), json!(format!("tcp://[::1]:{port}")));
-    let hidden = tcp("127.0.0.1", ", enable_address: false").call("address", vec![]).await;
+    assert_eq!(tcp("::1", "").await.call("address", vec![]).await.unwrap(), json!(format!("tcp://[::1]:{port}")));
+    let hidden = tcp("127.0.0.1", ", enable_address: false").await.call("address", vec![]).await;
     assert!(matches!(hidden, Err(DriverError::InvalidArgument(text)) if text.contains("enable_address")));
     let mut stream = driver.open("connect").await.unwrap();
     let (mut peer, _) = listener.accept().await.unwrap();

@@ -107,7 +107,7 @@ impl Exporter {
             leased: true,
         };
         // Built once only to tell the controller what there is; each lease gets drivers of its own.
-        let probe = Session::new(&self.config, &self.registry, info.clone()).map_err(ExporterError::Drivers)?;
+        let probe = Session::new(&self.config, &self.registry, info.clone()).await.map_err(ExporterError::Drivers)?;
         let register = RegisterRequest { labels: info.labels.clone(), reports: probe.reports() };
         probe.close().await;
         drop(probe);
@@ -226,7 +226,7 @@ impl<'a> Running<'a> {
                 Some(_) = self.tasks.join_next() => continue,
             };
             for action in self.machine.handle(event) {
-                if self.carry_out(action) {
+                if self.carry_out(action).await {
                     self.goodbye().await;
                     let was_asked = asked.now.is_cancelled() || asked.after_lease.is_cancelled();
                     return if was_asked { ExitReason::Stopped } else { ExitReason::LeaseEnded };
@@ -236,9 +236,9 @@ impl<'a> Running<'a> {
     }
 
     /// Starts what `action` asks for; true when the exporter is to leave.
-    fn carry_out(&mut self, action: Action) -> bool {
+    async fn carry_out(&mut self, action: Action) -> bool {
         match action {
-            Action::Start(assignment) => self.start(&assignment),
+            Action::Start(assignment) => self.start(&assignment).await,
             Action::Close => self.close(),
             Action::Report(status, message) => {
                 if let Some((session, _)) = &self.session {
@@ -260,11 +260,11 @@ impl<'a> Running<'a> {
         false
     }
 
-    fn start(&mut self, assignment: &Assignment) {
+    async fn start(&mut self, assignment: &Assignment) {
         let Assignment { lease, client } = assignment;
         tracing::info!(%lease, %client, "lease starts");
         let events = self.events.clone();
-        let session = match Session::new(&self.exporter.config, &self.exporter.registry, self.info.clone()) {
+        let session = match Session::new(&self.exporter.config, &self.exporter.registry, self.info.clone()).await {
             Ok(session) => session,
             Err(err) => {
                 tracing::error!(%lease, %err, "set up the drivers");

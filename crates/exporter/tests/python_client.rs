@@ -86,8 +86,8 @@ async fn python(program: &str, args: &[&str], host: &str, insecure: bool) -> Str
     text
 }
 
-fn session(port: u16) -> Session {
-    let session = Session::new(&config(port), &Registry::builtin(), SessionInfo::default()).unwrap();
+async fn session(port: u16) -> Session {
+    let session = Session::new(&config(port), &Registry::builtin(), SessionInfo::default()).await.unwrap();
     session.set_status(ExporterStatus::LeaseReady, "");
     session
 }
@@ -98,7 +98,7 @@ async fn the_python_client_uses_every_call_style_over_a_unix_socket() {
     // A socket path becomes the percent-encoded authority of each call.
     let path = dir.path().join("a socket");
     let listener = UnixListener::bind(&path).unwrap();
-    let session = session(1);
+    let session = session(1).await;
     let mut tasks = JoinSet::new();
     tasks.spawn({
         let session = session.clone();
@@ -118,7 +118,7 @@ async fn the_python_client_uses_every_call_style_over_a_unix_socket() {
 async fn the_python_client_reaches_a_tcp_port_directly() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let session = session(address.port());
+    let session = session(address.port()).await;
     let mut tasks = JoinSet::new();
     tasks.spawn({
         let session = session.clone();

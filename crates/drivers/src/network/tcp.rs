@@ -1,62 +1,25 @@
 //! `jumpstarter_driver_network.driver.TcpNetwork`: a TCP port reachable from the lab host.
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
-
 use futures::{FutureExt as _, future::BoxFuture};
-use serde::Deserialize;
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
 
-use crate::{ByteStream, Driver, DriverError, Value};
+use crate::{Build, ByteStream, Driver, DriverError, Value};
 
-use super::CLIENT;
-
-/// A port that does not answer for this long is reported as a timeout; Linux alone would try for two minutes.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+use super::{CLIENT, address::Target, connect_tcp};
 
 /// Connects anew for each stream.
-#[derive(Debug, Deserialize)]
-pub(crate) struct TcpNetwork {
-    host: String,
-    port: u16,
-    #[serde(default = "yes")]
-    enable_address: bool,
-}
-
-fn yes() -> bool {
-    true
-}
+pub(crate) struct TcpNetwork(Target);
 
 impl TcpNetwork {
-    /// Keys of `config`.
-    pub(crate) const KEYS: [&str; 3] = ["host", "port", "enable_address"];
-
-    async fn connect(&self) -> io::Result<TcpStream> {
-        let connect = TcpStream::connect((self.host.as_str(), self.port));
-        let stream =
-            timeout(CONNECT_TIMEOUT, connect).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+    pub(super) fn new(mut build: Build) -> Result<Self, String> {
+        let mut keys = build.keys();
+        let target = Target::new(&mut keys);
+        keys.end()?;
+        Ok(Self(target))
     }
 
-    /// `tcp://` and the first address that the host name has; the name itself when it has none.
-    async fn address(&self) -> String {
-        let known = self.host.parse::<IpAddr>().ok();
-        let ip = match known {
-            Some(ip) => Some(ip),
-            None => {
-                lookup_host((self.host.as_str(), self.port)).await.ok().and_then(|mut all| all.next()).map(|a| a.ip())
-            }
-        };
-        match ip {
-            Some(ip) => format!("tcp://{}", SocketAddr::new(ip, self.port)),
-            None => format!("tcp://{}:{}", self.host, self.port),
-        }
+    /// A port that another driver opens.
+    #[cfg_attr(not(test), expect(dead_code, reason = "used by drivers that open ports"))]
+    pub(crate) fn to(host: impl Into<String>, port: u16) -> Self {
+        Self(Target::known(host.into(), port))
     }
 }
 
@@ -65,14 +28,10 @@ impl Driver for TcpNetwork {
         CLIENT
     }
 
-    fn call<'a>(&'a self, method: &'a str, _args: Vec<Value>) -> BoxFuture<'a, Result<Value, DriverError>> {
+    fn call<'a>(&'a self, method: &'a str, args: Vec<Value>) -> BoxFuture<'a, Result<Value, DriverError>> {
         async move {
             match method {
-                "address" if self.enable_address => Ok(Value::String(self.address().await)),
-                "address" => {
-                    let message = "enable_address mode is not true in the exporter configuration";
-                    Err(DriverError::InvalidArgument(message.to_owned()))
-                }
+                "address" => self.0.address("tcp", args).await,
                 _ => Err(DriverError::not_found(method)),
             }
         }
@@ -81,12 +40,10 @@ impl Driver for TcpNetwork {
 
     fn open<'a>(&'a self, method: &'a str) -> BoxFuture<'a, Result<ByteStream, DriverError>> {
         async move {
-            if method != "connect" {
-                return Err(DriverError::not_found(method));
+            match method {
+                "connect" => Ok(Box::new(connect_tcp(&self.0.host, self.0.port).await?) as ByteStream),
+                _ => Err(DriverError::not_found(method)),
             }
-            let target = format!("{}:{}", self.host, self.port);
-            let stream = self.connect().await.map_err(|err| DriverError::connection(&target, err))?;
-            Ok(Box::new(stream) as ByteStream)
         }
         .boxed()
     }

@@ -9,7 +9,7 @@ use jumpstarter_protocol::{
     value,
 };
 use std::sync::Arc;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
 use super::Session;
@@ -104,7 +104,9 @@ pub(super) fn driver_status(err: &DriverError) -> Status {
         DriverError::InvalidArgument(_) => Status::invalid_argument(text),
         DriverError::Timeout(_) => Status::deadline_exceeded(text),
         DriverError::Connection { .. } => Status::unavailable(text),
-        DriverError::Io { .. } => Status::internal(text),
+        DriverError::Io { .. } | DriverError::Internal(_) => Status::internal(text),
+        DriverError::TooLarge(_) => Status::resource_exhausted(text),
+        DriverError::Remote { code, .. } => Status::new(Code::from_i32(*code), text),
         DriverError::Other(_) => Status::unknown(text),
     }
 }

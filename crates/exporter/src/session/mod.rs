@@ -63,10 +63,10 @@ struct Inner {
 
 impl Session {
     /// Builds fresh drivers from `config`.
-    pub fn new(config: &ExporterConfig, registry: &Registry, info: SessionInfo) -> Result<Self, TreeError> {
+    pub async fn new(config: &ExporterConfig, registry: &Registry, info: SessionInfo) -> Result<Self, TreeError> {
         let logs = Arc::new(LogRing::new());
         let sink: Arc<dyn LogSink> = Arc::<LogRing>::clone(&logs);
-        let tree = DriverTree::build(config, registry, &sink)?;
+        let tree = DriverTree::build(config, registry, &sink).await?;
         let status = GetStatusResponse {
             status: ExporterStatus::Available.into(),
             message: Some(String::new()),
