@@ -14,6 +14,8 @@ pub struct Router {
     pub endpoint: String,
     /// Affinity: exporters with the same labels prefer this router.
     pub labels: BTreeMap<String, String>,
+    /// Whether the controller asks it how it fares. False for routers that only peers can reach. An addition of ours.
+    pub probe: bool,
 }
 
 /// Routers by name. What the lenient format lets pass, but hardly anyone means, goes into `warnings`.
@@ -43,6 +45,7 @@ fn entry(at: &At<'_>, log: &mut Log<'_>, warnings: &mut Vec<String>) -> Option<R
         .get("labels")
         .map(|at| at.lenient_text_map(log, &mut |path| warnings.push(repeated(path))))
         .unwrap_or_default();
+    let probe = fields.get("probe").and_then(|at| at.flag(log)).unwrap_or(true);
     warnings.extend(fields.unknown().map(|(_, path)| format!("router: unknown key `{path}` is ignored")));
-    Some(Router { endpoint: address?, labels })
+    Some(Router { endpoint: address?, labels, probe })
 }

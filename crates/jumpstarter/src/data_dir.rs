@@ -28,6 +28,11 @@ impl DataDir {
         self.0.join("keys/router.key")
     }
 
+    /// A further key whose tickets the router of this process accepts, while the key is being replaced.
+    pub(crate) fn previous_ticket_key(&self) -> PathBuf {
+        self.0.join("keys/router-previous.key")
+    }
+
     /// Our own CA and the certificates that it signed.
     pub(crate) fn tls(&self) -> PathBuf {
         self.0.join("tls")

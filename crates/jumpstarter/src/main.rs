@@ -8,11 +8,13 @@ mod data_dir;
 mod forward;
 mod ops;
 mod reload;
+mod router_keys;
+mod serve_metrics;
 mod service;
 mod settings;
 mod telemetry;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -66,7 +68,10 @@ fn main() -> ExitCode {
             tracing::debug!(flag, "this flag of the Go logger has no effect");
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(run(cli.command))
+        let outcome = runtime.block_on(run(cli.command));
+        // A look-up of a name that hangs must not keep the process.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        outcome
     });
     match outcome {
         Ok(code) => code,

@@ -30,6 +30,7 @@ pub(crate) fn changeable(config: &ClusterConfig) -> Changeable {
     let router = |router: &jumpstarter_cluster_config::Router| RouterTarget {
         endpoint: router.endpoint.clone(),
         labels: router.labels.clone(),
+        probe: router.probe,
     };
     let telemetry = |telemetry: &jumpstarter_cluster_config::Telemetry| TelemetryTarget {
         endpoint: telemetry.endpoint.clone(),

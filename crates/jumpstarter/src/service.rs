@@ -13,7 +13,9 @@ use std::{
 use anyhow::Context as _;
 use jiff::SignedDuration;
 use jumpstarter_auth::{TicketIssuer, TicketKey, TicketKeys, TicketVerifier, TokenIssuer};
-use jumpstarter_controller::{Controller, ControllerConfig, ControllerParts, Peer, RouterTarget, keys};
+use jumpstarter_controller::{
+    Controller, ControllerConfig, ControllerParts, Live, LocalRouter, Peer, RouterReport, RouterTarget, keys,
+};
 use jumpstarter_router::{Router, TicketCheck};
 use jumpstarter_store::{EmbeddedOptions, EmbeddedStore, Key, Kind, Object, Store, StoreError, Write};
 use jumpstarter_transport::{
@@ -28,7 +30,8 @@ use tracing::{info, warn};
 use crate::{
     data_dir::{self, DataDir},
     ops::{self, Ops},
-    settings::{Certificate, MetricsListen, Settings},
+    router_keys, serve_metrics,
+    settings::{Certificate, Follower, MetricsListen, ServeArgs, Settings},
 };
 
 /// ConfigMap in which configs' CA is looked up, by its fixed name (kubernetes.md §2.4).
@@ -47,6 +50,8 @@ pub(crate) struct Service {
     pub(crate) store: Arc<dyn Store>,
     /// What clients must trust, unless their system does.
     pub(crate) ca_pem: Option<String>,
+    live: Live,
+    builtin: RouterTarget,
     router: Router,
     controller: Controller,
     servers: JoinSet<()>,
@@ -80,17 +85,23 @@ impl Service {
             .context("load the keys that sign tokens")?;
         let lifetime = SignedDuration::try_from(settings.token_lifetime).unwrap_or(SignedDuration::MAX);
         let issuer = Arc::new(TokenIssuer::with_ring(ring).with_lifetime(lifetime));
-        let keys = TicketKeys::new(TicketKey::load_or_create(&data_dir.ticket_key()).context("load the router key")?);
+        let keys = ticket_keys(&data_dir)?;
         let tls = Arc::new(certificate(&settings, &data_dir, &advertise)?);
         let ca_pem = tls.ca_pem();
         publish_ca(&*store, &settings.namespace, ca_pem.as_deref()).await?;
 
         let mut registry = Registry::default();
         let stop_calls = CancellationToken::new();
-        let mut routers = settings.routers.clone();
-        if settings.builtin_router {
-            routers.insert(0, RouterTarget { endpoint: advertise.clone(), labels: std::collections::BTreeMap::new() });
-        }
+        let builtin =
+            RouterTarget { endpoint: advertise.clone(), labels: std::collections::BTreeMap::new(), probe: true };
+        let live = Live::new(settings.changeable(&builtin));
+        let router = Router::new(
+            jumpstarter_router::Config { drain_grace: settings.drain, ..router_config(settings.hook_limit) },
+            Arc::new(TicketVerifier::new(&keys)) as Arc<dyn TicketCheck>,
+        );
+        router.register_metrics(&mut registry);
+        let counters = Arc::new(ServeCounters::default());
+        serve_metrics::register(&mut registry, &counters);
         let config = ControllerConfig {
             namespace: settings.namespace.clone(),
             endpoint: advertise.clone(),
@@ -99,14 +110,7 @@ impl Service {
             hook_limit: settings.hook_limit,
             lease_retention: settings.lease_retention,
             limits: jumpstarter_controller::Limits::default(),
-            live: jumpstarter_controller::Live::new(jumpstarter_controller::Changeable {
-                routers,
-                max_tags: settings.max_tags,
-                hidden_labels: settings.hidden_labels.clone(),
-                deprecated_labels: settings.deprecated_labels.clone(),
-                token_lifetime: None,
-                telemetry: Vec::new(),
-            }),
+            live: live.clone(),
             clock: jumpstarter_store::Clock::system(),
         };
         let parts = ControllerParts {
@@ -114,17 +118,12 @@ impl Service {
             store: Arc::clone(&store),
             issuer,
             tickets: Arc::new(TicketIssuer::new(&keys)),
+            local_router: Some(local_router(&router, &builtin)),
             // What happens to objects is in the log already.
             events: Arc::new(jumpstarter_store::NoEvents),
         };
         let controller =
             Controller::start(parts, &mut registry, stop_calls.clone()).await.context("start the controller")?;
-        let router = Router::new(
-            jumpstarter_router::Config { drain_grace: settings.drain, ..router_config(settings.hook_limit) },
-            Arc::new(TicketVerifier::new(&keys)) as Arc<dyn TicketCheck>,
-        );
-        router.register_metrics(&mut registry);
-
         let stop_servers = CancellationToken::new();
         let ready = Arc::new(AtomicBool::new(true));
         let mut servers = JoinSet::new();
@@ -133,7 +132,7 @@ impl Service {
             listeners,
             tls: Some(tls),
             limits: ServeLimits { drain_grace: LAST_CALLS, ..ServeLimits::default() },
-            counters: Arc::new(ServeCounters::default()),
+            counters,
         };
         spawn(&mut servers, server, service, stop_servers.clone());
         if !metrics_listener.is_empty() {
@@ -148,6 +147,8 @@ impl Service {
             metrics,
             store,
             ca_pem,
+            live,
+            builtin,
             router,
             controller,
             servers,
@@ -155,6 +156,14 @@ impl Service {
             stop_servers,
             ready,
         })
+    }
+
+    /// Takes changes of the settings file over while the service runs, which started with `settings`.
+    pub(crate) fn follow(&mut self, args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
+        let follower =
+            Follower::new(args, settings, self.builtin.clone(), self.live.clone()).context("listen for SIGHUP")?;
+        self.servers.spawn(follower.run(self.stop_servers.clone()));
+        Ok(())
     }
 
     /// Drains and stops: tunnels get their time while the rest goes on, then streams end and the port closes.
@@ -195,6 +204,32 @@ async fn serve_operator(servers: &mut JoinSet<()>, socket: PathBuf, routes: axum
     let until = tokio::time::Instant::now() + Duration::from_secs(2);
     while tokio::net::UnixStream::connect(&socket).await.is_err() && tokio::time::Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// The key that signs tickets, and one more that the router of this process accepts while it is being replaced.
+fn ticket_keys(data_dir: &DataDir) -> anyhow::Result<TicketKeys> {
+    let keys = TicketKeys::new(TicketKey::load_or_create(&data_dir.ticket_key()).context("load the router key")?);
+    let previous = data_dir.previous_ticket_key();
+    Ok(if previous.exists() { keys.accepting(router_keys::from_file(&previous)?) } else { keys })
+}
+
+/// The router of this process, for the controller beside it.
+fn local_router(router: &Router, target: &RouterTarget) -> LocalRouter {
+    let router = router.clone();
+    LocalRouter { endpoint: target.endpoint.clone(), look: Arc::new(move || look_at(&router)) }
+}
+
+/// How the router of this process fares.
+fn look_at(router: &Router) -> RouterReport {
+    let (stats, config) = (router.stats(), router.config());
+    RouterReport {
+        draining: router.is_draining(),
+        open: stats.open,
+        waiting: stats.waiting,
+        max_streams: config.max_streams as u64,
+        max_waiting: config.max_waiting as u64,
+        total_bytes: stats.bytes_from_clients + stats.bytes_from_exporters + stats.bytes_from_unknown,
     }
 }
 

@@ -1,5 +1,8 @@
 //! Settings of `jumpstarter serve`: as written in a file, the environment or flags, and as used.
 
+mod follow;
+mod routers;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -12,6 +15,9 @@ use clap::Args;
 use jumpstarter_controller::RouterTarget;
 use jumpstarter_model::GoDuration;
 use serde::Deserialize;
+
+pub(crate) use follow::Follower;
+use routers::WrittenRouter;
 
 /// `jumpstarter serve`. Flags win over the environment, the environment over the file.
 #[derive(Args, Clone, Debug, Default)]
@@ -60,10 +66,11 @@ pub(crate) struct Written {
     #[arg(long, value_name = "FILE", env = "JUMPSTARTER_TLS_CA")]
     pub(crate) tls_ca: Option<PathBuf>,
 
-    /// Another router to hand out, repeatable; a label is written `HOST:PORT,key=value`
-    #[arg(long = "router", value_name = "HOST:PORT")]
+    /// Another router to hand out, repeatable: `HOST:PORT,key=value,...`. Exporters with such labels prefer it. With
+    /// `,unprobed` it is not asked whether it is well: for a router that only clients and exporters can reach
+    #[arg(long = "router", value_name = "HOST:PORT[,KEY=VALUE]...")]
     #[serde(default)]
-    pub(crate) routers: Vec<String>,
+    pub(crate) routers: Vec<WrittenRouter>,
 
     /// Hand out only the routers named with --router, not the built-in one
     #[arg(long)]
@@ -108,7 +115,9 @@ pub(crate) struct Written {
 impl Written {
     /// What is set here wins over `other`.
     fn or(self, other: Self) -> Self {
-        let list = |ours: Vec<String>, theirs| if ours.is_empty() { theirs } else { ours };
+        fn list<T>(ours: Vec<T>, theirs: Vec<T>) -> Vec<T> {
+            if ours.is_empty() { theirs } else { ours }
+        }
         Self {
             data_dir: self.data_dir.or(other.data_dir),
             listen: self.listen.or(other.listen),
@@ -133,7 +142,7 @@ impl Written {
 }
 
 /// Settings as used: complete and valid.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: String,
@@ -166,7 +175,7 @@ pub(crate) enum MetricsListen {
 }
 
 /// Where the certificate comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Certificate {
     /// A CA of our own in the data directory.
     OwnCa,
@@ -244,13 +253,7 @@ impl ServeArgs {
                 Certificate::OwnCa
             }
         };
-        let mut routers = Vec::new();
-        for text in &written.routers {
-            match parse_router(text) {
-                Ok(router) => routers.push(router),
-                Err(fault) => faults.push(format!("--router: {fault}")),
-            }
-        }
+        let routers = routers::resolve(&written.routers, &mut faults);
         if written.no_builtin_router && routers.is_empty() {
             faults.push("--no-builtin-router: name at least one --router".to_owned());
         }
@@ -301,22 +304,6 @@ fn has_port(address: &str) -> bool {
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-fn parse_router(text: &str) -> Result<RouterTarget, String> {
-    let mut parts = text.split(',');
-    let endpoint = parts.next().unwrap_or_default();
-    if !has_port(endpoint) {
-        return Err(format!("`{endpoint}` is not HOST:PORT"));
-    }
-    let labels = parts
-        .map(|part| {
-            part.split_once('=')
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .ok_or_else(|| format!("`{part}` is not key=value"))
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(RouterTarget { endpoint: endpoint.to_owned(), labels })
-}
-
 fn read_file(path: &Path) -> anyhow::Result<Written> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read the settings file {}", path.display()))?;
     if text.trim().is_empty() {
@@ -347,7 +334,7 @@ mod tests {
             lease_retention: Some("a week".into()),
             tls_key: Some("k".into()),
             namespace: Some("Bad_Name".into()),
-            routers: vec!["nowhere".into()],
+            routers: vec!["nowhere".parse().unwrap()],
             metrics_listen: Some("here".into()),
             ..Written::default()
         })
@@ -372,14 +359,5 @@ mod tests {
         std::fs::write(&path, "lisen: 127.0.0.1:1\n").unwrap();
         let error = ServeArgs { config: Some(path), written }.resolve().unwrap_err();
         assert!(format!("{error:#}").contains("lisen"), "{error:#}");
-    }
-
-    #[test]
-    fn routers_may_have_labels() {
-        let router = parse_router("r1.lab:8083,site=a").unwrap();
-        assert_eq!(router.endpoint, "r1.lab:8083");
-        assert_eq!(router.labels["site"], "a");
-        assert!(parse_router("r1.lab").is_err());
-        assert!(parse_router("r1.lab:8083,site").is_err());
     }
 }

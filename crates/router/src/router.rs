@@ -78,6 +78,12 @@ impl Router {
         self.core.metrics.register(registry);
     }
 
+    /// What it was made with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.core.config
+    }
+
     /// The counters now.
     #[must_use]
     pub fn stats(&self) -> Stats {

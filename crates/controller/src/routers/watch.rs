@@ -23,9 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status, transport::Channel};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use super::{RouterReport, Routers};
 use crate::config::Live;
@@ -65,7 +63,8 @@ pub(crate) async fn follow(routers: Routers, live: Live, tickets: Arc<TicketIssu
         for endpoint in wanted {
             if !watched.contains_key(&endpoint) {
                 routers.begin(&endpoint);
-                let watch = Watch { routers: routers.clone(), endpoint: endpoint.clone(), tickets: Arc::clone(&tickets) };
+                let watch =
+                    Watch { routers: routers.clone(), endpoint: endpoint.clone(), tickets: Arc::clone(&tickets) };
                 watched.insert(endpoint, tasks.spawn(watch.run()));
             }
         }

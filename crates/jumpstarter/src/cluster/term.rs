@@ -49,6 +49,7 @@ impl Term {
             store: Arc::clone(&ground.store),
             issuer,
             tickets: Arc::clone(&ground.tickets),
+            local_router: None,
             events: Arc::clone(&ground.events),
         };
         let controller =

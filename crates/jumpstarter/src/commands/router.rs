@@ -3,29 +3,40 @@
 use std::{
     path::PathBuf,
     process::ExitCode,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use anyhow::Context as _;
 use clap::Args;
-use jumpstarter_auth::{TicketKey, TicketKeys, TicketVerifier};
-use jumpstarter_cluster_config::RouterEnvironment;
+use jumpstarter_cluster_config::{Keepalive, RouterEnvironment};
+use jumpstarter_model::GoDuration;
 use jumpstarter_router::{Router, TicketCheck};
 use jumpstarter_transport::{BindOptions, Listener, ServeCounters, ServeLimits, Server, ServingTls, listen};
 use prometheus_client::registry::Registry;
-use tokio::task::JoinSet;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info, warn};
 
 use super::{say, termination};
 use crate::{
     certificate,
-    cluster::Misconfigured,
     ops::{self, Ops},
+    reload,
+    router_keys::{KeySource, RouterKeys},
+    serve_metrics,
     service::{router_config, spawn, with_peer},
     telemetry::{LogDefaults, LogFormat, ZapArgs},
 };
+
+/// What streams that were told to end get beyond the drain, before their connections are cut.
+const LAST_WORDS: Duration = Duration::from_secs(7);
 
 /// `jumpstarter router`.
 #[derive(Args, Debug)]
@@ -34,10 +45,8 @@ pub(crate) struct RouterArgs {
     #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:8083")]
     listen: String,
 
-    /// File with the key that the service signs tickets with (`keys/router.key` of its data directory); else the
-    /// environment variable ROUTER_KEY
-    #[arg(long, value_name = "FILE")]
-    router_key: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeySource,
 
     /// Certificate chain (PEM); clients must trust it as they trust the service's. Without it the environment variables
     /// EXTERNAL_CERT_PEM and EXTERNAL_KEY_PEM name the files; without those a certificate is made for the host of
@@ -57,12 +66,56 @@ pub(crate) struct RouterArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     drain: u64,
 
+    #[command(flatten)]
+    keepalive: KeepaliveArgs,
+
     /// No effect: a router asks nothing of Kubernetes
     #[arg(long, hide = true)]
     kubeconfig: Option<PathBuf>,
 
     #[command(flatten)]
     zap: ZapArgs,
+}
+
+/// The keepalive settings of the service, which a router cannot read from its ConfigMap.
+#[derive(Args, Debug)]
+struct KeepaliveArgs {
+    /// Silence of a peer after which it is asked whether it is alive [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    keepalive_interval: Option<GoDuration>,
+
+    /// Time for its answer [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    keepalive_timeout: Option<GoDuration>,
+
+    /// How long a connection may be without a stream [default: for ever]
+    #[arg(long, value_name = "DURATION")]
+    max_connection_idle: Option<GoDuration>,
+
+    /// How old a connection may get before its peer is told to open another one for new streams [default: for ever]
+    #[arg(long, value_name = "DURATION")]
+    max_connection_age: Option<GoDuration>,
+
+    /// What running streams get on a connection that is too old, before they are cut [default: for ever]
+    #[arg(long, value_name = "DURATION")]
+    max_connection_age_grace: Option<GoDuration>,
+}
+
+impl KeepaliveArgs {
+    fn limits(&self, drain_grace: Duration) -> ServeLimits {
+        let span = |value: &Option<GoDuration>| {
+            value.map(|value| Duration::from_nanos(u64::try_from(value.as_nanos()).unwrap_or_default()))
+        };
+        let keepalive = Keepalive {
+            interval: span(&self.keepalive_interval),
+            timeout: span(&self.keepalive_timeout),
+            max_connection_idle: span(&self.max_connection_idle),
+            max_connection_age: span(&self.max_connection_age),
+            max_connection_age_grace: span(&self.max_connection_age_grace),
+            ..Keepalive::default()
+        };
+        reload::serve_limits(&keepalive, drain_grace)
+    }
 }
 
 impl RouterArgs {
@@ -73,51 +126,79 @@ impl RouterArgs {
     }
 }
 
-/// Serves streams until SIGINT or SIGTERM.
+/// Serves streams until SIGINT or SIGTERM. SIGHUP reads the key files again.
 pub(crate) async fn run(args: RouterArgs) -> anyhow::Result<ExitCode> {
     listen::raise_file_limit();
-    let key = match &args.router_key {
-        Some(path) => {
-            let text = std::fs::read(path).with_context(|| format!("read the router key {}", path.display()))?;
-            TicketKey::from_bytes(text.trim_ascii())
-        }
-        None => TicketKey::from_bytes(std::env::var("ROUTER_KEY").unwrap_or_default()),
-    }
-    .map_err(|error| Misconfigured(format!("the router key (--router-key FILE or ROUTER_KEY): {error}")))?;
+    let keys = Arc::new(RouterKeys::load(args.keys.clone())?);
     let tls = certificate(&args)?;
     let listeners = listen::bind_tcp(&args.listen, &BindOptions::default()).await?;
     let address = listeners.iter().find_map(Listener::tcp_addr).context("no TCP listener was bound")?;
 
-    let config = jumpstarter_router::Config {
-        drain_grace: Duration::from_secs(args.drain),
-        ..router_config(Duration::from_mins(30))
-    };
-    let verifier = TicketVerifier::new(&TicketKeys::new(key));
-    let router = Router::new(config, Arc::new(verifier) as Arc<dyn TicketCheck>);
+    let drain = Duration::from_secs(args.drain);
+    let config = jumpstarter_router::Config { drain_grace: drain, ..router_config(Duration::from_mins(30)) };
+    let router = Router::new(config, Arc::clone(&keys) as Arc<dyn TicketCheck>);
+    let counters = Arc::new(ServeCounters::default());
     let mut registry = Registry::default();
     router.register_metrics(&mut registry);
+    serve_metrics::register(&mut registry, &counters);
 
-    let stop = CancellationToken::new();
-    let mut servers = JoinSet::new();
+    let ready = Arc::new(AtomicBool::new(true));
+    let (stop_ops, stop_streams) = (CancellationToken::new(), CancellationToken::new());
+    let mut ops_server = JoinSet::new();
+    let mut metrics = "off".to_owned();
     if args.metrics_listen != "off" {
         let listeners = listen::bind_tcp(&args.metrics_listen, &BindOptions::default()).await?;
-        let ops = Ops { registry: Arc::new(registry), ready: Arc::new(AtomicBool::new(true)) };
-        spawn(&mut servers, Server::new(listeners, None), ops::routes(ops), stop.clone());
+        if let Some(address) = listeners.iter().find_map(Listener::tcp_addr) {
+            metrics = address.to_string();
+        }
+        let ops = Ops { registry: Arc::new(registry), ready: Arc::clone(&ready) };
+        spawn(&mut ops_server, Server::new(listeners, None), ops::routes(ops), stop_ops.clone());
     }
     let server = Server {
         listeners,
         tls: Some(Arc::new(tls)),
-        limits: ServeLimits { drain_grace: Duration::from_secs(1), ..ServeLimits::default() },
-        counters: Arc::new(ServeCounters::default()),
+        limits: args.keepalive.limits(drain.saturating_add(LAST_WORDS)),
+        counters,
     };
-    spawn(&mut servers, server, with_peer(router.clone().into_axum_router()), stop.clone());
-    say(format_args!("jumpstarter router is ready: listen={address}"));
+    let mut streams = JoinSet::new();
+    spawn(&mut streams, server, with_peer(router.clone().into_axum_router()), stop_streams.clone());
+
+    let stopped = termination();
+    tokio::pin!(stopped);
+    let mut hangup = signal(SignalKind::hangup())?;
+    say(format_args!("jumpstarter router is ready: listen={address} metrics={metrics}"));
     info!(%address, "router is ready");
-    let signal = termination().await?;
-    info!(signal, "draining");
-    router.shut_down().await;
-    stop.cancel();
-    while servers.join_next().await.is_some() {}
+    let signal = loop {
+        // All are cancel safe, and the end is waited for once.
+        tokio::select! {
+            signal = &mut stopped => break signal?,
+            _ = hangup.recv() => match keys.reload() {
+                Ok(()) => info!("SIGHUP: the router keys were read again"),
+                Err(error) => error!(error = format!("{error:#}"), "the router keys stay as they were"),
+            },
+            _ = streams.join_next() => anyhow::bail!("the server of the stream port ended by itself"),
+        }
+    };
+
+    let open = router.stats().open;
+    info!(signal, streams = open, ?drain, "draining: nothing new is accepted, running streams may finish");
+    ready.store(false, Ordering::Relaxed);
+    router.drain();
+    // Closes the port, and tells every peer to open no more streams on the connection that it has.
+    stop_streams.cancel();
+    let finish = async {
+        router.shut_down().await;
+        while streams.join_next().await.is_some() {}
+    };
+    tokio::select! {
+        () = finish => {}
+        // Whoever asks twice does not want to wait.
+        signal = termination() => warn!(signal = signal?, "stopping at once"),
+    }
+    streams.shutdown().await;
+    stop_ops.cancel();
+    while ops_server.join_next().await.is_some() {}
+    info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -127,7 +208,7 @@ fn certificate(args: &RouterArgs) -> anyhow::Result<ServingTls> {
         return ServingTls::from_files(certificate, key, None).context("load the certificate");
     }
     let mut variables: Vec<_> = std::env::vars_os().collect();
-    if args.router_key.is_some() {
+    if args.keys.is_file() {
         // Read from the file already; the variable may be absent then.
         variables.retain(|(name, _)| name != "ROUTER_KEY");
         variables.push(("ROUTER_KEY".into(), "from a file".into()));

@@ -9,11 +9,12 @@ use crate::{service::Service, settings::ServeArgs};
 
 /// Serves until SIGINT or SIGTERM.
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let settings = args.resolve()?;
+    let settings = args.clone().resolve()?;
     let data_dir = settings.data_dir.clone();
     let stopped = termination();
     tokio::pin!(stopped);
-    let mut service = Service::start(settings).await?;
+    let mut service = Service::start(settings.clone()).await?;
+    service.follow(args, settings)?;
     let metrics = service.metrics.map_or_else(|| "off".to_owned(), |address| address.to_string());
     say(format_args!(
         "jumpstarter is ready: listen={} advertise={} metrics={metrics} data-dir={}",

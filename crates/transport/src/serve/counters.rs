@@ -1,5 +1,7 @@
 //! What a server counts, for whoever exports it.
 
+use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -12,6 +14,17 @@ pub struct ServeCounters {
     handshakes_ok: AtomicU64,
     handshakes_failed: AtomicU64,
     handshake_micros: AtomicU64,
+    observer: Observer,
+}
+
+/// Told how long each successful handshake took.
+#[derive(Default)]
+struct Observer(OnceLock<Box<dyn Fn(Duration) + Send + Sync>>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.get().is_some() { "Observer" } else { "None" })
+    }
 }
 
 /// The counters at one moment.
@@ -45,6 +58,13 @@ impl ServeCounters {
         }
     }
 
+    /// Has `observe` told how long each TLS handshake took that succeeded, for a histogram. Must not block; the first one
+    /// to come stays.
+    pub fn observe_handshakes(&self, observe: impl Fn(Duration) + Send + Sync + 'static) {
+        // Whoever comes second would count the same again.
+        let _ = self.observer.0.set(Box::new(observe));
+    }
+
     pub(super) fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
     }
@@ -52,6 +72,9 @@ impl ServeCounters {
     pub(super) fn handshake_ok(&self, took: Duration) {
         self.handshakes_ok.fetch_add(1, Relaxed);
         self.handshake_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        if let Some(observe) = self.observer.0.get() {
+            observe(took);
+        }
     }
 
     pub(super) fn handshake_failed(&self) {

@@ -141,7 +141,10 @@ proptest! {
             })
             .collect();
         let site = site.to_string();
-        let labels = map(if site == "0" { &[] } else { &[("site", &site)] });
+        let mut labels = BTreeMap::new();
+        if site != "0" {
+            labels.insert("site".to_owned(), site);
+        }
         let mut left = dice.into_iter();
         let chosen = choose(&candidates, &labels, |n| left.next().unwrap_or(0) % n);
         let Ok(chosen) = chosen else {

@@ -134,7 +134,7 @@ impl Lab {
             store: Arc::clone(&self.front),
             issuer: Arc::clone(&self.issuer),
             tickets: Arc::new(TicketIssuer::new(&self.keys)),
-            local_router: self.local_router.clone(),
+            local_router: None,
             events: Arc::clone(&self.events) as Arc<dyn EventRecorder>,
         };
         let controller = Controller::start(parts, &mut Registry::default(), stop.clone()).await.unwrap();

@@ -23,6 +23,7 @@ use crate::{
     cluster::{Misconfigured, address, config, connect, ops},
     forward::{ForwardMetrics, Forwarder},
     reload::{self, Reload, ReloadMetrics},
+    serve_metrics,
     service::spawn,
 };
 
@@ -93,6 +94,8 @@ pub(super) async fn start(settings: Settings) -> anyhow::Result<Replica> {
             Candidacy::Contested(Elector::start(client, options))
         }
     };
+    let counters = Arc::new(ServeCounters::default());
+    ops.with_registry(|registry| serve_metrics::register(registry, &counters));
     let ground = Ground {
         config: ControllerConfig {
             namespace,
@@ -110,7 +113,7 @@ pub(super) async fn start(settings: Settings) -> anyhow::Result<Replica> {
         tickets: Arc::new(TicketIssuer::new(&TicketKeys::new(ticket_key))),
         tls: Arc::new(tls),
         limits,
-        counters: Arc::new(ServeCounters::default()),
+        counters,
     };
     Ok(Replica {
         ground,
