@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn plan(export: &str) -> (Vec<String>, String) {
-        let yaml = format!("metadata: {{namespace: n, name: e}}\nexport: {export}\n");
+        let yaml = format!("metadata: {{namespace: lab, name: e}}\nexport: {export}\n");
         let export = ExporterConfig::from_yaml(&yaml, &Env::empty()).unwrap().export;
         let plan = Plan::new(&export, &Registry::builtin());
         let shape = serde_json::to_value(plan.skeleton(&export)).unwrap();
@@ -156,10 +156,10 @@ mod tests {
     fn unknown_classes_go_outside_with_all_below_and_all_they_refer_to() {
         let foreign = format!("{{type: a.B, children: {{p: {POWER}, q: {{ref: g.power}}}}}}");
         let other = format!("{{type: c.D, children: {{r: {POWER}}}}}");
-        let export = format!("{{x: {{children: {{y: {foreign}}}}}, g: {{children: {{power: {POWER}, n: {POWER}}}}}, z: {other}, m: {POWER}}}");
+        let export = format!("{{x: {{children: {{v: {foreign}}}}}, g: {{children: {{power: {POWER}, o: {POWER}}}}}, z: {other}, m: {POWER}}}");
         let (tops, shape) = plan(&export);
-        assert_eq!(tops, ["g.power", "x.y", "z"]);
-        assert!(!shape.contains("\"m\"") && !shape.contains("\"n\""), "{shape}");
+        assert_eq!(tops, ["g.power", "x.v", "z"]);
+        assert!(!shape.contains("\"m\"") && !shape.contains("\"o\""), "{shape}");
         // References into hosted subtrees and from built-in nodes change nothing.
         assert_eq!(plan(&format!("{{z: {other}, w: {{ref: z.r}}, m: {POWER}}}")).0, ["z"]);
         assert_eq!(plan(&format!("{{m: {POWER}, w: {{ref: m}}}}")).0, [""; 0]);
