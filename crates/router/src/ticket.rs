@@ -81,7 +81,7 @@ pub trait TicketCheck: Send + Sync {
 /// By the clock of this machine.
 impl TicketCheck for TicketVerifier {
     fn check(&self, bearer: &str) -> Result<StreamTicket, Refusal> {
-        let ticket = self.verify(bearer, Timestamp::now()).map_err(refusal)?;
+        let ticket = self.verify(bearer, Timestamp::now()).map_err(|error| refusal(&error))?;
         Ok(StreamTicket {
             stream_id: StreamId::new(&ticket.stream_id),
             side: ticket.side,
@@ -92,11 +92,11 @@ impl TicketCheck for TicketVerifier {
     }
 
     fn check_status(&self, bearer: &str) -> Result<(), Refusal> {
-        self.verify_status_token(bearer, Timestamp::now()).map_err(refusal)
+        self.verify_status_token(bearer, Timestamp::now()).map_err(|error| refusal(&error))
     }
 }
 
-fn refusal(error: TicketError) -> Refusal {
+fn refusal(error: &TicketError) -> Refusal {
     tracing::debug!(%error, "token refused");
     match error {
         TicketError::Ended(_) => Refusal::TicketEnded,
