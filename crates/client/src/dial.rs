@@ -2,10 +2,8 @@
 use std::time::Duration;
 
 use jumpstarter_protocol::v1::{DialRequest, DialResponse};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep, timeout},
-};
+use jumpstarter_tunnel::Tunnel;
+use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
 
 use crate::{Client, ClientError};
@@ -68,10 +66,7 @@ impl Client {
     }
 
     /// Opens one byte stream to the exporter of `lease`: a Dial and a router stream of its own.
-    pub async fn tunnel(
-        &self,
-        lease: &str,
-    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static + use<>, ClientError> {
+    pub async fn tunnel(&self, lease: &str) -> Result<Tunnel, ClientError> {
         let DialResponse { router_endpoint, router_token } = self.dial(lease).await?;
         let channel = self.inner.connector.connect(&router_endpoint).await;
         let channel = channel.map_err(|source| ClientError::Connect { endpoint: router_endpoint, source })?;

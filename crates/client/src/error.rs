@@ -83,6 +83,28 @@ pub enum ClientError {
     /// An answer that makes no sense.
     #[error("{0} gave an answer that cannot be understood: {1}")]
     Protocol(&'static str, String),
+    /// A file of this machine that a driver was to read or fill.
+    #[error("{action}: {source}{}", full_disk(.source))]
+    File {
+        /// What was done, verb and object.
+        action: String,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+    /// A file did not get through whole; what the receiver has of it must not be used.
+    #[error("the transfer is incomplete: {0}; what has arrived is not usable, run it again")]
+    Incomplete(String),
+    /// The receiver has other bytes than the sender.
+    #[error("'{path}' is damaged: its SHA-256 is {found}, but {expected} was transferred; run it again")]
+    Mismatch {
+        /// The file on the exporter.
+        path: String,
+        /// Of what went through.
+        expected: String,
+        /// Of what the exporter's storage has.
+        found: String,
+    },
     /// The local socket could not be set up.
     #[error("local socket: {0}")]
     Local(#[source] io::Error),
@@ -108,6 +130,13 @@ pub enum LeaseProblem {
         /// This client.
         me: String,
     },
+}
+
+fn full_disk(err: &io::Error) -> &'static str {
+    match err.kind() {
+        io::ErrorKind::StorageFull => "; make room on this machine's disk and run it again",
+        _ => "",
+    }
 }
 
 fn describe(status: &Status) -> String {

@@ -10,7 +10,9 @@ mod error;
 mod host;
 mod lease;
 mod report;
+mod resource;
 mod session;
+mod storage;
 mod wait;
 
 pub use client::{Client, Exporter, ExporterQuery, LeaseQuery};
@@ -20,7 +22,9 @@ pub use host::LocalHost;
 pub use jumpstarter_tunnel::Connector;
 pub use lease::{CreateLease, Lease, LeaseCandidate, LeaseCondition, LeaseQueue, LeaseState, UpdateLease};
 pub use report::{DriverNode, Report};
+pub use resource::{Digest, Transfer, Transferred};
 pub use session::{ByteStream, ExporterState, LogLine, Session};
+pub use storage::{Flasher, Storage, StorageMux};
 
 /// Arguments and results of driver calls; numbers come back as doubles.
 pub type Value = serde_json::Value;

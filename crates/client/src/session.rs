@@ -9,15 +9,15 @@ use futures::{Stream, StreamExt as _, stream::BoxStream};
 use hyper_util::rt::TokioIo;
 use jumpstarter_protocol::{
     v1::{
-        DriverCallRequest, EndSessionRequest, ExporterStatus, GetStatusRequest, LogSource, StreamRequest,
-        StreamResponse, StreamingDriverCallRequest, exporter_service_client::ExporterServiceClient,
+        DriverCallRequest, EndSessionRequest, ExporterStatus, GetStatusRequest, LogSource, StreamingDriverCallRequest,
+        exporter_service_client::ExporterServiceClient,
     },
     value,
 };
-use jumpstarter_tunnel::{Tunnel, open_with};
+use jumpstarter_tunnel::{MAX_CHUNK, Tunnel, open_with};
 use tokio::sync::OnceCell;
 use tonic::{
-    Code, Request, Status, Streaming,
+    Code, Request, Status,
     metadata::MetadataMap,
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
@@ -32,11 +32,14 @@ const FIRST_ANSWER: Duration = Duration::from_secs(30);
 const SMALL: Duration = Duration::from_secs(5);
 /// Room for one call's bytes that nobody has read yet, and for all of a connection: the ratio keeps h2's budget for
 /// tiny frames out of reach.
-const STREAM_WINDOW: u32 = 1024 * 1024;
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 32 * STREAM_WINDOW;
+/// Larger frames cost less per byte. One of them with its header fits into one message of the tunnel.
+#[expect(clippy::cast_possible_truncation, reason = "64 KiB fit")]
+const FRAME: u32 = MAX_CHUNK as u32 - 48;
 
 /// A byte stream to a driver: write, shut down, and read until the end.
-pub type ByteStream = Tunnel<Streaming<StreamResponse>, StreamRequest>;
+pub type ByteStream = Tunnel;
 
 /// A connection to the session of an exporter. Cheap to clone; lost connections are dialled again by the next call.
 #[derive(Clone)]
@@ -134,7 +137,7 @@ impl Session {
         self.report.get_or_try_init(fetch).await
     }
 
-    async fn uuid(&self, path: &str) -> Result<String, ClientError> {
+    pub(crate) async fn uuid(&self, path: &str) -> Result<String, ClientError> {
         let report = self.report().await?;
         match report.driver(path) {
             Some(driver) => Ok(driver.uuid.clone()),
@@ -178,15 +181,20 @@ impl Session {
     /// Opens the byte stream `method` of a driver; most are called `connect`.
     pub async fn open(&self, driver: &str, method: &str) -> Result<ByteStream, ClientError> {
         let uuid = self.uuid(driver).await?;
-        let wanted = serde_json::json!({ "kind": "driver", "uuid": uuid, "method": method }).to_string();
+        let wanted = serde_json::json!({ "kind": "driver", "uuid": uuid, "method": method });
+        let opened = self.stream(&format!("Stream '{method}' of '{driver}'"), &wanted).await;
+        opened.map(|(stream, _)| stream)
+    }
+
+    /// Opens the stream that `wanted` describes; `call` names it for errors.
+    pub(crate) async fn stream(&self, call: &str, wanted: &Value) -> Result<(Tunnel, MetadataMap), ClientError> {
         let mut metadata = MetadataMap::new();
-        let value = wanted
-            .parse()
-            .map_err(|_| ClientError::Protocol("the caller", format!("method name '{method}' cannot be sent")))?;
+        let value = wanted.to_string().parse();
+        let value =
+            value.map_err(|_| ClientError::Protocol("the caller", format!("{call}: its name cannot be sent")))?;
         metadata.insert("request", value);
         self.passphrase.add_to(&mut metadata);
-        let opened = open_with(self.channel.clone(), metadata).await;
-        opened.map_err(|status| failed(&format!("Stream '{method}' of '{driver}'"), status))
+        open_with(self.channel.clone(), metadata).await.map_err(|status| failed(call, status))
     }
 
     /// What the exporter is doing. Exporters too old to tell count as ready.
@@ -245,7 +253,10 @@ fn endpoint() -> Endpoint {
 }
 
 fn windows(endpoint: Endpoint) -> Endpoint {
-    endpoint.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW)
+    endpoint
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
 }
 
 fn failed(call: &str, status: Status) -> ClientError {

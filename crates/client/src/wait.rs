@@ -11,15 +11,28 @@ const FIRST: Duration = Duration::from_millis(100);
 const CAP: Duration = Duration::from_secs(5);
 
 impl Client {
-    /// Waits until `lease` holds an exporter, for at most the configured acquisition timeout.
+    /// Waits until `lease` holds an exporter, for at most the configured acquisition timeout; see
+    /// [`Client::wait_ready_within`].
+    pub async fn wait_ready(&self, lease: &str, waiting: impl FnMut(&str) + Send) -> Result<Lease, ClientError> {
+        self.wait_ready_within(lease, self.inner.acquisition_timeout, waiting).await
+    }
+
+    /// Waits until `lease` holds an exporter, for at most `limit`.
+    ///
+    /// The service holds back its answer to a repeated look until there is news, which makes each look a watch; one
+    /// that answers at once is looked at every few seconds.
     ///
     /// `waiting` is told the reason each time it changes. Connection troubles are waited out.
     ///
     /// # Cancel safety
     /// Cancel safe: nothing is changed by looking.
-    pub async fn wait_ready(&self, lease: &str, mut waiting: impl FnMut(&str) + Send) -> Result<Lease, ClientError> {
+    pub async fn wait_ready_within(
+        &self,
+        lease: &str,
+        limit: Duration,
+        mut waiting: impl FnMut(&str) + Send,
+    ) -> Result<Lease, ClientError> {
         let started = Instant::now();
-        let limit = self.inner.acquisition_timeout;
         let mut pause = FIRST;
         let mut reason = String::new();
         loop {
