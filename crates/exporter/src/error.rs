@@ -9,12 +9,6 @@ pub enum ExporterError {
     /// The configuration lacks what is needed to register.
     #[error("endpoint or token not set in exporter config: create it with `jmp admin create exporter NAME --out FILE`")]
     NotConfigured,
-    /// Hooks are written down, but this exporter would not run them.
-    #[error(
-        "the exporter config has `hooks`, which this exporter does not run yet: remove them, or serve this device with \
-         the Python exporter"
-    )]
-    Hooks,
     /// A value of the configuration cannot be used.
     #[error("exporter config")]
     Config(#[source] ConfigError),
@@ -24,6 +18,20 @@ pub enum ExporterError {
     /// The driver tree cannot be built.
     #[error("build the driver tree")]
     Drivers(#[source] TreeError),
+    /// The session of an exporter without a service cannot be set up.
+    #[error("{0}")]
+    SetUp(String),
+    /// The port cannot be listened on.
+    #[error("listen on {address}: {source}{}", port_hint(.source))]
+    Listen {
+        /// What was asked for.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Certificate or key cannot be used.
+    #[error("certificate of the listener")]
+    Certificate(#[source] Box<jumpstarter_transport::TlsError>),
     /// The controller refuses this exporter.
     #[error("register exporter with controller {endpoint}: {} ({:?}){}", .status.message(), .status.code(), hint(.status))]
     Refused {
@@ -41,6 +49,15 @@ fn hint(status: &Status) -> &'static str {
             "; get a fresh config with `jmp admin import exporter NAME`, or check that the config belongs to this service"
         }
         Code::NotFound => "; create the exporter with `jmp admin create exporter NAME` first",
+        _ => "",
+    }
+}
+
+fn port_hint(err: &std::io::Error) -> &'static str {
+    match err.kind() {
+        std::io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another port",
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one",
+        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
         _ => "",
     }
 }

@@ -1,0 +1,104 @@
+//! Runs one hook to its end: a program on a terminal of its own, whose lines go to the session's log.
+mod clean;
+mod command;
+mod lines;
+mod motd;
+mod process;
+mod socket;
+
+use std::{collections::HashMap, path::Path, time::Duration};
+
+use jumpstarter_config::{Hook, OnFailure};
+use jumpstarter_drivers::LogLevel;
+use jumpstarter_protocol::v1::LogStreamResponse;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Assignment, HookKind, LogRing, Session};
+
+pub(crate) use clean::clean;
+pub(crate) use socket::HookSocket;
+
+/// A hook of one session.
+pub(crate) struct Run<'a> {
+    pub(crate) kind: HookKind,
+    pub(crate) hook: &'a Hook,
+    pub(crate) holder: &'a Assignment,
+    /// Socket that leads to the session.
+    pub(crate) host: &'a Path,
+    pub(crate) session: &'a Session,
+    /// Variables beyond the usual ones.
+    pub(crate) extra: &'a [(&'static str, String)],
+}
+
+impl Run<'_> {
+    /// Runs the hook until it ends, its time is over, or `cancel` fires; the error says why it failed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future kills the program, not what it started.
+    pub(crate) async fn run(self, cancel: &CancellationToken) -> Result<(), String> {
+        let Self { kind, hook, holder, host, session, extra } = self;
+        let name = kind.name();
+        tracing::info!(hook = name, lease = %holder.lease, client = %holder.client, "hook starts");
+        let motd = match kind {
+            HookKind::BeforeLease => motd::MotdFile::create(),
+            HookKind::AfterLease => None,
+        };
+        let mut environment: HashMap<&str, String> = extra.iter().map(|(key, value)| (*key, value.clone())).collect();
+        environment.insert("JUMPSTARTER_HOST", host.display().to_string());
+        environment.insert("JMP_DRIVERS_ALLOW", "UNSAFE".to_owned());
+        environment.insert("LEASE_NAME", holder.lease.clone());
+        environment.insert("CLIENT_NAME", holder.client.clone());
+        // A terminal only so that lines come as they are written: nobody is there to answer.
+        environment.insert("TERM", "dumb".to_owned());
+        environment.insert("DEBIAN_FRONTEND", "noninteractive".to_owned());
+        environment.insert("GIT_TERMINAL_PROMPT", "0".to_owned());
+        if let Some(motd) = &motd {
+            environment.insert("JMP_MOTD_FILE", motd.path().display().to_string());
+        }
+        let log = HookLog { kind, ring: session.logs() };
+        let limit = Duration::from_secs(hook.timeout);
+        let outcome = process::run(&command::argv(hook), &environment, limit, cancel, &mut |line| {
+            log.line(LogLevel::Info, line);
+        })
+        .await;
+        if let Some(text) = motd.and_then(motd::MotdFile::read) {
+            session.add_motd(&text);
+        }
+        match &outcome {
+            Ok(()) => tracing::info!(hook = name, "hook completed"),
+            Err(failure) if hook.on_failure == OnFailure::Warn => {
+                log.line(LogLevel::Warning, &format!("{failure} (on_failure=warn, continuing)"));
+            }
+            Err(failure) => {
+                let word = if hook.on_failure == OnFailure::Exit { "exit" } else { "endLease" };
+                log.line(LogLevel::Error, &format!("{failure} (on_failure={word})"));
+            }
+        }
+        outcome
+    }
+}
+
+/// Where a hook's lines go: the session's log and the host's.
+struct HookLog<'a> {
+    kind: HookKind,
+    ring: &'a LogRing,
+}
+
+impl HookLog<'_> {
+    fn line(&self, level: LogLevel, message: &str) {
+        let hook = self.kind.name();
+        match level {
+            LogLevel::Debug => tracing::debug!(hook, "{message}"),
+            LogLevel::Info => tracing::info!(hook, "{message}"),
+            LogLevel::Warning => tracing::warn!(hook, "{message}"),
+            LogLevel::Error => tracing::error!(hook, "{message}"),
+        }
+        self.ring.push(LogStreamResponse {
+            severity: level.as_str().to_owned(),
+            message: message.to_owned(),
+            source: Some(self.kind.source().into()),
+            timestamp: Some(std::time::SystemTime::now().into()),
+            ..LogStreamResponse::default()
+        });
+    }
+}
