@@ -8,7 +8,7 @@ use std::time::Duration;
 use fake::{Fake, LEASE};
 use futures::{StreamExt as _, TryStreamExt as _};
 use jumpstarter_client::{ClientError, Connector, CreateLease, LocalHost, Session, UpdateLease};
-use jumpstarter_exporter::{ExitReason, Exporter};
+use jumpstarter_exporter::{ExitReason, Exporter, ExporterError};
 use jumpstarter_protocol::v1::ExporterStatus;
 use serde_json::json;
 use tokio::{
