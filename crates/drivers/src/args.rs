@@ -42,7 +42,6 @@ impl<'a> Args<'a> {
 
     /// The next argument, a whole number; it comes as a double.
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and within the exact range")]
-    #[cfg_attr(not(test), expect(dead_code, reason = "no driver takes integers yet"))]
     pub(crate) fn integer(&mut self, name: &str) -> Result<i64, DriverError> {
         match self.value() {
             Some(Value::Number(n)) if n.is_i64() => Ok(n.as_i64().unwrap_or_default()),

@@ -94,7 +94,9 @@ mod tests {
         let _: u16 = keys.required("port");
         assert_eq!(keys.or("timeout", 5_u32), 5);
         let text = keys.end().unwrap_err();
-        for part in ["'host' is missing", "'port' (a string): invalid type", "'hots' is not known", "host, port, timeout"] {
+        for part in
+            ["'host' is missing", "'port' (a string): invalid type", "'hots' is not known", "host, port, timeout"]
+        {
             assert!(text.contains(part), "{text}");
         }
         assert!(!text.contains("'port' is missing"), "{text}");

@@ -7,13 +7,18 @@
 mod args;
 mod composite;
 mod driver;
+mod flasher;
 mod guard;
 mod host;
 mod keys;
 mod log;
 mod network;
+mod opendal;
 mod power;
+mod process;
 mod registry;
+mod remote;
+mod shell;
 pub mod storage;
 mod tree;
 

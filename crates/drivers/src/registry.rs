@@ -12,7 +12,7 @@ use crate::{
     Driver, DriverHost, DriverLog,
     composite::Composite,
     keys::{BASE_KEYS, ConfigKeys},
-    network, power,
+    network, power, remote, shell,
     storage::Resources,
 };
 
@@ -101,6 +101,10 @@ impl Registry {
         });
         power::register(&mut all);
         network::register(&mut all);
+        crate::opendal::register(&mut all);
+        crate::flasher::register(&mut all);
+        shell::register(&mut all);
+        remote::register(&mut all);
         all
     }
 
@@ -122,11 +126,8 @@ impl Registry {
     }
 
     /// Adds or replaces a class whose constructor waits for the world or brings children of its own.
-    pub fn add_async<F>(
-        &mut self,
-        class: impl Into<String>,
-        constructor: impl Fn(Build) -> F + Send + Sync + 'static,
-    ) where
+    pub fn add_async<F>(&mut self, class: impl Into<String>, constructor: impl Fn(Build) -> F + Send + Sync + 'static)
+    where
         F: Future<Output = Result<Built, String>> + Send + 'static,
     {
         self.classes.insert(class.into(), Arc::new(move |build| constructor(build).boxed()));

@@ -1,4 +1,8 @@
-//! `jumpstarter_driver_power.driver.MockPower`: a power switch without a wire.
+//! Power switches: the mock without a wire, and sockets on the network.
+mod http;
+
+use std::sync::Arc;
+
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use serde_json::json;
 
@@ -13,9 +17,10 @@ pub(crate) fn register(all: &mut Registry) {
     for class in ["MockPower", "SyncMockPower"] {
         all.add(format!("jumpstarter_driver_power.driver.{class}"), |build| {
             build.config::<Map<String, Value>>(&[])?;
-            Ok(std::sync::Arc::new(MockPower::new(build.log)))
+            Ok(Arc::new(MockPower::new(build.log)))
         });
     }
+    all.add("jumpstarter_driver_http_power.driver.HttpPower", |build| Ok(Arc::new(http::HttpPower::new(build)?)));
 }
 
 /// Logs `on` and `off`; `read` streams two fixed readings.
