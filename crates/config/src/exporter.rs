@@ -1,8 +1,11 @@
 //! `ExporterConfig`: what a lab host offers, and to which service.
+mod check;
+mod locate;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{ApiVersion, ConfigError, Env, GrpcOptions, Instances, ObjectMeta, Secret, TlsConfig, file};
 
@@ -15,6 +18,9 @@ pub struct ExporterConfig {
     /// Where the configuration was read from; never written into the file.
     #[serde(skip)]
     pub path: Option<PathBuf>,
+    /// What is strange in the file without being wrong, such as unknown keys, with their places; for people.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
     /// Version of the format.
     #[serde(rename = "apiVersion", default)]
     pub api_version: ApiVersion,
@@ -155,6 +161,7 @@ impl ExporterConfig {
         Self {
             alias: alias.into(),
             path: None,
+            warnings: Vec::new(),
             api_version: ApiVersion::default(),
             kind: Kind::default(),
             metadata,
@@ -172,8 +179,11 @@ impl ExporterConfig {
     }
 
     /// Reads `path`; only missing metadata keys come from the environment. The alias is the file stem.
+    ///
+    /// # Errors
+    /// All faults of the file at once, each with line, column, key and what was expected there.
     pub fn from_file(path: &Path, env: &Env) -> Result<Self, ConfigError> {
-        let mut config = Self::finish(file::read(path)?, env, &file::origin(path))?;
+        let mut config = Self::parse(&file::text(path)?, env, &file::origin(path))?;
         config.alias = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         config.path = Some(path.to_owned());
         Ok(config)
@@ -181,15 +191,33 @@ impl ExporterConfig {
 
     /// Parses YAML text; only missing metadata keys come from the environment.
     pub fn from_yaml(text: &str, env: &Env) -> Result<Self, ConfigError> {
-        Self::finish(file::parse(text, "text")?, env, "text")
+        Self::parse(text, env, "text")
     }
 
-    fn finish(mut map: Map<String, Value>, env: &Env, origin: &str) -> Result<Self, ConfigError> {
+    fn parse(text: &str, env: &Env, origin: &str) -> Result<Self, ConfigError> {
+        let mut map = file::parse(text, origin)?;
         if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
             env.fill(metadata, "namespace", "JMP_NAMESPACE");
             env.fill(metadata, "name", "JMP_NAME");
         }
-        file::typed(map, origin)
+        let check::Findings { faults, warnings } = check::check(&mut map);
+        let places = (!faults.is_empty() || !warnings.is_empty()).then(|| locate::Places::of(text)).flatten();
+        let shown = |finding: &check::Finding| {
+            let path: Vec<_> = finding.path.iter().map(String::as_str).collect();
+            let place = places.as_ref().and_then(|places| places.find(&path));
+            let place = place.map_or_else(String::new, |(line, column)| format!("line {line}, column {column}: "));
+            let key = if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) };
+            format!("{place}{key}{}", finding.text)
+        };
+        if let [first, rest @ ..] = &faults[..] {
+            let all = [first].into_iter().chain(rest).map(shown).collect::<Vec<_>>();
+            let message =
+                if rest.is_empty() { all.concat() } else { format!("{} faults:\n  {}", all.len(), all.join("\n  ")) };
+            return Err(ConfigError::Invalid { origin: origin.to_owned(), message });
+        }
+        let mut config: Self = file::typed(map, origin)?;
+        config.warnings = warnings.iter().map(|finding| format!("config {origin}: {}", shown(finding))).collect();
+        Ok(config)
     }
 
     /// Writes the configuration to `path` (mode 0600, all or nothing).

@@ -8,8 +8,12 @@ use crate::ConfigError;
 
 /// Reads the YAML mapping in `path`.
 pub(crate) fn read(path: &Path) -> Result<Map<String, Value>, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    parse(&text, &origin(path))
+    parse(&text(path)?, &origin(path))
+}
+
+/// Reads the text in `path`.
+pub(crate) fn text(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 /// How a file is named in messages.

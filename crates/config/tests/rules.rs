@@ -126,13 +126,47 @@ fn driver_instances_in_all_their_spellings() {
     assert!(matches!(parse("{}").unwrap(), DriverInstance::Composite { .. }));
     assert!(matches!(parse("{ref: x, children: {}}").unwrap(), DriverInstance::Composite { .. }));
     for (yaml, text) in [
-        ("null", "driver 'd'"),
-        ("{type: a.B, config: x}", "driver 'd'"),
-        ("{type: a.B, config: null}", "driver 'd'"),
-        ("{children: null}", "driver 'd'"),
-        ("{children: {e: {ref: 1}}}", "driver 'e'"),
+        ("null", "line 3, column 10: export.d: expected a driver"),
+        ("{type: a.B, config: x}", "line 3, column 25: export.d.config: expected a mapping, found 'x'"),
+        ("{type: a.B, config: null}", "export.d.config: expected a mapping, found nothing"),
+        ("{children: null}", "export.d.children: expected a mapping of names to drivers"),
+        ("{children: {e: {ref: 1}}}", "export.d.children.e.ref: expected text (put it in quotes), found 1"),
+        ("{type: 5, description: 6}", "2 faults"),
     ] {
         let err = parse(yaml).unwrap_err().to_string();
         assert!(err.contains(text), "{yaml}: {err}");
+    }
+}
+
+#[test]
+fn an_exporters_file_is_judged_as_a_whole() {
+    let parse = |yaml: &str| ExporterConfig::from_yaml(yaml, &Env::empty());
+    let text = |yaml: &str| parse(yaml).unwrap_err().to_string();
+    let many = text(
+        "metadata: {name: ex, labels: {}}\ntoken: 12\nhooks:\n  beforeLease:\n    onFailure: explode\n    timeout: -1\n",
+    );
+    for line in [
+        "6 faults",
+        "line 1, column 22: metadata.labels: unknown key; expected one of namespace, name",
+        "metadata: key 'namespace' is missing",
+        "line 2, column 1: token: expected text (put it in quotes), found 12",
+        "line 5, column 5: hooks.beforeLease.onFailure: expected warn or endLease or exit, found 'explode'",
+        "line 6, column 5: hooks.beforeLease.timeout: expected a whole number, 0 or more, found -1",
+    ] {
+        assert!(many.contains(line), "no `{line}` in\n{many}");
+    }
+    assert!(many.contains("hooks.beforeLease: key 'script' is missing"), "{many}");
+    assert!(text("a: [1\n").contains("line"), "{}", text("a: [1\n"));
+    assert!(text("metadata: {namespace: a, name: b}\nkind: ClientConfig\n").contains("expected ExporterConfig"));
+
+    let fine = "metadata: {namespace: a, name: b}\ntls: {insecure: 'yes'}\nhook: {}\nhooks:\n  afterLease: {script: x, timeout: '7', retries: 3}\n";
+    let config = parse(fine).unwrap();
+    assert!(config.tls.insecure);
+    assert_eq!(config.hooks.after_lease.unwrap().timeout, 7);
+    let warnings = config.warnings.join("\n");
+    for line in
+        ["line 3, column 1: hook: unknown key, ignored", "line 5, column 41: hooks.afterLease.retries: unknown key"]
+    {
+        assert!(warnings.contains(line), "no `{line}` in\n{warnings}");
     }
 }
