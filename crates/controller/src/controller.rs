@@ -125,8 +125,13 @@ impl Controller {
         let routers = Routers::new(local_router);
         let told = RouterMetrics { routers: routers.clone(), live: config.live.clone() };
         registry.sub_registry_with_prefix("jumpstarter").register_collector(Box::new(told));
-        let watching =
-            routers::follow(routers.clone(), config.live.clone(), Arc::clone(&tickets), runtime_stop.clone());
+        let watching = routers::follow(
+            routers.clone(),
+            config.live.clone(),
+            Arc::clone(&tickets),
+            config.clock.clone(),
+            runtime_stop.clone(),
+        );
         tasks.spawn(watching);
 
         let gate = Gate {

@@ -41,6 +41,7 @@ pub(crate) struct Dialer {
 impl Dialer {
     /// A ticket for the client; the exporter gets its own.
     pub(crate) async fn dial(&self, caller: &Client, lease_name: &str) -> Result<v1::DialResponse, Status> {
+        let asked = Instant::now();
         let lease = self.reachable(caller, lease_name).await?;
         let exporter = lease.assigned_exporter().unwrap_or_default();
         let labels =
@@ -72,7 +73,8 @@ impl Dialer {
             .offer(lease_name, offer)
             .map_err(|error| status::status(Code::ResourceExhausted, error.to_string()))?;
         self.metrics.dials.inc();
-        tracing::info!(lease = lease_name, exporter, stream = %stream, router = %router.endpoint, "dial");
+        let seconds = asked.elapsed().as_secs_f64();
+        tracing::info!(lease = lease_name, exporter, stream = %stream, router = %router.endpoint, seconds, "dial");
         Ok(v1::DialResponse { router_endpoint: router.endpoint.clone(), router_token: ticket })
     }
 

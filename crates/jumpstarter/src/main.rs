@@ -63,16 +63,7 @@ fn main() -> ExitCode {
         Command::Router(args) => args.log_defaults(),
         _ => telemetry::LogDefaults::default(),
     };
-    let outcome = telemetry::start(&cli.log, &defaults).and_then(|()| {
-        for flag in ignored {
-            tracing::debug!(flag, "this flag of the Go logger has no effect");
-        }
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let outcome = runtime.block_on(run(cli.command));
-        // A look-up of a name that hangs must not keep the process.
-        runtime.shutdown_timeout(Duration::from_secs(1));
-        outcome
-    });
+    let outcome = start(&cli.log, &defaults, ignored, cli.command);
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -80,6 +71,26 @@ fn main() -> ExitCode {
             exit_code(&error)
         }
     }
+}
+
+fn start(
+    log: &telemetry::LogArgs,
+    defaults: &telemetry::LogDefaults,
+    ignored: Vec<String>,
+    command: Command,
+) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = {
+        let _inside = runtime.enter();
+        let _telemetry = telemetry::start(log, defaults)?;
+        for flag in ignored {
+            tracing::debug!(flag, "this flag of the Go logger has no effect");
+        }
+        runtime.block_on(run(command))
+    };
+    // A look-up of a name that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {

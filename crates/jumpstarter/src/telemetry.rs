@@ -1,11 +1,13 @@
-//! Logs.
+//! Logs, and spans for who collects them.
 
 mod machine_lines;
+#[cfg(feature = "otlp")]
+mod spans;
 
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::{EnvFilter, fmt::format::JsonFields};
+use tracing_subscriber::{EnvFilter, fmt::format::JsonFields, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use machine_lines::MachineLines;
 
@@ -43,6 +45,18 @@ pub(crate) struct LogDefaults {
 impl Default for LogDefaults {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::Human, component: None }
+    }
+}
+
+#[cfg(feature = "otlp")]
+impl LogDefaults {
+    /// What a collector calls this process, unless `OTEL_SERVICE_NAME` says otherwise.
+    fn service(&self) -> &'static str {
+        match self.component {
+            Some("router") => "jumpstarter-router",
+            Some("controller") => "jumpstarter-controller",
+            _ => "jumpstarter",
+        }
     }
 }
 
@@ -103,23 +117,50 @@ pub(crate) fn go_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Starts logging to standard error.
-pub(crate) fn start(args: &LogArgs, defaults: &LogDefaults) -> anyhow::Result<()> {
+/// What must live as long as the process: dropped, it sends what is left to be sent.
+#[must_use]
+pub(crate) struct Telemetry {
+    #[cfg(feature = "otlp")]
+    _spans: Option<spans::Sender>,
+}
+
+/// Starts logging to standard error, and sending spans to a collector where the environment names one. Must be called in
+/// a runtime.
+pub(crate) fn start(args: &LogArgs, defaults: &LogDefaults) -> anyhow::Result<Telemetry> {
     let levels = args.log.as_ref().unwrap_or(&defaults.level);
     // Below `info` the HTTP/2 stack prints headers, and with them tokens; only who names it gets that.
     // The Kubernetes client calls every refusal an error, also those that are part of the game; its callers tell more.
     let filter = format!("h2=info,hyper=info,rustls=info,kube_client=off,{levels}");
     let filter = EnvFilter::try_new(filter).map_err(|error| anyhow::anyhow!("--log `{levels}`: {error}"))?;
+    let wanted = std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some_and(|endpoint| !endpoint.is_empty());
+    #[cfg(feature = "otlp")]
+    let (layer, sender) = match wanted.then(|| spans::to_collector(defaults.service())).transpose() {
+        Ok(spans) => spans.unzip(),
+        Err(error) => anyhow::bail!("OTEL_EXPORTER_OTLP_ENDPOINT: {error:#}"),
+    };
+    #[cfg(not(feature = "otlp"))]
+    let layer: Option<tracing_subscriber::layer::Identity> = None;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match (args.log_format.unwrap_or(defaults.format), defaults.component) {
         (LogFormat::Json, Some(component)) => {
-            builder.fmt_fields(JsonFields::new()).event_format(MachineLines { component }).init();
+            let lines = builder.fmt_fields(JsonFields::new()).event_format(MachineLines { component });
+            lines.finish().with(layer).init();
         }
-        (LogFormat::Json, None) => builder.json().flatten_event(true).init(),
+        (LogFormat::Json, None) => builder.json().flatten_event(true).finish().with(layer).init(),
         (LogFormat::Human, _) => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-            builder.with_ansi(colour).init();
+            builder.with_ansi(colour).finish().with(layer).init();
         }
     }
-    Ok(())
+    #[cfg(feature = "otlp")]
+    return Ok(Telemetry { _spans: sender });
+    #[cfg(not(feature = "otlp"))]
+    {
+        if wanted {
+            tracing::warn!(
+                "OTEL_EXPORTER_OTLP_ENDPOINT has no effect: this program was built without the feature `otlp`"
+            );
+        }
+        Ok(Telemetry {})
+    }
 }

@@ -200,9 +200,9 @@ impl Core {
             Placed::Joined(tunnel) => {
                 self.metrics.waiting.dec();
                 self.metrics.joined.inc();
-                let waited = tunnel.age();
-                self.metrics.setup_seconds.observe(waited.as_secs_f64());
-                tracing::info!(%stream, ?waited, "stream opened");
+                let seconds = tunnel.age().as_secs_f64();
+                self.metrics.setup_seconds.observe(seconds);
+                tracing::info!(%stream, seconds, "stream opened");
                 self.tunnels().insert(stream, Arc::downgrade(&tunnel));
                 tunnel.sit(Seat::Second, side, Input::new(body));
                 Outbound::joined(self.clone(), tunnel)

@@ -176,12 +176,12 @@ impl Drop for Tunnel {
             Some(Side::Client) | None => (first, second),
             Some(Side::Exporter) => (second, first),
         };
-        let duration = self.age();
+        let seconds = self.age().as_secs_f64();
         let stream = &self.stream;
         if joined {
-            tracing::info!(%stream, outcome = outcome.name(), from_client, from_exporter, ?duration, "stream ended");
+            tracing::info!(%stream, outcome = outcome.name(), from_client, from_exporter, seconds, "stream ended");
         } else {
-            tracing::debug!(%stream, outcome = outcome.name(), ?duration, "stream ended without a partner");
+            tracing::debug!(%stream, outcome = outcome.name(), seconds, "stream ended without a partner");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which router a dial is sent to. Pure: what is known and the dice are arguments.
 //!
-//! In this order: a router that works; the one whose labels fit (kubernetes.md §5.2, protocol.md §6.6); one that the
+//! In this order: a router that works, or may work and is meant by the labels; the one whose labels fit (kubernetes.md §5.2, protocol.md §6.6); one that the
 //! lease has not tried a moment ago; and of two drawn by lot the one with less to do.
 
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -18,8 +18,10 @@ pub(crate) enum Standing {
     Suspect,
     /// As many streams as it takes.
     Full,
-    /// It does not answer. That may be the fault of the way from here, so it is better than none.
-    Unanswering,
+    /// It never answered. It may be out of our reach and within that of peers.
+    Unreached,
+    /// It answered once and does so no more. That may be the fault of the way from here, so it is better than none.
+    Gone,
     /// It says that it takes no more streams. Never handed out: it keeps its word.
     Draining,
 }
@@ -74,8 +76,20 @@ pub(crate) fn choose<'a>(
     if candidates.is_empty() {
         return Err(NoRouter::NoneConfigured);
     }
+    let fits = |candidate: &Candidate<'_>| affinity(&candidate.target.labels, exporter);
+    // The labels of a router say where it is meant for, and whether it can be reached from here says little about that:
+    // where nobody who answers fits as well, the first attempt goes there.
+    let answering = candidates.iter().filter(|candidate| candidate.standing < Standing::Unreached).map(fits).max();
+    let meant = |candidate: &Candidate<'_>| {
+        let fits = fits(candidate);
+        candidate.standing == Standing::Unreached
+            && !candidate.tried
+            && fits > Some(0)
+            && answering.is_some_and(|others| fits > others)
+    };
     let rank = |candidate: &Candidate<'_>| {
-        (candidate.standing, Reverse(affinity(&candidate.target.labels, exporter)), candidate.tried)
+        let standing = if meant(candidate) { Standing::Ready } else { candidate.standing };
+        (standing, Reverse(fits(candidate)), candidate.tried)
     };
     let usable = || candidates.iter().filter(|candidate| candidate.standing != Standing::Draining);
     let best = usable().map(rank).min().ok_or(NoRouter::AllDraining)?;

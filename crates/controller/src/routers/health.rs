@@ -195,7 +195,8 @@ impl Observed {
             Health::Serving => Standing::Ready,
             Health::Draining => Standing::Draining,
             Health::Suspect => Standing::Suspect,
-            Health::Unreached | Health::Gone => Standing::Unanswering,
+            Health::Unreached => Standing::Unreached,
+            Health::Gone => Standing::Gone,
         }
     }
 

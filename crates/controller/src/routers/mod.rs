@@ -15,7 +15,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rand::Rng as _;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -56,6 +55,25 @@ struct Known {
     /// By endpoint: those that are watched, and those that dials were sent to.
     routers: HashMap<String, Observed>,
     recent: RecentDials,
+    dice: Dice,
+}
+
+/// Numbers without a pattern, the same in every process, so that what happens can be made to happen again.
+#[derive(Default)]
+struct Dice(u64);
+
+impl Dice {
+    /// A number below `n`; 0 when there is none.
+    fn below(&mut self, n: usize) -> usize {
+        // SplitMix64, the usual way to make a good sequence of a counter.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        // Less than `n`, so it fits.
+        usize::try_from(mixed % (n.max(1) as u64)).unwrap_or(0)
+    }
 }
 
 impl Routers {
@@ -84,8 +102,8 @@ impl Routers {
             known.at(&local.endpoint).reported((local.look)(), now);
         }
         let candidates: Vec<_> = targets.iter().map(|target| known.candidate(target, lease, now)).collect();
-        let mut random = rand::rng();
-        let chosen = choice::choose(&candidates, labels, |n| random.random_range(0..n))?;
+        let dice = &mut known.dice;
+        let chosen = choice::choose(&candidates, labels, |n| dice.below(n))?;
         known.at(&chosen.endpoint).dialled(now);
         known.recent.push(lease, &chosen.endpoint, now);
         Ok(chosen)
@@ -137,8 +155,8 @@ impl Routers {
             Health::Unreached => warn!(
                 router = endpoint,
                 reason,
-                "the router cannot be reached from here and gets dials only while no other one answers; when peers \
-                 alone can reach it, switch its probe off"
+                "the router has never answered: it is handed out by its labels alone, or while no other one answers; if \
+                 peers can reach it and the controller cannot, switch its probe off"
             ),
         }
     }

@@ -11,10 +11,10 @@ use std::{
 };
 
 use jumpstarter_auth::TicketIssuer;
-use jumpstarter_model::Timestamp;
 use jumpstarter_protocol::router::v1::{
     RouterStatus, WatchRequest, router_status::State, router_status_service_client::RouterStatusServiceClient,
 };
+use jumpstarter_store::Clock;
 use jumpstarter_transport::{ChannelOptions, ChannelTls, connect};
 use rand::Rng as _;
 use tokio::{
@@ -42,7 +42,13 @@ const LOOK: Duration = Duration::from_secs(5);
 const SUCCESSOR: Duration = Duration::from_secs(1);
 
 /// Keeps watches for the routers of the settings, whichever those are, until `stop` fires.
-pub(crate) async fn follow(routers: Routers, live: Live, tickets: Arc<TicketIssuer>, stop: CancellationToken) {
+pub(crate) async fn follow(
+    routers: Routers,
+    live: Live,
+    tickets: Arc<TicketIssuer>,
+    clock: Clock,
+    stop: CancellationToken,
+) {
     let mut changes = live.subscribe();
     let mut tasks = JoinSet::new();
     let mut watched: HashMap<String, AbortHandle> = HashMap::new();
@@ -63,12 +69,17 @@ pub(crate) async fn follow(routers: Routers, live: Live, tickets: Arc<TicketIssu
         for endpoint in wanted {
             if !watched.contains_key(&endpoint) {
                 routers.begin(&endpoint);
-                let watch =
-                    Watch { routers: routers.clone(), endpoint: endpoint.clone(), tickets: Arc::clone(&tickets) };
+                let watch = Watch {
+                    routers: routers.clone(),
+                    endpoint: endpoint.clone(),
+                    tickets: Arc::clone(&tickets),
+                    clock: clock.clone(),
+                };
                 watched.insert(endpoint, tasks.spawn(watch.run()));
             }
         }
         tokio::select! {
+            biased;
             // All are cancel safe. Watches end only when they are told to.
             () = stop.cancelled() => break,
             changed = changes.changed() => if changed.is_err() { break },
@@ -93,6 +104,7 @@ struct Watch {
     routers: Routers,
     endpoint: String,
     tickets: Arc<TicketIssuer>,
+    clock: Clock,
 }
 
 impl Watch {
@@ -152,7 +164,7 @@ impl Watch {
 
     async fn call(&self, channel: &Channel) -> Result<tonic::Streaming<RouterStatus>, Status> {
         let unsigned = |_| Status::internal("the token for watching routers could not be signed");
-        let token = self.tickets.issue_status_token(Timestamp::now()).map_err(unsigned)?;
+        let token = self.tickets.issue_status_token(self.clock.now()).map_err(unsigned)?;
         let mut request = Request::new(WatchRequest {});
         let value = format!("Bearer {token}").parse().map_err(|_| Status::internal("the token is no metadata"))?;
         request.metadata_mut().insert("authorization", value);

@@ -13,6 +13,7 @@ mod keys;
 mod listing;
 mod presence;
 mod readiness;
+mod routing;
 mod sessions;
 mod support;
 mod timing;

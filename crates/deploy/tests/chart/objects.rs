@@ -118,13 +118,48 @@ fn routers_elsewhere_and_labels_are_listed() {
         .set("routers.labels.1.site=berlin")
         .set("routers.external.far.endpoint=far.example.com:8083")
         .set("routers.external.far.labels.site=far")
+        .set("routers.external.hidden.endpoint=hidden.example.com:8083")
+        .set("routers.external.hidden.probe=false")
         .objects();
     let text = find(&objects, "ConfigMap", "jumpstarter-controller")["data"]["router"].as_str().expect("a document");
     let routers: Value = serde_saphyr::from_str(text).expect("YAML");
     assert_eq!(routers["default"], json!({ "endpoint": "jumpstarter-router-0.lab.svc.cluster.local:8083" }));
     assert_eq!(routers["router-1"]["labels"], json!({ "site": "berlin" }));
     assert_eq!(routers["far"], json!({ "endpoint": "far.example.com:8083", "labels": { "site": "far" } }));
-    let _ = config(&objects);
+    let routers = config(&objects).routers;
+    assert_eq!((routers["far"].probe, routers["hidden"].probe), (true, false));
+}
+
+#[test]
+fn the_controller_reaches_every_router_that_it_asks() {
+    let objects = Chart::new()
+        .set("networkPolicy.enabled=true")
+        .set("baseDomain=lab.example.com")
+        .set("expose.type=Ingress")
+        .set("routers.external.far.endpoint=far.example.com:9000")
+        .set("routers.external.hidden.endpoint=hidden.example.com:9001")
+        .set("routers.external.hidden.probe=false")
+        .objects();
+    let policy = &find(&objects, "NetworkPolicy", "jumpstarter-controller")["spec"];
+    let rule = &policy["egress"].as_array().expect("rules")[2];
+    assert_eq!(*rule, json!({ "ports": [{ "port": 8083 }, { "port": 443 }, { "port": 9000 }] }));
+}
+
+#[test]
+fn routers_are_told_the_keepalive_of_the_lab() {
+    let arguments = |chart: Chart| -> Vec<String> {
+        let objects = chart.objects();
+        let arguments = &pod(find(&objects, "Deployment", "jumpstarter-router-0"))["containers"][0]["args"];
+        arguments.as_array().expect("arguments").iter().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
+    assert_eq!(arguments(Chart::new()).len(), 3);
+    let told = arguments(
+        Chart::new()
+            .set("config.grpc.keepalive.intervalTime=15s")
+            .set("config.grpc.keepalive.maxConnectionAge=24h")
+            .set("routers.extraArgs[0]=--log=debug"),
+    );
+    assert_eq!(told[3..], ["--keepalive-interval=15s", "--max-connection-age=24h", "--log=debug"]);
 }
 
 #[test]

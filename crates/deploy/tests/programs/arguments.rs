@@ -38,7 +38,11 @@ fn command(sandbox: &Sandbox, container: &Value, entry: &str) -> Command {
 
 #[test]
 fn a_router_takes_what_the_chart_gives_it() {
-    let objects = Chart::new().set("routers.drainSeconds=1").objects();
+    let mut chart = Chart::new().set("routers.drainSeconds=1");
+    for key in ["intervalTime", "timeout", "maxConnectionIdle", "maxConnectionAge", "maxConnectionAgeGrace"] {
+        chart = chart.set(&format!("config.grpc.keepalive.{key}=1h"));
+    }
+    let objects = chart.objects();
     let container = container(&objects, "jumpstarter-router-1");
     assert_eq!(container["command"], json!(["/router"]));
     let sandbox = Sandbox::new();

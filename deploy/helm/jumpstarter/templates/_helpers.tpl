@@ -79,6 +79,32 @@ router-{{ .index }}.{{ $values.baseDomain }}:{{ include "jumpstarter.publicPort"
 {{- end -}}
 {{- end }}
 
+{{/* The ports of all routers that are asked how they fare, as a JSON list: those of their endpoints, and that of the pods, which
+they are translated to on the way. */}}
+{{- define "jumpstarter.router.ports" -}}
+{{- $ports := list 8083 -}}
+{{- range $index := until (int .Values.routers.count) -}}
+{{- $ports = append $ports (include "jumpstarter.router.endpoint" (dict "root" $ "index" $index) | regexFind "[0-9]+$" | int) -}}
+{{- end -}}
+{{- range .Values.routers.external -}}
+{{- if dig "probe" true . -}}
+{{- $ports = append $ports (regexFind "[0-9]+$" .endpoint | default "443" | int) -}}
+{{- end -}}
+{{- end -}}
+{{ $ports | uniq | toJson }}
+{{- end }}
+
+{{/* The keepalive settings of the lab as flags of a router, which cannot read the ConfigMap. */}}
+{{- define "jumpstarter.router.keepalive" -}}
+{{- $flags := dict "intervalTime" "keepalive-interval" "timeout" "keepalive-timeout" "maxConnectionIdle" "max-connection-idle" "maxConnectionAge" "max-connection-age" "maxConnectionAgeGrace" "max-connection-age-grace" -}}
+{{- $keepalive := dig "grpc" "keepalive" dict .Values.config -}}
+{{- range $key, $flag := $flags }}
+{{- with get $keepalive $key }}
+- --{{ $flag }}={{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Host of a HOST:PORT; an IPv6 address loses its brackets. */}}
 {{- define "jumpstarter.host" -}}
 {{ regexReplaceAll ":[0-9]+$" . "" | trimPrefix "[" | trimSuffix "]" }}

@@ -65,26 +65,47 @@ fn health_comes_before_labels() {
         (candidates[0].standing, candidates[1].standing) = (fits, other);
         choose(&candidates, &map(&[("site", "x")]), |_| 0).map(|router| router.endpoint.as_str())
     };
-    use Standing::{Draining, Full, Ready, Suspect, Unanswering, Untested};
+    use Standing::{Draining, Full, Gone, Ready, Suspect, Unreached, Untested};
     let rows = [
         (Ready, Ready, Ok("fits")),
         (Untested, Ready, Ok("other")),
         (Suspect, Ready, Ok("other")),
         (Full, Ready, Ok("other")),
-        (Unanswering, Ready, Ok("other")),
+        (Gone, Ready, Ok("other")),
         (Draining, Ready, Ok("other")),
         (Suspect, Untested, Ok("other")),
         (Full, Suspect, Ok("other")),
-        (Unanswering, Full, Ok("other")),
-        (Draining, Unanswering, Ok("other")),
+        (Gone, Full, Ok("other")),
+        (Gone, Unreached, Ok("other")),
+        (Draining, Gone, Ok("other")),
         // Nobody can be reached from here: all goes on as if nobody had looked.
-        (Unanswering, Unanswering, Ok("fits")),
+        (Unreached, Unreached, Ok("fits")),
+        (Gone, Gone, Ok("fits")),
         (Untested, Untested, Ok("fits")),
         (Draining, Draining, Err(NoRouter::AllDraining)),
     ];
     for (fits, other, expected) in rows {
         assert_eq!(outcome(fits, other), expected, "{fits:?} {other:?}");
     }
+}
+
+#[test]
+fn a_router_that_never_answered_is_handed_out_where_the_labels_mean_it() {
+    let routers = [router("private", &[("site", "x")]), router("public", &[]), router("y", &[("site", "y")])];
+    let mut candidates: Vec<_> = routers.iter().map(ready).collect();
+    candidates[0].standing = Standing::Unreached;
+    assert_eq!(possible(&candidates, &[("site", "x")]), ["private"]);
+    assert_eq!(possible(&candidates, &[("site", "y")]), ["y"], "a contradiction");
+    assert_eq!(possible(&candidates, &[]), ["public", "y"], "nobody means it");
+    candidates[0].tried = true;
+    assert_eq!(possible(&candidates, &[("site", "x")]), ["public"], "nothing came of it");
+    candidates[0].tried = false;
+    let twin = router("twin", &[("site", "x")]);
+    candidates.push(ready(&twin));
+    assert_eq!(possible(&candidates, &[("site", "x")]), ["twin"], "somebody who answers is meant as well");
+    candidates.pop();
+    candidates[0].standing = Standing::Gone;
+    assert_eq!(possible(&candidates, &[("site", "x")]), ["public"], "that it answered once is proof that it should");
 }
 
 #[test]
@@ -109,8 +130,8 @@ fn bytes_weigh_like_streams() {
 }
 
 fn standings() -> impl Strategy<Value = Standing> {
-    use Standing::{Draining, Full, Ready, Suspect, Unanswering, Untested};
-    prop::sample::select(vec![Ready, Untested, Suspect, Full, Unanswering, Draining])
+    use Standing::{Draining, Full, Gone, Ready, Suspect, Unreached, Untested};
+    prop::sample::select(vec![Ready, Untested, Suspect, Full, Unreached, Gone, Draining])
 }
 
 proptest! {
@@ -154,6 +175,12 @@ proptest! {
         let chosen = candidates.iter().find(|candidate| candidate.target == chosen).unwrap();
         prop_assert!(chosen.standing != Standing::Draining);
         let fits = |candidate: &Candidate<'_>| affinity(&candidate.target.labels, &labels);
+        let answering = candidates.iter().filter(|candidate| candidate.standing < Standing::Unreached);
+        let best_answering = answering.clone().map(fits).max();
+        if chosen.standing == Standing::Unreached && best_answering.is_some() {
+            prop_assert!(!chosen.tried && fits(chosen) > best_answering && fits(chosen) > Some(0));
+            return Ok(());
+        }
         let mut equals = Vec::new();
         for other in &candidates {
             prop_assert!(other.standing >= chosen.standing);

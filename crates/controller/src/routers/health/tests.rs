@@ -38,15 +38,15 @@ fn check(happens: &[Then], expected: Health, standing: Standing) {
 fn each_event_leads_to_one_state() {
     use Then::{Answers, Drains, Fails, Refuses, Reports};
     check(&[], Health::Untested, Standing::Untested);
-    check(&[Fails], Health::Unreached, Standing::Unanswering);
-    check(&[Fails, Fails], Health::Unreached, Standing::Unanswering);
+    check(&[Fails], Health::Unreached, Standing::Unreached);
+    check(&[Fails, Fails], Health::Unreached, Standing::Unreached);
     check(&[Fails, Reports], Health::Serving, Standing::Ready);
     check(&[Reports, Fails], Health::Suspect, Standing::Suspect);
-    check(&[Reports, Fails, Fails], Health::Gone, Standing::Unanswering);
+    check(&[Reports, Fails, Fails], Health::Gone, Standing::Gone);
     check(&[Reports, Fails, Reports], Health::Serving, Standing::Ready);
     check(&[Reports, Fails, Fails, Answers], Health::Serving, Standing::Ready);
     check(&[Reports, Drains], Health::Draining, Standing::Draining);
-    check(&[Reports, Drains, Fails], Health::Gone, Standing::Unanswering);
+    check(&[Reports, Drains, Fails], Health::Gone, Standing::Gone);
     check(&[Drains, Reports], Health::Serving, Standing::Ready);
     check(&[Answers, Refuses], Health::Draining, Standing::Draining);
 }

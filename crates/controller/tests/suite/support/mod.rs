@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod exporter;
 pub(crate) mod lab;
+pub(crate) mod router;
 pub(crate) mod slow_store;
 pub(crate) mod wait;
 
