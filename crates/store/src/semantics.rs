@@ -9,10 +9,13 @@ use crate::{Key, Object, Precondition, ResourceVersion, StoreError};
 pub(crate) const MAX_OBJECT: usize = 1_500_000;
 
 /// The halves of an object that a write is about.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What is asked for: everything but the status.
     Desired,
+    /// The status alone.
     Status,
+    /// Everything.
     Both,
 }
 
@@ -21,8 +24,11 @@ const WRITERS_METADATA: [&str; 3] = ["labels", "annotations", "ownerReferences"]
 /// Top-level fields that are not part of the desired state.
 const FRAME: [&str; 4] = ["apiVersion", "kind", "metadata", "status"];
 
-/// The first state of an object. `key` has the final name.
-pub(crate) fn created(
+/// The first state of an object, still without a version. `key` has the final name.
+///
+/// # Errors
+/// [`StoreError::Invalid`] when it cannot be stored as it is.
+pub fn created(
     incoming: &Object,
     key: &Key,
     uid: &str,
@@ -52,8 +58,12 @@ pub(crate) fn created(
     Ok(body)
 }
 
-/// The next state of an object, or nothing when the write changes nothing.
-pub(crate) fn changed(
+/// The next state of an object, still with the version of the last one, or nothing when the write changes nothing.
+///
+/// # Errors
+/// [`StoreError::Conflict`] when it is not in the state that the writer saw, [`StoreError::Invalid`] when the new state
+/// cannot be stored.
+pub fn changed(
     current: &Object,
     incoming: &Object,
     part: Part,
@@ -102,15 +112,19 @@ pub fn check_precondition(current: &Object, expected: &Precondition) -> Result<(
 }
 
 /// The object with this version.
-pub(crate) fn stamped(mut body: Map<String, Value>, version: ResourceVersion) -> Result<Object, StoreError> {
+///
+/// # Errors
+/// [`StoreError::Invalid`] when the body is no object.
+pub fn stamped(mut body: Map<String, Value>, version: ResourceVersion) -> Result<Object, StoreError> {
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("resourceVersion".into(), version.to_string().into());
     }
     Object::from_value(Value::Object(body)).map_err(|error| StoreError::Invalid(error.to_string()))
 }
 
-/// `uid`s of the owners.
-pub(crate) fn owners(object: &Object) -> Vec<&str> {
+/// `uid`s of the owners, sorted.
+#[must_use]
+pub fn owners(object: &Object) -> Vec<&str> {
     let references = object.metadata().get("ownerReferences").and_then(Value::as_array);
     let mut uids: Vec<&str> = references
         .into_iter()
@@ -124,7 +138,8 @@ pub(crate) fn owners(object: &Object) -> Vec<&str> {
 }
 
 /// The object without its reference to one owner.
-pub(crate) fn without_owner(object: &Object, uid: &str) -> Map<String, Value> {
+#[must_use]
+pub fn without_owner(object: &Object, uid: &str) -> Map<String, Value> {
     let mut body = object.value().as_object().cloned().unwrap_or_default();
     let references =
         body.get_mut("metadata").and_then(|metadata| metadata.get_mut("ownerReferences")).and_then(Value::as_array_mut);

@@ -1,0 +1,93 @@
+//! No lease ends early, late, or because of somebody who has no say in it.
+
+use jiff::SignedDuration;
+use jumpstarter_model::{Lease, condition::find};
+
+use super::{Checker, LeaseFacts};
+
+/// Calm seconds by which the end of a lease may be late: time for a write that fails to be tried again.
+const LATE: u32 = 15;
+
+impl Checker {
+    /// A lease was written; was it its end, and why?
+    pub(super) fn ended(&mut self, name: &str, old: Option<&LeaseFacts>, lease: &Lease) {
+        let Some(new) = self.leases.get(name) else { return };
+        if !new.ended || old.is_some_and(|old| old.ended) {
+            return;
+        }
+        let new = new.clone();
+        self.counts.ended += 1;
+        let conditions = lease.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
+        let reason = find(conditions, "Ready").map(|ready| ready.reason.clone()).unwrap_or_default();
+        if new.refused {
+            return self.refused_rightly(name, &new);
+        }
+        match reason.as_str() {
+            "Expired" => self.expired_in_time(name, &new),
+            "Released" => {
+                let someone = self.asked.releases.get(name).is_some_and(|who| {
+                    who.iter().any(|who| {
+                        *who == new.client || *who == "by hand" || Some(who.as_str()) == new.exporter.as_deref()
+                    })
+                });
+                if !someone {
+                    let text = format!("{name} was ended, and nobody who may has asked for it");
+                    self.violation("ended-by-right", text, &[name]);
+                }
+            }
+            other => self.violation("ended-by-right", format!("{name} ended for the reason `{other}`"), &[name]),
+        }
+    }
+
+    fn expired_in_time(&mut self, name: &str, lease: &LeaseFacts) {
+        let ended = lease.end.unwrap_or_default();
+        let due = lease.due().or_else(|| lease.spec.end_time.as_ref().map(|end| end.0));
+        let Some(due) = due else { return };
+        // Objects keep whole seconds.
+        if ended < due - SignedDuration::from_secs(1) {
+            let text = format!("{name} was to end at {due} and ended at {ended}");
+            return self.violation("not-early", text, &[name]);
+        }
+        let skew = SignedDuration::from_millis(self.clocks.1 - self.clocks.0 + 1_000);
+        let now = self.time.now();
+        if now < due - skew {
+            let text = format!("{name} was to end at {due} and ended at {now}, which its service took for {ended}");
+            self.violation("not-early", text, &[name]);
+        }
+    }
+
+    fn refused_rightly(&mut self, name: &str, lease: &LeaseFacts) {
+        let calm = self.is_calm();
+        let could = self.exporters.iter().find(|(exporter, facts)| {
+            lease.wants(exporter, facts) && self.priority(&lease.client, exporter).is_some()
+        });
+        // Somebody may have enabled an exporter this very moment.
+        if calm && self.plan.faults.edits == 0
+            && let Some((exporter, _)) = could
+        {
+            let text = format!("{name} was refused, although {exporter} could serve it");
+            self.violation("refused-rightly", text, &[name]);
+        }
+    }
+
+    /// Counts the calm seconds for which ends are due.
+    pub(super) fn ends_in_time(&mut self) {
+        if !self.is_calm() {
+            return;
+        }
+        let now = self.time.now();
+        let skew = SignedDuration::from_millis((self.clocks.1 - self.clocks.0) + 1_000);
+        let mut late = Vec::new();
+        for (name, lease) in self.leases.iter_mut().filter(|(_, lease)| !lease.ended) {
+            let due = lease.due().or_else(|| lease.spec.end_time.as_ref().map(|end| end.0));
+            let over = due.is_some_and(|due| now > due + skew);
+            lease.overdue = if over || lease.release { lease.overdue + 1 } else { 0 };
+            if lease.overdue > LATE {
+                late.push((name.clone(), due));
+            }
+        }
+        for (name, due) in late {
+            self.violation("not-late", format!("{name} was to end at {due:?} and has not"), &[&name]);
+        }
+    }
+}

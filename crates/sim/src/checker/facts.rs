@@ -1,0 +1,154 @@
+//! What the checker remembers of objects.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use jumpstarter_model::{ExporterPhase, Lease, LeaseSpec, Selector, Timestamp, condition::is_true, lease_time};
+use jumpstarter_store::Object;
+
+/// A lease as stored last.
+#[derive(Clone, Debug)]
+pub(super) struct LeaseFacts {
+    pub(super) client: String,
+    pub(super) spec: LeaseSpec,
+    pub(super) selector: Selector,
+    pub(super) created: (Timestamp, String),
+    pub(super) release: bool,
+    pub(super) begin: Option<Timestamp>,
+    pub(super) end: Option<Timestamp>,
+    pub(super) exporter: Option<String>,
+    pub(super) ready: bool,
+    pub(super) ended: bool,
+    /// Whether it was refused.
+    pub(super) refused: bool,
+    /// Since when it is stored, and since when it has an exporter.
+    pub(super) known: Duration,
+    pub(super) granted: Option<Duration>,
+    pub(super) over: Option<Duration>,
+    /// Lengths that it has had.
+    pub(super) lengths: BTreeSet<String>,
+    /// Calm seconds for which its end is due, and for which it has waited for a free exporter.
+    pub(super) overdue: u32,
+    pub(super) waited: u32,
+}
+
+impl LeaseFacts {
+    pub(super) fn of(object: &Object, lease: &Lease, at: Duration) -> Self {
+        let status = lease.status.clone().unwrap_or_default();
+        let exporter = lease.assigned_exporter().map(str::to_owned);
+        let refused = ["Unsatisfiable", "Invalid"].iter().any(|kind| is_true(&status.conditions, kind));
+        Self {
+            client: lease.spec.client_ref.name.clone(),
+            selector: Selector::from_label_selector(&lease.spec.selector).unwrap_or_default(),
+            created: (
+                lease.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
+                object.uid().to_owned(),
+            ),
+            release: lease.spec.release == Some(true),
+            begin: status.begin_time.map(|time| time.0),
+            end: status.end_time.map(|time| time.0),
+            ready: is_true(&status.conditions, "Ready"),
+            ended: status.ended,
+            refused,
+            known: at,
+            granted: exporter.is_some().then_some(at),
+            over: status.ended.then_some(at),
+            exporter,
+            lengths: lease.spec.duration.iter().map(ToString::to_string).collect(),
+            overdue: 0,
+            waited: 0,
+            spec: lease.spec.clone(),
+        }
+    }
+
+    /// Takes over what an earlier state knew.
+    pub(super) fn remember(&mut self, old: &Self) {
+        self.known = old.known;
+        self.granted = old.granted.or(self.granted);
+        self.over = old.over.or(self.over);
+        self.lengths.extend(old.lengths.iter().cloned());
+        self.waited = if self.exporter.is_none() { old.waited } else { 0 };
+    }
+
+    /// The exporter that it holds.
+    pub(super) fn holds(&self) -> Option<&str> {
+        self.exporter.as_deref().filter(|_| !self.ended)
+    }
+
+    /// Whether it waits for an exporter at this date.
+    pub(super) fn waits(&self, now: Timestamp) -> bool {
+        !self.ended
+            && !self.release
+            && self.exporter.is_none()
+            && self.spec.begin_time.as_ref().is_none_or(|begin| begin.0 <= now)
+            && self.spec.end_time.as_ref().is_none_or(|end| end.0 > now)
+    }
+
+    /// When it is to end.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        Some(lease_time::planned_end(&self.spec, self.begin?))
+    }
+
+    pub(super) fn word(&self) -> &'static str {
+        match (self.ended, self.refused, self.release, self.ready, &self.exporter) {
+            (true, true, ..) => "refused",
+            (true, ..) => "ended",
+            (_, _, true, ..) => "released",
+            (_, _, _, true, _) => "ready",
+            (_, _, _, _, Some(_)) => "prepares",
+            _ => "waits",
+        }
+    }
+
+    /// Whether an exporter of this name, labels and state is what it asks for.
+    pub(super) fn wants(&self, name: &str, exporter: &ExporterFacts) -> bool {
+        let pinned = self.spec.exporter_ref.as_ref().map(|pinned| pinned.name.as_str()).filter(|name| !name.is_empty());
+        let allowed = exporter.enabled || pinned.is_some() && self.spec.allow_disabled == Some(true);
+        allowed && pinned.is_none_or(|pinned| pinned == name) && self.selector.matches(&exporter.labels)
+    }
+}
+
+/// An exporter as stored last, and what its process does.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ExporterFacts {
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) enabled: bool,
+    pub(super) claim: Option<String>,
+    pub(super) online: bool,
+    pub(super) phase: ExporterPhase,
+    /// States with the number of the commit that made them.
+    pub(super) phases: VecDeque<(u64, ExporterPhase)>,
+    /// Leases that hold it.
+    pub(super) holders: BTreeSet<String>,
+    /// Free as far as the store says, since then.
+    pub(super) free_since: Option<Duration>,
+    /// Its process, and the sessions that are open there: lease and begin.
+    pub(super) process: u64,
+    pub(super) sessions: BTreeMap<u64, Session>,
+    /// The sessions that were closed, of this process.
+    pub(super) closed: BTreeSet<u64>,
+    /// Hooks that ran, of this process.
+    pub(super) hooks: BTreeSet<(u64, &'static str)>,
+    /// It lied, or the way to it was broken, at that time.
+    pub(super) disturbed: Option<Duration>,
+    pub(super) lied: bool,
+}
+
+/// A session that is open.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) lease: String,
+    /// Calm seconds for which it is open although its lease is over.
+    pub(super) overdue: u32,
+}
+
+/// Somebody got a device before somebody who seems to have been first.
+#[derive(Clone, Debug)]
+pub(super) struct OrderDoubt {
+    pub(super) at: Duration,
+    pub(super) first: String,
+    pub(super) served: String,
+    pub(super) exporter: String,
+}

@@ -1,0 +1,303 @@
+//! Looks at every step and says what must not be.
+//!
+//! It sees each commit at the moment at which it is made, what peers are told, and what sessions exporters have open. It
+//! knows nothing of what the service thinks.
+
+mod end;
+mod facts;
+mod order;
+mod promises;
+mod quiet;
+mod sessions;
+mod waiting;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jumpstarter_model::{Exporter, ExporterPhase, Lease, condition::is_true};
+use jumpstarter_store::{Event, Kind, Object};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    facts::{ExporterFacts, LeaseFacts, OrderDoubt},
+    promises::Asked,
+};
+use crate::{clock::Time, dice::Dice, log::Log, plan::Plan, report::Violation, store::Commit};
+
+/// What is known of the whole lab.
+pub(crate) struct Checker {
+    time: Time,
+    log: Log,
+    plan: Plan,
+    stop: CancellationToken,
+    pub(crate) violation: Option<Violation>,
+    leases: BTreeMap<String, LeaseFacts>,
+    exporters: BTreeMap<String, ExporterFacts>,
+    /// Labels of clients.
+    teams: BTreeMap<String, String>,
+    /// Who uses which exporter, as clients see it: client and lease.
+    users: BTreeMap<String, (String, String)>,
+    asked: Asked,
+    doubts: Vec<OrderDoubt>,
+    /// Times since the begin. Something is wrong with the service or the store until then.
+    trouble_until: Duration,
+    /// When a process of the service was started last.
+    service_since: Duration,
+    /// Processes of the service that run.
+    services: usize,
+    /// Furthest that clocks of the service were behind and ahead, in milliseconds.
+    clocks: (i64, i64),
+    pub(crate) counts: Counts,
+}
+
+/// What happened how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Changes of the store.
+    pub commits: u64,
+    /// Leases that were created.
+    pub created: u64,
+    /// Leases that got a device.
+    pub granted: u64,
+    /// Leases that have ended.
+    pub ended: u64,
+    /// Tunnels that were opened.
+    pub tunnels: u64,
+    /// Sessions that exporters opened.
+    pub sessions: u64,
+    /// Faults that were brought about on purpose, single calls not counted.
+    pub faults: u64,
+}
+
+impl Checker {
+    pub(crate) fn new(time: Time, log: Log, plan: Plan, stop: CancellationToken) -> Self {
+        Self {
+            time,
+            log,
+            plan,
+            stop,
+            violation: None,
+            leases: BTreeMap::new(),
+            exporters: BTreeMap::new(),
+            teams: BTreeMap::new(),
+            users: BTreeMap::new(),
+            asked: Asked::default(),
+            doubts: Vec::new(),
+            trouble_until: Duration::ZERO,
+            service_since: Duration::ZERO,
+            services: 0,
+            clocks: (0, 0),
+            counts: Counts::default(),
+        }
+    }
+
+    fn at(&self) -> Duration {
+        self.time.elapsed()
+    }
+
+    /// Notes what must not be; the first ends the run. `about`: names that explain it.
+    pub(crate) fn violation(&mut self, kind: &'static str, text: String, about: &[&str]) {
+        self.log.note(self.at(), format_args!("VIOLATION {kind}: {text}"));
+        if self.violation.is_none() {
+            let about = about.iter().map(|name| (*name).to_owned()).collect();
+            self.violation = Some(Violation { kind, text, at: self.at(), about });
+            self.stop.cancel();
+        }
+    }
+
+    /// Something is done to the service or the store whose consequences may last so long.
+    pub(crate) fn trouble(&mut self, lasts: Duration) {
+        self.trouble_until = self.trouble_until.max(self.at() + lasts);
+    }
+
+    /// The number of service processes that run now.
+    pub(crate) fn services(&mut self, running: usize) {
+        if running > self.services {
+            self.service_since = self.at();
+            self.trouble(Duration::from_secs(30));
+        }
+        self.services = running;
+        self.trouble(Duration::from_secs(5));
+    }
+
+    /// A clock of the service shows so many milliseconds more than the true time.
+    pub(crate) fn clock_set(&mut self, millis: i64) {
+        self.clocks = (self.clocks.0.min(millis), self.clocks.1.max(millis));
+        self.trouble(Duration::from_secs(70));
+    }
+
+    /// Whether the service has nothing to complain about.
+    fn is_calm(&self) -> bool {
+        self.services == 1 && self.at() > self.trouble_until
+    }
+
+    /// The label by which policies know a client.
+    pub(crate) fn client_is(&mut self, client: &str, team: &str) {
+        self.teams.insert(client.to_owned(), team.to_owned());
+    }
+
+    /// Some lease that has not ended.
+    pub(crate) fn some_lease(&self, dice: &mut Dice) -> Option<String> {
+        let live: Vec<&String> = self.leases.iter().filter(|(_, lease)| !lease.ended).map(|(name, _)| name).collect();
+        (!live.is_empty()).then(|| (*dice.pick(&live)).clone())
+    }
+
+    /// A commit, at the moment at which it is made.
+    pub(crate) fn committed(&mut self, commit: &Commit) {
+        self.counts.commits += 1;
+        let object = commit.event.object();
+        match (&commit.event, object.kind()) {
+            (Event::Deleted(_), Kind::Lease) => self.lease_gone(object.name()),
+            (_, Kind::Lease) => match object.decode::<Lease>() {
+                Ok(lease) => self.lease_written(object, &lease),
+                Err(error) => self.violation("readable", format!("{object:?}: {error}"), &[object.name()]),
+            },
+            (_, Kind::Exporter) => match object.decode::<Exporter>() {
+                Ok(exporter) => self.exporter_written(object, &exporter),
+                Err(error) => self.violation("readable", format!("{object:?}: {error}"), &[object.name()]),
+            },
+            _ => {}
+        }
+    }
+
+    fn lease_written(&mut self, object: &Object, lease: &Lease) {
+        let name = object.name().to_owned();
+        let at = self.at();
+        let new = LeaseFacts::of(object, lease, at);
+        let version = object.resource_version();
+        let state = new.word();
+        self.log.note(
+            at,
+            format_args!("commit {version}: lease {name} {state} on {:?} for {}", new.exporter, new.client),
+        );
+        let old = self.leases.insert(name.clone(), new);
+        match &old {
+            None => self.counts.created += 1,
+            Some(old) => {
+                if let Some(facts) = self.leases.get_mut(&name) {
+                    facts.remember(old);
+                }
+            }
+        }
+        self.moved(&name, old.as_ref());
+        self.held(&name, old.as_ref());
+        self.ended(&name, old.as_ref(), lease);
+        let exporter = self.leases.get(&name).and_then(|facts| facts.exporter.clone());
+        if old.is_none_or(|old| old.exporter.is_none())
+            && let Some(exporter) = exporter
+        {
+            self.counts.granted += 1;
+            self.free_no_more(&exporter);
+        }
+    }
+
+    /// What a lease never does.
+    fn moved(&mut self, name: &str, old: Option<&LeaseFacts>) {
+        let (Some(old), Some(new)) = (old, self.leases.get(name)) else { return };
+        let text = if old.ended && !new.ended {
+            "has ended and lives again".to_owned()
+        } else if old.exporter.is_some() && old.exporter != new.exporter {
+            format!("moves from {:?} to {:?}", old.exporter, new.exporter)
+        } else if old.begin.is_some() && old.begin != new.begin {
+            format!("begins at {:?} and then at {:?}", old.begin, new.begin)
+        } else if old.ended && old.end != new.end {
+            format!("ends at {:?} and then at {:?}", old.end, new.end)
+        } else if old.release && !new.release {
+            "was released and is not any more".to_owned()
+        } else {
+            return;
+        };
+        self.violation("one-life", format!("lease {name} {text}"), &[name]);
+    }
+
+    /// No device has two holders.
+    fn held(&mut self, name: &str, old: Option<&LeaseFacts>) {
+        let Some(new) = self.leases.get(name) else { return };
+        let was = old.and_then(LeaseFacts::holds).map(str::to_owned);
+        let is = new.holds().map(str::to_owned);
+        if was == is {
+            return;
+        }
+        if let Some(exporter) = was
+            && let Some(facts) = self.exporters.get_mut(&exporter)
+        {
+            facts.holders.remove(name);
+        }
+        if let Some(exporter) = is {
+            let facts = self.exporters.entry(exporter.clone()).or_default();
+            facts.holders.insert(name.to_owned());
+            let holders: Vec<String> = facts.holders.iter().cloned().collect();
+            if holders.len() > 1 {
+                let mut about: Vec<&str> = holders.iter().map(String::as_str).collect();
+                about.push(&exporter);
+                self.violation("two-holders", format!("exporter {exporter} is held by {holders:?}"), &about);
+            }
+        }
+    }
+
+    fn lease_gone(&mut self, name: &str) {
+        let at = self.at();
+        self.log.note(at, format_args!("commit: lease {name} gone"));
+        let Some(old) = self.leases.remove(name) else { return };
+        if let Some(exporter) = old.holds()
+            && let Some(facts) = self.exporters.get_mut(exporter)
+        {
+            facts.holders.remove(name);
+        }
+        self.removed(name, &old);
+    }
+
+    fn exporter_written(&mut self, object: &Object, exporter: &Exporter) {
+        let (name, at) = (object.name().to_owned(), self.at());
+        let status = exporter.status.clone().unwrap_or_default();
+        let claim = status.lease_ref.map(|claim| claim.name).filter(|claim| !claim.is_empty());
+        let online = is_true(&status.conditions, "Online") && is_true(&status.conditions, "Registered");
+        let phase = status.exporter_status.unwrap_or_default();
+        let version = object.resource_version();
+        let calm = self.at().max(self.trouble_until);
+        let facts = self.exporters.entry(name.clone()).or_default();
+        let was = facts.claim.clone();
+        if facts.claim != claim || facts.online != online || facts.phase != phase {
+            let link = if online { "online" } else { "offline" };
+            let line = format_args!("commit {version}: exporter {name} {link} {phase:?} claimed for {claim:?}").to_string();
+            self.log.note(at, format_args!("{line}"));
+        }
+        facts.labels = object.labels();
+        facts.enabled = exporter.is_enabled();
+        facts.claim.clone_from(&claim);
+        facts.online = online;
+        if facts.phase != phase {
+            facts.phase = phase;
+        }
+        facts.phases.push_back((self.counts.commits, phase));
+        if facts.phases.len() > 64 {
+            facts.phases.pop_front();
+        }
+        let idle = matches!(phase, ExporterPhase::Available | ExporterPhase::Unspecified);
+        let free = online && facts.enabled && claim.is_none() && idle;
+        facts.free_since = if free { facts.free_since.or(Some(calm)) } else { None };
+        if let Some(lease) = claim
+            && was.as_deref() != Some(&lease)
+        {
+            self.claimed(&name, &lease);
+        }
+    }
+
+    /// A device was claimed for a lease.
+    fn claimed(&mut self, exporter: &str, lease: &str) {
+        let adopted = self.leases.get(lease).is_some_and(|facts| facts.exporter.is_some());
+        if adopted {
+            return;
+        }
+        self.fits(exporter, lease);
+        self.torn_down(exporter, lease);
+        self.in_order(exporter, lease);
+    }
+
+    /// Once every simulated second.
+    pub(crate) fn tick(&mut self) {
+        self.ends_in_time();
+        self.waits_no_longer();
+        self.resolve_doubts();
+        self.tears_down_in_time();
+    }
+}

@@ -1,0 +1,90 @@
+//! Who gets a device: somebody who asked for it and may have it, and of those the first.
+
+use std::{cmp::Reverse, time::Duration};
+
+use super::{Checker, LeaseFacts, OrderDoubt};
+
+/// What was stored so recently may not have been seen yet.
+const FRESH: Duration = Duration::from_secs(5);
+/// Time for the device that the first one gets instead to be written down.
+const RESOLVED: Duration = Duration::from_secs(20);
+/// Calm before a doubt counts.
+const CALM: Duration = Duration::from_secs(60);
+
+impl Checker {
+    /// The priority of a client at an exporter; nothing when it may not have it. Mirrors the policies of the lab.
+    pub(super) fn priority(&self, client: &str, exporter: &str) -> Option<i64> {
+        if !self.plan.faults.policies {
+            return Some(0);
+        }
+        let team = self.teams.get(client)?;
+        let pool = self.exporters.get(exporter)?.labels.get("pool")?;
+        crate::lab::priority(pool, team)
+    }
+
+    /// A claim is for a lease that waits for such an exporter.
+    pub(super) fn fits(&mut self, exporter: &str, lease: &str) {
+        let Some(facts) = self.exporters.get(exporter) else { return };
+        let text = match self.leases.get(lease) {
+            // With both written at once the lease comes second.
+            None => return,
+            Some(found) if found.ended => "which has ended",
+            Some(found) if !found.wants(exporter, facts) => "which does not ask for it",
+            Some(found) if self.priority(&found.client, exporter).is_none() => "whose client may not have it",
+            Some(_) => return,
+        };
+        self.violation("right-device", format!("{exporter} is claimed for {lease}, {text}"), &[exporter, lease]);
+    }
+
+    fn rank(&self, lease: &LeaseFacts, exporter: &str) -> Option<(Reverse<i64>, (jumpstarter_model::Timestamp, String))> {
+        Some((Reverse(self.priority(&lease.client, exporter)?), lease.created.clone()))
+    }
+
+    /// Looks for somebody who should have got the device instead.
+    pub(super) fn in_order(&mut self, exporter: &str, served: &str) {
+        let at = self.at();
+        if !self.is_calm() || at < self.trouble_until + CALM || self.plan.faults.rivals > 0 {
+            return;
+        }
+        let now = self.time.now();
+        let (Some(facts), Some(lease)) = (self.exporters.get(exporter), self.leases.get(served)) else { return };
+        let Some(rank) = self.rank(lease, exporter) else { return };
+        let first = self.leases.iter().find(|(name, other)| {
+            let begun = other.spec.begin_time.as_ref().map_or(other.known, |begin| {
+                let late = now.duration_since(begin.0);
+                at.saturating_sub(Duration::try_from(late).unwrap_or_default())
+            });
+            *name != served
+                && other.waits(now)
+                && at > other.known + FRESH
+                && at > begun + FRESH
+                && other.wants(exporter, facts)
+                && self.rank(other, exporter).is_some_and(|other| other < rank)
+        });
+        if let Some((first, _)) = first {
+            let doubt = OrderDoubt { at, first: first.clone(), served: served.to_owned(), exporter: exporter.to_owned() };
+            self.doubts.push(doubt);
+        }
+    }
+
+    /// Whoever was passed over got another device at the same moment, or nothing is in order.
+    pub(super) fn resolve_doubts(&mut self) {
+        let (at, calm) = (self.at(), self.is_calm());
+        if !calm {
+            return self.doubts.clear();
+        }
+        let (due, rest): (Vec<OrderDoubt>, Vec<OrderDoubt>) =
+            std::mem::take(&mut self.doubts).into_iter().partition(|doubt| at > doubt.at + RESOLVED);
+        self.doubts = rest;
+        for OrderDoubt { at, first, served, exporter } in due {
+            let elsewhere = self
+                .leases
+                .get(&first)
+                .is_none_or(|lease| lease.ended || lease.release || lease.granted.is_some_and(|got| got < at + FRESH));
+            if !elsewhere {
+                let text = format!("{exporter} went to {served} although {first} came first and still waits");
+                self.violation("in-order", text, &[&exporter, &first, &served]);
+            }
+        }
+    }
+}

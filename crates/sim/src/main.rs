@@ -1,0 +1,124 @@
+//! `cargo xtask sim`: simulates labs and says what is wrong with them.
+
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use clap::{Parser, ValueEnum};
+use jumpstarter_sim::{Faults, Flaw, Plan, Report, run};
+
+/// Simulate whole labs, deterministically. Each seed is another lab with other faults
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask sim")]
+struct Args {
+    /// The first seed; a failing one replays exactly
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Number of seeds, from the first on
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Simulated hours of work [default: half an hour]
+    #[arg(long)]
+    hours: Option<f64>,
+    /// Number of exporters [default: what the seed says]
+    #[arg(long)]
+    exporters: Option<usize>,
+    /// Number of clients [default: what the seed says, or as many as exporters]
+    #[arg(long)]
+    clients: Option<usize>,
+    /// What goes wrong
+    #[arg(long, value_enum, default_value_t)]
+    faults: Weather,
+    /// A mistake to build in, to see that it is found
+    #[arg(long, value_enum, default_value_t)]
+    flaw: Flaw,
+    /// Threads; each simulates a lab of its own [default: one a processor]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print everything that happens
+    #[arg(long)]
+    trace: bool,
+    /// Print what the service logs, too, as `RUST_LOG` says
+    #[arg(long)]
+    service_log: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Weather {
+    /// Whatever the seed says
+    #[default]
+    Swarm,
+    /// Nothing
+    None,
+}
+
+impl Args {
+    fn plan(&self, seed: u64) -> Plan {
+        let mut plan = Plan::swarm(seed);
+        if let Some(exporters) = self.exporters {
+            plan.exporters = exporters.max(1);
+            plan.clients = exporters.max(1);
+        }
+        plan.clients = self.clients.map_or(plan.clients, |clients| clients.max(1));
+        if let Some(hours) = self.hours {
+            plan.length = Duration::from_secs_f64(hours.clamp(0.0, 10_000.0) * 3600.0);
+        }
+        if self.faults == Weather::None {
+            plan.faults = Faults::none();
+        }
+        plan.flaw = self.flaw;
+        plan.trace = self.trace;
+        plan
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.service_log {
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_writer(std::io::stderr)
+            .init();
+    }
+    let began = Instant::now();
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
+    let next = AtomicU64::new(args.seed);
+    let end = args.seed.saturating_add(args.seeds);
+    let reports: Vec<Report> = std::thread::scope(|scope| {
+        let work = || {
+            let mut reports = Vec::new();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= end {
+                    return reports;
+                }
+                let report = run(&args.plan(seed));
+                if args.seeds == 1 || report.violation.is_some() {
+                    eprintln!("{report}");
+                }
+                reports.push(report);
+            }
+        };
+        let workers: Vec<_> = (0..threads.min(usize::try_from(args.seeds).unwrap_or(1)).max(1)).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    });
+    let mut failed: Vec<u64> =
+        reports.iter().filter(|report| report.violation.is_some()).map(|report| report.seed).collect();
+    failed.sort_unstable();
+    let hours: f64 = reports.iter().map(|report| report.simulated.as_secs_f64() / 3600.0).sum();
+    let leases: u64 = reports.iter().map(|report| report.counts.ended).sum();
+    eprintln!(
+        "{} seeds, {hours:.0} simulated hours, {leases} leases in {:.1} s; {} failed{}",
+        reports.len(),
+        began.elapsed().as_secs_f64(),
+        failed.len(),
+        if failed.is_empty() { String::new() } else { format!(": {failed:?}") }
+    );
+    if u64::try_from(reports.len()).unwrap_or(u64::MAX) == args.seeds && failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,175 @@
+//! What is simulated: size, length, and which faults. All of it follows from the seed and the command line.
+
+use std::time::Duration;
+
+use crate::dice::Dice;
+
+/// A simulation to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// All chance follows from it.
+    pub seed: u64,
+    /// Simulated time in which clients work; the lab then gets quiet and is looked through once more.
+    pub length: Duration,
+    /// Number of exporters.
+    pub exporters: usize,
+    /// Number of clients.
+    pub clients: usize,
+    /// What may go wrong.
+    pub faults: Faults,
+    /// A mistake built in on purpose, to see whether it is found.
+    pub flaw: Flaw,
+    /// Print every line of the log.
+    pub trace: bool,
+}
+
+/// A mistake built in on purpose: tests of the checker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Flaw {
+    /// None.
+    #[default]
+    None,
+    /// Claims on exporters are written whatever the exporter has become since it was read.
+    ReadThenWrite,
+    /// Some writes of leases are acknowledged and forgotten.
+    ForgottenWrites,
+    /// The service sees the creation times of leases mirrored, so that the youngest looks like the eldest.
+    YoungestFirst,
+    /// What others than the service create is never told by a watch that goes on as if nothing had been.
+    DeafWatch,
+    /// The service's clock runs three times as fast.
+    FastClock,
+    /// Exporters tear their sessions down twice.
+    TwofoldTearDown,
+    /// Exporters begin the session of a lease before the last one is torn down.
+    OverlappingSessions,
+    /// Exporters say that they are available before their session is torn down.
+    EarlyAvailable,
+    /// Clients release leases that are not theirs by writing to the store.
+    ForeignRelease,
+}
+
+/// Shares (of calls, or of opportunities) in which things go wrong. Zero is never.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Faults {
+    /// Writes of one transaction are made one after the other, as on Kubernetes.
+    pub one_by_one: bool,
+    /// The store answers that it is unavailable, and has done nothing.
+    pub refused: f64,
+    /// The store has done it, and the answer is lost.
+    pub lost_answers: f64,
+    /// The store stops between the writes of a transaction.
+    pub halves: f64,
+    /// A call to the store is never answered; it may have been carried out.
+    pub hangs: f64,
+    /// Writes reach the store late, by up to so many milliseconds.
+    pub store_delay: u64,
+    /// Stalls of the whole store in an hour, of up to a minute each.
+    pub stalls: u64,
+    /// In an hour: watches end, or repeat what they told, or fall silent for a while.
+    pub watch_cuts: u64,
+    /// In an hour: watches tell old events again.
+    pub replays: u64,
+    /// Watches tell events late, by up to so many milliseconds.
+    pub watch_lag: u64,
+    /// In an hour: the service is killed, at some await or at a step of a write.
+    pub crashes: u64,
+    /// In an hour: the service is stopped in good order.
+    pub restarts: u64,
+    /// In an hour: a second leader is there for up to half a minute.
+    pub rivals: u64,
+    /// In an hour: the clock of the service jumps, by up to two minutes.
+    pub jumps: u64,
+    /// Messages of peers are late by up to so many milliseconds.
+    pub delay: u64,
+    /// Requests or answers of peers are lost together with their connection.
+    pub loss: f64,
+    /// Requests of peers arrive seconds late, after the peer has given up and tried again.
+    pub late: f64,
+    /// In an hour and for each exporter: its connections are cut.
+    pub cuts: u64,
+    /// In an hour and for each exporter: it cannot be reached for up to two minutes.
+    pub partitions: u64,
+    /// In an hour and for each exporter: its process is killed.
+    pub exporter_crashes: u64,
+    /// In an hour and for each exporter: it is stopped in good order.
+    pub exporter_restarts: u64,
+    /// Exporters that lie.
+    pub liars: f64,
+    /// Sessions that cannot be set up.
+    pub failed_setups: f64,
+    /// Exporters that tell their state late.
+    pub slow_reporters: f64,
+    /// In an hour and for each client: its process is killed.
+    pub client_crashes: u64,
+    /// In an hour: somebody edits objects by hand.
+    pub edits: u64,
+    /// Leases that are to begin later.
+    pub scheduled: f64,
+    /// Whether access policies with priorities are in force.
+    pub policies: bool,
+}
+
+impl Faults {
+    /// A good day: nothing fails.
+    pub fn none() -> Self {
+        Self { delay: 5, store_delay: 5, ..Self::default() }
+    }
+
+    /// Each kind of fault with even chance, so that seeds differ in what goes wrong together.
+    pub fn swarm(seed: u64) -> Self {
+        let mut dice = Dice::named(seed, "faults");
+        let mut share = |share: f64| if dice.chance(0.5) { share } else { 0.0 };
+        let shares = [0.01, 0.01, 0.02, 0.002, 0.02, 0.005, 0.2, 0.1, 0.3, 0.15].map(&mut share);
+        let [refused, lost_answers, halves, hangs, loss, late, liars, failed_setups, slow_reporters, scheduled] = shares;
+        let mut often = |times: u64| if dice.chance(0.5) { dice.number(1..=times) } else { 0 };
+        Self {
+            refused,
+            lost_answers,
+            halves,
+            hangs,
+            loss,
+            late,
+            liars,
+            failed_setups,
+            slow_reporters,
+            scheduled,
+            stalls: often(6),
+            watch_cuts: often(30),
+            replays: often(30),
+            watch_lag: often(3000),
+            crashes: often(20),
+            restarts: often(10),
+            rivals: often(10),
+            jumps: often(6),
+            delay: 1 + often(400),
+            store_delay: 1 + often(200),
+            cuts: often(20),
+            partitions: often(6),
+            exporter_crashes: often(10),
+            exporter_restarts: often(6),
+            client_crashes: often(10),
+            edits: often(120),
+            one_by_one: often(1) == 1,
+            policies: often(1) == 1,
+        }
+    }
+}
+
+impl Plan {
+    /// A small lab in which much goes wrong, for half an hour.
+    pub fn swarm(seed: u64) -> Self {
+        let mut dice = Dice::named(seed, "plan");
+        let exporters = usize::try_from(dice.number(1..=8)).unwrap_or(1);
+        let clients = usize::try_from(dice.number(1..=12)).unwrap_or(1);
+        Self {
+            seed,
+            length: Duration::from_mins(30),
+            exporters,
+            clients,
+            faults: Faults::swarm(seed),
+            flaw: Flaw::None,
+            trace: false,
+        }
+    }
+}
