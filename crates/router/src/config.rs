@@ -42,7 +42,7 @@ impl Default for Config {
             half_closed_limit: Duration::from_mins(1),
             drain_grace: Duration::from_mins(5),
             max_message_bytes: MAX_MESSAGE_BYTES,
-            // 250 streams a second through the half hour that a ticket lives; some 100 MB when full.
+            // 250 streams a second through the half hour that a ticket lives; some 80 MB when full.
             max_used_tickets: 2 * 250 * 1_800,
         }
     }

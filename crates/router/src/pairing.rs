@@ -118,7 +118,7 @@ impl<H: Clone> Pairing<H> {
                 (Some(_), None) | (None, Some(_)) => return Err(Refusal::SidesMixed),
             }
             let place = partner.place;
-            self.used.record(one_use_id, side, ticket_ends);
+            self.used.record(&one_use_id, side, ticket_ends);
             let handle = self.leave(&stream, place).expect("it was just looked up");
             return Ok(Placed::Joined(handle));
         }
@@ -130,7 +130,7 @@ impl<H: Clone> Pairing<H> {
             return Err(Refusal::TooManyWaitingOnConnection);
         }
         let handle = handle()?;
-        self.used.record(one_use_id, side, ticket_ends);
+        self.used.record(&one_use_id, side, ticket_ends);
         let place = Place(self.next_place);
         self.next_place += 1;
         let until = now + self.limits.wait;

@@ -1,19 +1,25 @@
 //! Remembers which tickets were used, each for as long as it could be used again.
+//!
+//! A busy router remembers a million of them. So it keeps no names but digests of 16 bytes, made with keys of its own:
+//! nobody can choose two names with one digest, and by chance a million of them share none (2⁻⁸⁸).
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-use std::time::Instant;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::{Duration, Instant};
 
 use crate::{Refusal, Side};
 
 /// A ticket; the two tickets of a stream may share an id and differ in their side.
-type Key = (Arc<str>, Option<Side>);
+type Key = [u64; 2];
 
 #[derive(Debug)]
 pub(super) struct UsedTickets {
     limit: usize,
+    digests: [RandomState; 2],
     uses: HashMap<Key, u8>,
-    by_end: BTreeSet<(Instant, Arc<str>, u8)>,
+    /// By the second after which they are forgotten, counted from `start`.
+    by_end: BTreeMap<u64, Vec<Key>>,
+    start: Option<Instant>,
 }
 
 /// How often a ticket may be used: one without a side is held by both peers.
@@ -21,32 +27,24 @@ fn allowed(side: Option<Side>) -> u8 {
     if side.is_some() { 1 } else { 2 }
 }
 
-/// Sides in a form that can be ordered.
-fn ordinal(side: Option<Side>) -> u8 {
-    match side {
-        None => 0,
-        Some(Side::Client) => 1,
-        Some(Side::Exporter) => 2,
-    }
-}
-
-fn side_of(ordinal: u8) -> Option<Side> {
-    match ordinal {
-        1 => Some(Side::Client),
-        2 => Some(Side::Exporter),
-        _ => None,
-    }
-}
-
 impl UsedTickets {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, uses: HashMap::new(), by_end: BTreeSet::new() }
+        Self {
+            limit,
+            digests: [RandomState::new(), RandomState::new()],
+            uses: HashMap::new(),
+            by_end: BTreeMap::new(),
+            start: None,
+        }
+    }
+
+    fn key(&self, id: &str, side: Option<Side>) -> Key {
+        self.digests.each_ref().map(|digest| digest.hash_one((id, side)))
     }
 
     /// Whether the ticket may be used (once more).
     pub(super) fn check(&self, id: &str, side: Option<Side>) -> Result<(), Refusal> {
-        let key = (Arc::from(id), side);
-        match self.uses.get(&key) {
+        match self.uses.get(&self.key(id, side)) {
             Some(uses) if *uses >= allowed(side) => Err(Refusal::Replayed),
             None if self.uses.len() >= self.limit => Err(Refusal::TooManyTickets),
             Some(_) | None => Ok(()),
@@ -54,21 +52,31 @@ impl UsedTickets {
     }
 
     /// Counts a use that [`UsedTickets::check`] allowed.
-    pub(super) fn record(&mut self, id: String, side: Option<Side>, ends: Instant) {
-        let id: Arc<str> = id.into();
-        let uses = self.uses.entry((id.clone(), side)).or_default();
+    pub(super) fn record(&mut self, id: &str, side: Option<Side>, ends: Instant) {
+        let key = self.key(id, side);
+        let start = *self.start.get_or_insert(ends);
+        let uses = self.uses.entry(key).or_default();
         if *uses == 0 {
-            self.by_end.insert((ends, id, ordinal(side)));
+            let left = ends.saturating_duration_since(start);
+            let second = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+            self.by_end.entry(second).or_default().push(key);
         }
         *uses += 1;
     }
 
-    /// Forgets tickets that ended before `now`.
+    /// Forgets tickets that ended before `now`, within a second.
     pub(super) fn forget_until(&mut self, now: Instant) {
-        while self.by_end.first().is_some_and(|(ends, ..)| *ends < now) {
-            if let Some((_, id, side)) = self.by_end.pop_first() {
-                self.uses.remove(&(id, side_of(side)));
+        let start = *self.start.get_or_insert(now);
+        while let Some(first) = self.by_end.first_entry()
+            && start + Duration::from_secs(*first.key()) < now
+        {
+            for key in first.remove() {
+                self.uses.remove(&key);
             }
+        }
+        if self.uses.is_empty() {
+            // A quiet hour gives back what a busy one took.
+            self.uses.shrink_to_fit();
         }
     }
 

@@ -20,14 +20,15 @@ use jiff::{SignedDuration, Timestamp};
 use jumpstarter_auth::{Side, TicketIssuer, TicketKey, TicketKeys, TicketVerifier};
 use jumpstarter_protocol::v1::StreamRequest;
 use jumpstarter_router::{Config, Router, TicketCheck};
-use jumpstarter_transport::{ServeLimits, Server};
 use jumpstarter_transport::listen::{BindOptions, bind_tcp};
+use jumpstarter_transport::{ServeLimits, Server};
 use prost::Message as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use peer::{End, Link, NotRead, Peer, Reader, Writer};
+#[allow(unused_imports, reason = "each test file uses a part of it")]
+pub use peer::{End, Link, Peer, Reader, Writer};
 
 /// Far beyond what anything here takes.
 const SOON: Duration = Duration::from_secs(30);
@@ -59,6 +60,12 @@ pub const KEY: &str = "the key of this lab";
 
 pub fn keys(key: &str) -> TicketKeys {
     TicketKeys::new(TicketKey::from_bytes(key).unwrap())
+}
+
+/// A ticket of any lab, from its key.
+pub fn ticket(stream: Uuid, side: Side) -> String {
+    let issuer = TicketIssuer::new(&keys(KEY));
+    issuer.issue(stream, side, SignedDuration::from_mins(30), Timestamp::now()).unwrap()
 }
 
 pub struct Lab {

@@ -241,6 +241,15 @@ impl Writer {
     }
 }
 
+/// How a call ended that got no status.
+fn broken(error: &h2::Error) -> End {
+    if error.is_go_away() {
+        // Says more in the output of a failed test.
+        println!("the connection ended: {error:?}");
+    }
+    End::Reset(error.reason())
+}
+
 /// The response of a half.
 pub struct Reader {
     response: Option<ResponseFuture>,
@@ -255,12 +264,20 @@ impl Reader {
         if let Some(response) = &mut self.response {
             let response = response.await;
             self.response = None;
-            let response = response.map_err(|error| End::Reset(error.reason()))?;
+            let response = response.map_err(|error| broken(&error))?;
             assert_eq!(response.status(), 200);
             self.headers = response.headers().clone();
             self.received = Some(response.into_body());
         }
         self.received.as_mut().ok_or(End::Reset(None))
+    }
+
+    /// The status of the answer whatever it is, and that of gRPC if it came at once.
+    pub async fn received_any(&mut self) -> Result<(u16, Option<i32>), End> {
+        let response = self.response.take().expect("asked once").await;
+        let response = response.map_err(|error| End::Reset(error.reason()))?;
+        let code = response.headers().get("grpc-status").map(|code| code.to_str().unwrap().parse().unwrap());
+        Ok((response.status().as_u16(), code))
     }
 
     /// The next bytes, or the end.
@@ -271,7 +288,7 @@ impl Reader {
                 received.flow_control().release_capacity(chunk.len()).unwrap();
                 Ok(chunk)
             }
-            Some(Err(error)) => Err(End::Reset(error.reason())),
+            Some(Err(error)) => Err(broken(&error)),
             None => {
                 let trailers = received.trailers().await.map_err(|error| End::Reset(error.reason()))?;
                 let trailers = trailers.unwrap_or_else(|| self.headers.clone());
