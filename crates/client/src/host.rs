@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jumpstarter_tunnel::join_tunnel;
+use jumpstarter_tunnel::join;
 use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -65,7 +65,7 @@ impl LocalHost {
                         connections.spawn(async move {
                             match client.tunnel(&lease).await {
                                 Ok(tunnel) => {
-                                    if let Err(err) = join_tunnel(local, tunnel).await {
+                                    if let Err(err) = join(local, tunnel).await {
                                         tracing::debug!(%err, "a local connection was cut");
                                     }
                                 }

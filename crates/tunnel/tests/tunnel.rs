@@ -1,72 +1,178 @@
-//! The byte stream over frames, without a network.
-use bytes::Bytes;
-use futures::{StreamExt as _, stream};
-use jumpstarter_protocol::v1::{FrameType, StreamRequest, StreamResponse};
-use jumpstarter_tunnel::{Frame as _, MAX_CHUNK, Tunnel, join};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    sync::mpsc,
+//! Tunnels between a real HTTP/2 client and server, in memory.
+use std::{
+    io,
+    sync::{Arc, Mutex},
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 
-#[expect(clippy::unnecessary_wraps, reason = "the item of a stream")]
-fn frame(kind: FrameType, payload: &'static [u8]) -> Result<StreamResponse, Status> {
-    Ok(StreamResponse::new(kind, Bytes::from_static(payload)))
+use hyper::{Request, body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use jumpstarter_tunnel::{DataMessage, MAX_CHUNK, Tunnel, accept, join, join_halves, open, open_with};
+use proptest::prelude::*;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    sync::mpsc,
+    task::JoinSet,
+};
+use tonic::{
+    Code, Status,
+    metadata::MetadataMap,
+    transport::{Channel, Endpoint},
+};
+
+/// A server whose accepted tunnels come out of a queue; a call to `refuse` is refused.
+struct Peer {
+    channel: Channel,
+    accepted: mpsc::Receiver<Tunnel>,
+    tasks: JoinSet<()>,
 }
 
-async fn read(frames: Vec<Result<StreamResponse, Status>>, open: bool) -> std::io::Result<Vec<u8>> {
-    let (outbound, _kept) = mpsc::channel::<StreamRequest>(1);
-    let inbound = stream::iter(frames);
-    // A peer that half-closed keeps its call open.
-    let inbound = if open { inbound.chain(stream::pending()).boxed() } else { inbound.boxed() };
-    let mut bytes = Vec::new();
-    Tunnel::new(inbound, outbound).read_to_end(&mut bytes).await.map(|_| bytes)
+impl Peer {
+    async fn start() -> Self {
+        let (there, here) = tokio::io::duplex(1 << 20);
+        let (tunnels, accepted) = mpsc::channel(8);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let tunnels = tunnels.clone();
+            async move {
+                if request.headers().contains_key("refuse") {
+                    return Ok::<_, Status>(Status::not_found("no such stream").into_http());
+                }
+                let mut metadata = MetadataMap::new();
+                metadata.insert("resource", "42".parse().unwrap());
+                match accept(request, metadata) {
+                    Ok((tunnel, response)) => {
+                        tunnels.send(tunnel).await.unwrap();
+                        Ok(response)
+                    }
+                    Err(status) => Ok(status.into_http()),
+                }
+            }
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .max_frame_size(64 * 1024)
+                .serve_connection(TokioIo::new(here), service);
+            let _ = connection.await;
+        });
+        let io = Arc::new(Mutex::new(Some(there)));
+        let connect = tower::service_fn(move |_| {
+            let io = io.lock().unwrap().take();
+            async move { io.map(TokioIo::<DuplexStream>::new).ok_or(io::Error::other("one connection only")) }
+        });
+        let channel = Endpoint::from_static("http://peer").connect_with_connector(connect).await.unwrap();
+        Self { channel, accepted, tasks }
+    }
+
+    /// A tunnel's both ends.
+    async fn pair(&mut self) -> (Tunnel, Tunnel) {
+        let (client, metadata) = open_with(self.channel.clone(), MetadataMap::new()).await.unwrap();
+        assert_eq!(metadata.get("resource").unwrap(), "42");
+        (client, self.accepted.recv().await.unwrap())
+    }
 }
 
 #[tokio::test]
-async fn frames_become_bytes() {
-    use FrameType::{Data, Goaway, Ping, RstStream};
-    let unknown = || Ok(StreamResponse { payload: Bytes::from_static(b"?"), frame_type: 99 });
-    let frames = vec![
-        frame(Data, b"one "),
-        frame(Data, b""),
-        frame(Ping, b"ignored"),
-        frame(RstStream, b"ignored"),
-        unknown(),
-        frame(Data, b"two"),
-        frame(Goaway, b"ignored"),
-        frame(Data, b"too late"),
-    ];
-    assert_eq!(read(frames, true).await.unwrap(), b"one two");
-    assert_eq!(read(vec![frame(Data, b"end")], false).await.unwrap(), b"end", "a clean end is the same as GOAWAY");
-    let err = read(vec![frame(Data, b"x"), Err(Status::aborted("cut"))], true).await.unwrap_err();
-    assert!(err.to_string().contains("cut"), "{err}");
-}
-
-#[tokio::test]
-async fn bytes_become_frames_of_limited_size_and_one_goaway() {
-    let (outbound, frames) = mpsc::channel::<StreamRequest>(2);
-    let mut tunnel = Tunnel::new(stream::pending::<Result<StreamResponse, Status>>(), outbound);
-    let sent = vec![5; MAX_CHUNK * 3 + 1];
-    let write = async {
-        tunnel.write_all(&sent).await.unwrap();
-        tunnel.shutdown().await.unwrap();
-        tunnel.shutdown().await.unwrap();
-        assert!(tunnel.write_all(b"more").await.is_err());
+async fn both_directions_end_apart() {
+    let mut peer = Peer::start().await;
+    let (mut client, mut server) = peer.pair().await;
+    let sent: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    let there = async {
+        client.write_all(&sent).await.unwrap();
+        client.shutdown().await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(client.write_all(b"more").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        answer
     };
-    let (frames, ()) = tokio::join!(ReceiverStream::new(frames).collect::<Vec<_>>(), write);
-    let sizes: Vec<_> = frames.iter().map(|f| (f.frame_type(), f.payload.len())).collect();
-    let data = |n| (FrameType::Data, n);
-    assert_eq!(sizes, [data(MAX_CHUNK), data(MAX_CHUNK), data(MAX_CHUNK), data(1), (FrameType::Goaway, 0)]);
+    let back = async {
+        let mut heard = Vec::new();
+        server.read_to_end(&mut heard).await.unwrap();
+        // The other direction is still open.
+        server.write_all(&heard).await.unwrap();
+        server.shutdown().await.unwrap();
+        server.finish(Status::ok("")).await.unwrap();
+        heard.len()
+    };
+    let (answer, heard) = tokio::join!(there, back);
+    assert_eq!(heard, sent.len());
+    assert_eq!(answer, sent);
 }
 
 #[tokio::test]
-async fn two_tunnels_back_to_back_keep_both_half_closes() {
-    let (to_b, from_a) = mpsc::channel::<StreamRequest>(2);
-    let (to_a, from_b) = mpsc::channel::<StreamResponse>(2);
-    let a = Tunnel::new(ReceiverStream::new(from_b).map(Ok::<_, Status>), to_b);
-    let b = Tunnel::new(ReceiverStream::new(from_a).map(Ok::<_, Status>), to_a);
+async fn a_ticket_that_waits_for_its_partner_keeps_what_is_written() {
+    let mut peer = Peer::start().await;
+    let mut client = open(peer.channel.clone(), "ticket").unwrap();
+    client.write_all(b"early").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    let reading = client.read_to_end(&mut rest);
+    let serving = async {
+        let mut server = peer.accepted.recv().await.unwrap();
+        let mut heard = Vec::new();
+        server.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"early");
+        server.write_all(b"late").await.unwrap();
+        server.finish(Status::ok("")).await.unwrap();
+    };
+    let (read, ()) = tokio::join!(reading, serving);
+    read.unwrap();
+    assert_eq!(rest, b"late", "a clean end is the same as GOAWAY");
+    assert_eq!(open(peer.channel.clone(), "bad\nticket").unwrap_err().code(), Code::Internal);
+}
+
+#[tokio::test]
+async fn refusals_and_final_statuses_are_told() {
+    let mut peer = Peer::start().await;
+    let mut metadata = MetadataMap::new();
+    metadata.insert("refuse", "yes".parse().unwrap());
+    assert_eq!(open_with(peer.channel.clone(), metadata).await.unwrap_err().code(), Code::NotFound);
+    let mut metadata = MetadataMap::new();
+    metadata.insert("grpc-encoding", "gzip".parse().unwrap());
+    assert_eq!(open_with(peer.channel.clone(), metadata).await.unwrap_err().code(), Code::Unimplemented);
+
+    let (mut client, mut server) = peer.pair().await;
+    server.write_all(b"half").await.unwrap();
+    server.finish(Status::data_loss("the device burst")).await.unwrap();
+    let mut heard = Vec::new();
+    let err = client.read_to_end(&mut heard).await.unwrap_err();
+    assert_eq!((heard.as_slice(), err.kind()), (&b"half"[..], io::ErrorKind::ConnectionReset));
+    assert!(err.to_string().contains("the device burst"), "{err}");
+    assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0, "an error is told once");
+}
+
+#[tokio::test]
+async fn a_cut_is_never_taken_for_an_end() {
+    let mut peer = Peer::start().await;
+    // The server forgets its tunnel.
+    let (mut client, mut server) = peer.pair().await;
+    server.write_all(b"half").await.unwrap();
+    drop(server);
+    let mut heard = Vec::new();
+    let err = client.read_to_end(&mut heard).await.unwrap_err();
+    assert!(err.to_string().contains("the stream was cut"), "{err}");
+    // The client forgets its own.
+    let (mut client, mut server) = peer.pair().await;
+    client.write_all(b"half").await.unwrap();
+    let mut heard = [0; 4];
+    server.read_exact(&mut heard).await.unwrap();
+    drop(client);
+    assert!(server.read_to_end(&mut Vec::new()).await.is_err());
+    let (_reader, writer) = server.into_split();
+    writer.closed().await;
+    assert_eq!(writer.send(DataMessage::from(&b"x"[..])).await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    // The connection goes in the middle of a transfer.
+    let (mut client, mut server) = peer.pair().await;
+    server.write_all(&[1; 1000]).await.unwrap();
+    client.read_exact(&mut [0; 1000]).await.unwrap();
+    peer.tasks.shutdown().await;
+    assert!(client.read_to_end(&mut Vec::new()).await.is_err());
+}
+
+#[tokio::test]
+async fn joined_streams_keep_both_half_closes() {
+    let mut peer = Peer::start().await;
+    let (client, server) = peer.pair().await;
     let (left, left_end) = tokio::io::duplex(64);
     let (right, right_end) = tokio::io::duplex(64);
     let asker = async {
@@ -82,11 +188,81 @@ async fn two_tunnels_back_to_back_keep_both_half_closes() {
         let mut heard = Vec::new();
         read.read_to_end(&mut heard).await.unwrap();
         assert_eq!(heard, b"question");
-        // The other direction is still open.
         write.write_all(&vec![b'a'; 100_000]).await.unwrap();
         write.shutdown().await.unwrap();
     };
-    let (there, back, (), ()) = tokio::join!(join(left_end, a), join(right_end, b), asker, answerer);
+    let serving = async {
+        let (mut reader, writer) = server.into_split();
+        let counts = join_halves(right_end, &mut reader, &writer).await.unwrap();
+        writer.finish(Status::ok("")).await.unwrap();
+        counts
+    };
+    let (there, back, (), ()) = tokio::join!(join(left_end, client), serving, asker, answerer);
     assert_eq!(there.unwrap(), (8, 100_000));
-    assert_eq!(back.unwrap(), (100_000, 8));
+    assert_eq!(back, (100_000, 8));
+}
+
+#[tokio::test]
+async fn a_silent_stream_is_let_go_when_the_peer_leaves() {
+    let mut peer = Peer::start().await;
+    let (mut client, server) = peer.pair().await;
+    client.write_all(b"last words").await.unwrap();
+    client.shutdown().await.unwrap();
+    let (mut device, end) = tokio::io::duplex(64);
+    let serving = async {
+        let (mut reader, writer) = server.into_split();
+        join_halves(end, &mut reader, &writer).await
+    };
+    let leaving = async {
+        let mut heard = [0; 10];
+        device.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"last words");
+        // The device says nothing and stays open.
+        drop(client);
+    };
+    let (served, ()) = tokio::join!(serving, leaving);
+    assert_eq!(served.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn any_writes_arrive_once_in_order_and_whole(sizes in proptest::collection::vec(0..(2 * MAX_CHUNK), 1..8)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut peer = Peer::start().await;
+            let (client, mut server) = peer.pair().await;
+            let sent: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|n| n.to_le_bytes()[usize::from(n % 3 == 0)]).collect();
+            let (mut reader, writer) = client.into_split();
+            let there = async {
+                let mut rest = sent.as_slice();
+                for &size in &sizes {
+                    let (part, after) = rest.split_at(size);
+                    rest = after;
+                    writer.send(DataMessage::from(part)).await.unwrap();
+                }
+                writer.shutdown().await.unwrap();
+                let mut answer = Vec::new();
+                while let Some(chunk) = reader.next().await.unwrap() {
+                    answer.extend_from_slice(&chunk);
+                }
+                answer
+            };
+            let back = async {
+                let mut buffer = vec![0; 10_000];
+                loop {
+                    let n = server.read(&mut buffer).await.unwrap();
+                    if n == 0 {
+                        break;
+                    }
+                    server.write_all(&buffer[..n]).await.unwrap();
+                }
+                server.shutdown().await.unwrap();
+                server.finish(Status::ok("")).await.unwrap();
+            };
+            let (answer, ()) = tokio::join!(there, back);
+            prop_assert_eq!(answer, sent);
+            Ok(())
+        })?;
+    }
 }

@@ -42,40 +42,69 @@ impl<IO> LenientAuthority<IO> {
         Self { io, buffer: BytesMut::new(), ready: 0, skip: PREFACE, ended: false }
     }
 
-    /// Releases as many bytes as can be judged.
-    fn scan(&mut self) {
-        loop {
-            let pass = self.skip.min(self.buffer.len() - self.ready);
-            self.ready += pass;
-            self.skip -= pass;
-            let rest = &mut self.buffer[self.ready..];
-            let Some(header) = rest.first_chunk::<FRAME_HEADER>() else { return };
-            let length = usize::from(header[0]) << 16 | usize::from(header[1]) << 8 | usize::from(header[2]);
-            let (kind, flags) = (header[3], header[4]);
-            if kind != HEADERS || length > MAX_BLOCK {
-                self.skip = FRAME_HEADER + length;
-                continue;
-            }
-            let Some(payload) = rest.get_mut(FRAME_HEADER..FRAME_HEADER + length) else { return };
-            let prefix = usize::from(flags & PADDED != 0) + if flags & PRIORITY != 0 { 5 } else { 0 };
-            if let Some(block) = payload.get_mut(prefix..) {
-                mend(block);
-            }
-            self.ready += FRAME_HEADER + length;
+    /// Reads straight into `buf`, which is where most bytes stay. None when there was nothing to release yet.
+    fn read_through(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Option<()>>>
+    where
+        IO: AsyncRead + Unpin,
+    {
+        let start = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let fresh = &mut buf.filled_mut()[start..];
+        if fresh.is_empty() {
+            return Poll::Ready(Ok(Some(())));
         }
+        let ready = judge(fresh, &mut self.skip);
+        // The beginning of a frame that must be seen whole waits here for its rest.
+        self.buffer.extend_from_slice(&fresh[ready..]);
+        buf.set_filled(start + ready);
+        Poll::Ready(Ok((ready > 0).then_some(())))
+    }
+}
+
+/// How many of the first bytes may be handed on; `skip` are passed on unseen, and authorities behind them are mended.
+fn judge(bytes: &mut [u8], skip: &mut usize) -> usize {
+    let mut ready = 0;
+    loop {
+        let pass = (*skip).min(bytes.len() - ready);
+        ready += pass;
+        *skip -= pass;
+        let rest = &mut bytes[ready..];
+        let Some(header) = rest.first_chunk::<FRAME_HEADER>() else { return ready };
+        let length = usize::from(header[0]) << 16 | usize::from(header[1]) << 8 | usize::from(header[2]);
+        let (kind, flags) = (header[3], header[4]);
+        if kind != HEADERS || length > MAX_BLOCK {
+            *skip = FRAME_HEADER + length;
+            continue;
+        }
+        let Some(payload) = rest.get_mut(FRAME_HEADER..FRAME_HEADER + length) else { return ready };
+        let prefix = usize::from(flags & PADDED != 0) + if flags & PRIORITY != 0 { 5 } else { 0 };
+        if let Some(block) = payload.get_mut(prefix..) {
+            mend(block);
+        }
+        ready += FRAME_HEADER + length;
     }
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for LenientAuthority<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if this.buffer.is_empty()
+            && !this.ended
+            && let Some(()) = ready!(this.read_through(cx, buf))?
+        {
+            return Poll::Ready(Ok(()));
+        }
         while this.ready == 0 && !this.ended {
             this.buffer.reserve(READ);
             if ready!(poll_read_buf(Pin::new(&mut this.io), cx, &mut this.buffer))? == 0 {
                 this.ended = true;
                 this.ready = this.buffer.len();
             } else {
-                this.scan();
+                let fresh = &mut this.buffer[this.ready..];
+                this.ready += judge(fresh, &mut this.skip);
             }
         }
         let n = this.ready.min(buf.remaining());
