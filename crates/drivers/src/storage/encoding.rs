@@ -5,7 +5,6 @@ use async_compression::tokio::{
     bufread::{BzDecoder, GzipDecoder, XzDecoder, ZlibDecoder, ZstdDecoder},
     write::{BzEncoder, GzipEncoder, XzEncoder, ZstdEncoder},
 };
-use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio_util::io::{ReaderStream, StreamReader};
@@ -98,6 +97,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;

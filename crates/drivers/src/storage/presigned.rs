@@ -18,7 +18,7 @@ use crate::{DriverError, DriverLog};
 use super::{Outgoing, Resource};
 
 /// A whole transfer may take this long.
-const TOTAL: Duration = Duration::from_secs(7200);
+const TOTAL: Duration = Duration::from_hours(2);
 /// Look-up, TCP and TLS of one connection.
 const CONNECT: Duration = Duration::from_secs(30);
 /// Redirects that are followed.

@@ -9,7 +9,7 @@ use crate::DriverError;
 
 use super::{Chunks, Encoding, Outgoing, encoding, outgoing::Sender, presigned::Upload};
 
-/// Largest chunk worth sending at once: larger ones cost latency, smaller ones cost a frame each.
+/// Largest chunk worth sending at once: larger ones cost latency, smaller ones cost a hand-over each.
 pub const CHUNK: usize = 256 * 1024;
 
 /// A client's file: read it to the end or write all of it, then [`finish`](Resource::finish).
