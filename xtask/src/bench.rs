@@ -25,6 +25,8 @@ pub(crate) enum Name {
     Scale,
     /// The router against splices and a router that decodes: throughput, latency, memory, set-ups
     Router,
+    /// A gibibyte stored and read back through exporter, router and client, for every mix of Python and Rust peers
+    Transfer,
     /// Durable claims a second
     CommitRate,
 }
@@ -40,6 +42,7 @@ impl Name {
             Self::Kubernetes => ["bench", "--workspace", "--bench", "kubernetes"],
             Self::Scale => ["run", "--package=jumpstarter-scheduler", "--example", "scale"],
             Self::Router => ["bench", "--package=jumpstarter-router", "--bench", "router"],
+            Self::Transfer => ["bench", "--workspace", "--bench", "transfer"],
             Self::CommitRate => ["run", "--package=jumpstarter-store", "--example", "commit_rate"],
         }
     }

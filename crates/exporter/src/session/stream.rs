@@ -134,7 +134,11 @@ impl Session {
             let status = tokio::select! {
                 outcome = join_halves(device, &mut reader, &writer) => match outcome {
                     Ok(_) => Status::ok(""),
-                    Err(err) => Status::aborted(format!("driver stream: {err}")),
+                    // A driver in another process brings its own status.
+                    Err(err) => match err.get_ref().and_then(|err| err.downcast_ref::<Status>()) {
+                        Some(status) => status.clone(),
+                        None => Status::aborted(format!("driver stream: {err}")),
+                    },
                 },
                 () = closing.cancelled() => Status::aborted("the session ended"),
             };

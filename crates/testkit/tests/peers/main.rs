@@ -12,5 +12,8 @@ mod leases;
 mod listings;
 mod mixed;
 mod oldest;
+mod router_list;
+mod routers;
 mod sharing;
+mod storage;
 mod wire;
