@@ -7,6 +7,7 @@ mod client;
 mod dial;
 mod direct;
 mod error;
+mod forward;
 mod host;
 mod lease;
 mod report;

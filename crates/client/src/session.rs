@@ -137,6 +137,14 @@ impl Session {
         self.report.get_or_try_init(fetch).await
     }
 
+    /// The greeting for interactive shells, asked for anew: hooks add to it before a lease is handed out.
+    pub async fn motd(&self) -> Result<String, ClientError> {
+        let mut request = Request::new(());
+        request.set_timeout(SMALL);
+        let answer = self.exporter().get_report(request).await.map_err(|status| failed("GetReport", status))?;
+        Ok(answer.into_inner().motd)
+    }
+
     pub(crate) async fn uuid(&self, path: &str) -> Result<String, ClientError> {
         let report = self.report().await?;
         match report.driver(path) {
