@@ -79,6 +79,8 @@ fn start(program: &str, args: &[String], environment: &HashMap<&str, String>) ->
         .args(args)
         .envs(environment)
         .env_remove("PS1")
+        // The service manager's socket is for this process alone.
+        .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::from(inner.try_clone()?))
         .stdout(Stdio::from(inner.try_clone()?))
         .stderr(Stdio::from(inner))

@@ -36,7 +36,7 @@ impl Exporter {
         let identity = Identity::new(&config, token)?;
         let endpoint = config.endpoint.clone().ok_or(ExporterError::NotConfigured)?;
         let reported = watch::Sender::new(None);
-        let (config, registry) = (Arc::new(config), Arc::new(Registry::builtin()));
+        let (config, registry) = (Arc::new(config), Arc::new(jumpstarter_driver_host_python::registry()));
         Ok(Self { config, identity, endpoint, connector, registry, reported })
     }
 

@@ -24,8 +24,11 @@ use crate::{
 const RESET_LIMIT: Duration = Duration::from_mins(2);
 /// Limit for letting go of all devices, beyond the limits of each.
 const CLOSE_LIMIT: Duration = Duration::from_mins(2);
-/// How long a final status stays visible: clients look at least three times a second.
+/// How long a final status stays visible at least: clients look three times a second.
 const LINGER: Duration = Duration::from_secs(1);
+/// And at most, for clients that are connected and have not looked yet. One that finds its session gone instead of
+/// how it ended would ask a closed tunnel for minutes.
+const LINGER_FOR_CLIENTS: Duration = Duration::from_secs(9);
 /// News that may wait for the one who decides; senders wait beyond that.
 const NEWS: usize = 16;
 
@@ -212,8 +215,14 @@ impl Host {
 
     pub(super) fn linger(&mut self, id: SessionId) {
         let news = self.news.clone();
+        let session = self.live.as_ref().filter(|live| live.id == id).map(|live| live.session.clone());
         self.tasks.spawn(async move {
             sleep(LINGER).await;
+            if let Some(session) = session
+                && timeout(LINGER_FOR_CLIENTS, session.seen_or_alone()).await.is_err()
+            {
+                tracing::debug!("a client is connected and does not ask how its session ended");
+            }
             let _ = news.send(News::Event(Event::Lingered(id))).await;
         });
     }

@@ -79,6 +79,7 @@ async fn accept(
 
 /// Joins one dial's tunnel to the session.
 pub(super) async fn tunnel(connector: Connector, session: Session, dial: Dial) {
+    let _presence = session.enter();
     let ListenResponse { router_endpoint, router_token } = &dial.answer;
     let channel = match connector.connect(router_endpoint).await {
         Ok(channel) => channel,

@@ -57,7 +57,7 @@ impl Standalone {
         let tls = tls.map_err(|err| ExporterError::Certificate(Box::new(err)))?.map(Arc::new);
         let bound = TcpListener::bind(&listen).await;
         let listener = bound.map_err(|source| ExporterError::Listen { address: listen, source })?;
-        let (config, registry) = (Arc::new(config), Arc::new(Registry::builtin()));
+        let (config, registry) = (Arc::new(config), Arc::new(jumpstarter_driver_host_python::registry()));
         Ok(Self { config, registry, passphrase, listener, tls })
     }
 
@@ -179,6 +179,7 @@ async fn accept(listener: TcpListener, news: mpsc::Sender<News>) {
 }
 
 async fn serve(session: Session, connection: TcpStream, tls: Option<Arc<ServingTls>>) {
+    let _presence = session.enter();
     // Only costs latency when it fails.
     let _ = connection.set_nodelay(true);
     let Some(tls) = tls else { return session.serve(connection).await };

@@ -3,7 +3,8 @@ use futures::{StreamExt as _, stream::BoxStream};
 use jumpstarter_drivers::{Driver, DriverError};
 use jumpstarter_protocol::{
     v1::{
-        DriverCallRequest, DriverCallResponse, EndSessionRequest, EndSessionResponse, GetReportResponse, GetStatusRequest, GetStatusResponse, LogStreamResponse, ResetRequest, ResetResponse,
+        DriverCallRequest, DriverCallResponse, EndSessionRequest, EndSessionResponse, GetReportResponse,
+        GetStatusRequest, GetStatusResponse, LogStreamResponse, ResetRequest, ResetResponse,
         StreamingDriverCallRequest, StreamingDriverCallResponse, exporter_service_server::ExporterService,
     },
     value,
@@ -69,7 +70,7 @@ impl ExporterService for Session {
     }
 
     async fn get_status(&self, _request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
-        Ok(Response::new(self.inner.status.borrow().clone()))
+        Ok(Response::new(self.look()))
     }
 
     async fn end_session(&self, _request: Request<EndSessionRequest>) -> Result<Response<EndSessionResponse>, Status> {

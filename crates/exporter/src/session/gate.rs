@@ -19,6 +19,24 @@ pub(super) enum Visitor {
     Hook,
 }
 
+/// The clients of a session, as far as its end concerns them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Audience {
+    /// Connections of clients.
+    connected: usize,
+    /// The newest status that a client has asked for, by its version.
+    seen: u64,
+}
+
+/// A client's connection, while this lives.
+pub(crate) struct Presence(Session);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.inner.audience.send_modify(|audience| audience.connected -= 1);
+    }
+}
+
 /// What a driver call may do now.
 #[derive(Debug, PartialEq, Eq)]
 enum Entry {
@@ -60,6 +78,37 @@ impl Session {
     /// Demands this passphrase with every call. Only the first call counts.
     pub fn require_passphrase(&self, passphrase: &str) {
         let _ = self.inner.passphrase.set(passphrase.to_owned());
+    }
+
+    /// Notes that a client is connected.
+    pub(crate) fn enter(&self) -> Presence {
+        self.inner.audience.send_modify(|audience| audience.connected += 1);
+        Presence(self.clone())
+    }
+
+    /// Waits until a client has asked for the present status, or none is connected.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn seen_or_alone(&self) {
+        let version = self.inner.status.borrow().status_version;
+        let mut audience = self.inner.audience.subscribe();
+        // The sender lives as long as this session.
+        let _ = audience.wait_for(|now| now.connected == 0 || now.seen >= version).await;
+    }
+
+    /// The status, for whoever asks.
+    pub(super) fn look(&self) -> GetStatusResponse {
+        let status = self.inner.status.borrow().clone();
+        if self.visitor == Visitor::Client {
+            let version = status.status_version;
+            self.inner.audience.send_if_modified(|audience| {
+                let newer = audience.seen < version;
+                audience.seen = audience.seen.max(version);
+                newer
+            });
+        }
+        status
     }
 
     /// Waits until a driver call may be made; refuses it when that will not be any more.
