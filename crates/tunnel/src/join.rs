@@ -41,7 +41,7 @@ where
         Ok(sent) => tokio::select! {
             // As above; `closed` is cancel safe.
             received = down.as_mut() => Ok((sent, received?)),
-            () = writer.closed() => match timeout(DRAIN, down).await {
+            () = writer.closed(), if writer.outlives_shutdown() => match timeout(DRAIN, down).await {
                 Ok(received) => Ok((sent, received?)),
                 Err(_) => Err(gone()),
             },

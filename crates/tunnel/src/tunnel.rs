@@ -43,6 +43,7 @@ pub struct TunnelReader(Inbound);
 /// The outgoing direction, message by message.
 pub struct TunnelWriter {
     outbound: mpsc::Sender<Outgoing>,
+    side: Side,
 }
 
 impl Tunnel {
@@ -80,7 +81,7 @@ impl Tunnel {
         let outbound = self.outbound.get_ref().cloned();
         // A closed queue in place of one that is shut down already.
         let outbound = outbound.unwrap_or_else(|| mpsc::channel(1).0);
-        (self.reader, TunnelWriter { outbound })
+        (self.reader, TunnelWriter { outbound, side: self.side })
     }
 }
 
@@ -137,7 +138,13 @@ impl TunnelWriter {
         self.outbound.send(Outgoing::End(status)).await.map_err(|_| closed())
     }
 
-    /// Resolves when the other side takes no more: the call has ended or was reset.
+    /// Whether the other side still listens can be seen even when there is nothing left to send: an answer stays open
+    /// until its end, while a request is over once it is shut down.
+    pub(crate) fn outlives_shutdown(&self) -> bool {
+        self.side == Side::Server
+    }
+
+    /// Resolves when the other side takes no more: the call has ended or was reset, or this side's request is over.
     ///
     /// # Cancel safety
     /// Cancel safe.

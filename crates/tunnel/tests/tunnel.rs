@@ -224,6 +224,31 @@ async fn a_silent_stream_is_let_go_when_the_peer_leaves() {
     assert_eq!(served.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_half_closed_client_waits_for_the_answer_as_long_as_it_takes() {
+    let mut peer = Peer::start().await;
+    let (client, mut server) = peer.pair().await;
+    let (mut program, end) = tokio::io::duplex(64);
+    let serving = async {
+        let mut heard = Vec::new();
+        server.read_to_end(&mut heard).await.unwrap();
+        // Paused time: an hour passes as soon as nothing else can happen.
+        tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+        server.write_all(b"late answer").await.unwrap();
+        server.shutdown().await.unwrap();
+        server.finish(Status::ok("")).await.unwrap();
+    };
+    let asking = async {
+        program.write_all(b"question").await.unwrap();
+        program.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        program.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"late answer");
+    };
+    let (joined, (), ()) = tokio::join!(join(end, client), serving, asking);
+    assert_eq!(joined.unwrap(), (8, 11));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
