@@ -3,11 +3,13 @@
 use std::{
     env,
     ffi::OsString,
+    io,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
+use tempfile::NamedTempFile;
 
 /// The `cargo` that runs us.
 pub(crate) fn cargo() -> Command {
@@ -27,6 +29,36 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("xtask: {shown}");
     let status = command.stdin(Stdio::null()).status().with_context(|| format!("start `{shown}`"))?;
     if status.success() { Ok(()) } else { bail!("`{shown}` ended with {status}") }
+}
+
+/// A command that runs beside others; what it says is shown when it has ended.
+pub(crate) struct Aside {
+    shown: String,
+    child: Child,
+    output: NamedTempFile,
+}
+
+impl Aside {
+    /// Starts it without input.
+    pub(crate) fn start(mut command: Command) -> Result<Self> {
+        let shown = shown(&command);
+        eprintln!("xtask: aside: {shown}");
+        let output = NamedTempFile::new().context("make a file for the output of a command")?;
+        // One file with one position, so that neither writes over the other.
+        let out = output.reopen().context("open the file for the output of a command")?;
+        let err = out.try_clone().context("open the file for the output of a command")?;
+        let child =
+            command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().with_context(|| format!("start `{shown}`"))?;
+        Ok(Self { shown, child, output })
+    }
+
+    /// Waits for its end, shows what it said, and fails as it did.
+    pub(crate) fn wait(mut self) -> Result<()> {
+        let status = self.child.wait().with_context(|| format!("wait for `{}`", self.shown))?;
+        eprintln!("xtask: said aside: {}", self.shown);
+        io::copy(self.output.as_file_mut(), &mut io::stdout()).context("show what was said aside")?;
+        if status.success() { Ok(()) } else { bail!("`{}` ended with {status}", self.shown) }
+    }
 }
 
 /// Whether `command` can be started and ends well; says nothing.

@@ -26,7 +26,7 @@ const ROUNDS: u32 = 200;
 const EXPORTERS: usize = 8;
 const WORKERS: usize = 8;
 /// The rounds end here on a slow machine, as long as a good part of them was done.
-const BUDGET: Duration = Duration::from_secs(50);
+const BUDGET: Duration = Duration::from_secs(30);
 const AT_LEAST: u32 = 40;
 
 fn object(kind: Kind, name: &str, status: &Value) -> Object {
