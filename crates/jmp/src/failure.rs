@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use jumpstarter_client::ClientError;
 use jumpstarter_config::ConfigError;
 
 /// Why a command failed; decides text and exit code.
@@ -13,6 +14,8 @@ pub(crate) enum Failure {
     Failed(String),
     /// The user said no, or there was nobody to ask.
     Aborted,
+    /// A signal ended it: this line on stderr, exit code 2.
+    Interrupted(String),
 }
 
 impl Failure {
@@ -44,6 +47,12 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
+        Self::Failed(chain(&error))
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
         Self::Failed(chain(&error))
     }
 }

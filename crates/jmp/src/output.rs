@@ -1,13 +1,17 @@
 //! Everything that is printed: data on stdout, the rest on stderr.
 
-use std::io::Write as _;
+use std::{io::Write as _, path::Path};
 
 use clap::ValueEnum;
-use comfy_table::{Table, TableStyle};
+use comfy_table::{Cell, Color, Table, TableStyle};
 use serde::Serialize as _;
 use serde_json::Value;
 
-use crate::{failure::Failure, view::View};
+use crate::{
+    failure::Failure,
+    terminal::{self, Tone},
+    view::View,
+};
 
 /// `-o json|yaml|name`; the default is a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -20,10 +24,33 @@ pub(crate) enum OutputMode {
     Name,
 }
 
+/// `-o json|yaml|name|wide`; the default is a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListMode {
+    /// Four spaces of indentation, keys in the order of the model.
+    Json,
+    /// Keys sorted.
+    Yaml,
+    /// Bare names, one a line.
+    Name,
+    /// A table with everything.
+    Wide,
+}
+
+impl From<OutputMode> for ListMode {
+    fn from(mode: OutputMode) -> Self {
+        match mode {
+            OutputMode::Json => Self::Json,
+            OutputMode::Yaml => Self::Yaml,
+            OutputMode::Name => Self::Name,
+        }
+    }
+}
+
 /// `-o name`, where nothing else makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NameOnly {
-    /// `kind.jumpstarter.dev/name`.
+    /// Names, one a line.
     Name,
 }
 
@@ -39,22 +66,56 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
+/// Prints data as it is.
+pub(crate) fn write(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes());
+    let _ = stdout.flush();
+}
+
+/// Prints a path when it was asked for.
+pub(crate) fn say_path(path: &Path, mode: Option<PathOnly>) {
+    if mode == Some(PathOnly::Path) {
+        say(&path.display().to_string());
+    }
+}
+
 /// Prints a line for people, on stderr.
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
+/// Prints a warning.
+pub(crate) fn warn(text: &str) {
+    complain(&format!("{} {text}", terminal::paint("Warning:", Tone::Warning, terminal::stderr_colours())));
+}
+
+/// Prints an error.
+pub(crate) fn error(text: &str) {
+    let text = terminal::paint(text, Tone::Bad, terminal::stderr_colours());
+    complain(&format!("Error: {text}"));
+}
+
 /// Prints objects in the mode asked for.
 pub(crate) fn print(view: &View, mode: Option<OutputMode>, namespace: &str) -> Result<(), Failure> {
-    match mode {
-        Some(OutputMode::Json) => say(&json(&view.json)?),
-        // The text ends with a line break of its own, and readers are used to one more.
-        Some(OutputMode::Yaml) => say(&yaml(&view.json)?),
-        Some(OutputMode::Name) => view.names.iter().for_each(|name| say(name)),
-        None if view.rows.is_empty() => say(&format!("No resources found in {namespace} namespace.")),
-        None => say(&table(view)),
+    if mode.is_none() && view.rows.is_empty() {
+        say(&format!("No resources found in {namespace} namespace."));
+        return Ok(());
     }
+    write(&rendered(view, mode.map(Into::into))?);
     Ok(())
+}
+
+/// The text of objects in the mode asked for.
+pub(crate) fn rendered(view: &View, mode: Option<ListMode>) -> Result<String, Failure> {
+    Ok(match mode {
+        Some(ListMode::Json) => json(&view.json)? + "\n",
+        // The text ends with a line break of its own, and readers are used to one more.
+        Some(ListMode::Yaml) => yaml(&view.json)? + "\n",
+        Some(ListMode::Name) => view.names.iter().map(|name| format!("{name}\n")).collect(),
+        None | Some(ListMode::Wide) if view.rows.is_empty() => "No resources found.\n".to_owned(),
+        None | Some(ListMode::Wide) => table(view, terminal::stdout_colours()) + "\n",
+    })
 }
 
 /// JSON as existing readers get it.
@@ -88,18 +149,47 @@ fn sorted(value: &Value) -> Value {
 }
 
 /// Left-aligned columns two spaces apart, each padded to its width, nothing wrapped.
-fn table(view: &View) -> String {
+fn table(view: &View, colours: bool) -> String {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
     table.force_no_tty();
+    if colours {
+        table.enforce_styling();
+    }
     table.set_header(view.headings.clone());
     for row in &view.rows {
-        table.add_row(row.clone());
+        let cells = row.iter().zip(&view.headings).map(|(text, heading)| match tone(heading, text) {
+            Some(tone) if colours => Cell::new(text).fg(colour(tone)),
+            _ => Cell::new(text),
+        });
+        table.add_row(cells);
     }
     let last = view.headings.len().saturating_sub(1);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, if index == last { 0 } else { 2 }));
     }
     table.to_string()
+}
+
+fn colour(tone: Tone) -> Color {
+    match tone {
+        Tone::Good => Color::Green,
+        Tone::Warning => Color::Yellow,
+        Tone::Bad => Color::Red,
+    }
+}
+
+/// What the words of some columns mean. The words say it too: colour is never the only sign.
+fn tone(heading: &str, text: &str) -> Option<Tone> {
+    if !matches!(heading, "ENABLED" | "ONLINE" | "STATUS" | "LEASE STATUS" | "REMAINING") {
+        return None;
+    }
+    match text {
+        "yes" | "AVAILABLE" | "Available" | "In-Use" | "LEASE_READY" | "LeaseReady" => Some(Tone::Good),
+        "no" | "OFFLINE" | "Offline" | "expired" | "Expired" => Some(Tone::Bad),
+        "Waiting" | "BEFORE_LEASE_HOOK" | "AFTER_LEASE_HOOK" => Some(Tone::Warning),
+        text if text.ends_with("_FAILED") || text.ends_with("Failed") => Some(Tone::Bad),
+        _ => None,
+    }
 }

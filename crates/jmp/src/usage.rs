@@ -25,7 +25,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, ExitCode> {
             Err(ExitCode::from(2))
         }
         _ => {
-            let command = named(arguments);
+            let command = named(&Cli::command(), arguments);
             Err(print(&command, &message(&command, &error)))
         }
     }
@@ -33,10 +33,10 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, ExitCode> {
 
 /// Prints a usage error of the command that the arguments name.
 pub(crate) fn complain(arguments: &[OsString], message: &str) -> ExitCode {
-    print(&named(arguments), message)
+    print(&named(&Cli::command(), arguments), message)
 }
 
-fn print(command: &Command, message: &str) -> ExitCode {
+pub(crate) fn print(command: &Command, message: &str) -> ExitCode {
     let path = command.get_bin_name().unwrap_or("jmp");
     let usage = if command.has_subcommands() {
         " COMMAND [ARGS]...".to_owned()
@@ -53,9 +53,9 @@ fn positional(argument: &Arg) -> String {
     if argument.is_required_set() { format!(" {name}{many}") } else { format!(" [{name}]{many}") }
 }
 
-/// The command that the arguments name, as far as they name one.
-fn named(arguments: &[OsString]) -> Command {
-    let mut root = Cli::command();
+/// The command below `root` that the arguments name, as far as they name one.
+pub(crate) fn named(root: &Command, arguments: &[OsString]) -> Command {
+    let mut root = root.clone();
     root.build();
     let mut command = &root;
     let mut skip = true; // The name of the program.
@@ -71,7 +71,7 @@ fn named(arguments: &[OsString]) -> Command {
 }
 
 /// The error in the words of the other implementation, as far as it has any.
-fn message(command: &Command, error: &clap::Error) -> String {
+pub(crate) fn message(command: &Command, error: &clap::Error) -> String {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),

@@ -1,75 +1,131 @@
-//! `jmp run`: an exporter on this machine.
+//! `jmp run`: exporters on this machine, for a service or on a port of their own.
+mod configs;
+mod direct;
+mod fleet;
+
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use jumpstarter_config::{ConfigHome, Env, ExporterConfig};
-use jumpstarter_exporter::{ExitReason, Exporter, ExporterError, Stop};
+use jumpstarter_config::Env;
+use jumpstarter_exporter::{ExporterError, Stop};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{
-    failure::{Failure, chain},
-    values::insecure_tls,
-};
+use crate::failure::{Failure, chain};
 
 /// Options of `jmp run`.
 #[derive(Args)]
 pub(crate) struct Run {
-    /// Alias of an exporter config.
+    /// Alias of an exporter config; repeat it to serve several exporters from one process.
     #[arg(long, value_name = "ALIAS", conflicts_with = "exporter_config", required_unless_present = "exporter_config")]
-    exporter: Option<String>,
-    /// Path of an exporter config.
+    exporter: Vec<String>,
+    /// Path of an exporter config, or of a directory whose `*.yaml` files are all served (repeatable).
     #[arg(long, value_name = "PATH")]
-    exporter_config: Option<PathBuf>,
+    exporter_config: Vec<PathBuf>,
     /// Stop after one lease.
     #[arg(long)]
     exit_on_lease_end: bool,
+    /// Listen on TCP instead of registering with a controller, e.g. 1234 or 0.0.0.0:1234.
+    #[arg(long, value_name = "[HOST:]PORT")]
+    tls_grpc_listener: Option<String>,
+    /// With --tls-grpc-listener, listen without TLS (for development only).
+    #[arg(long)]
+    tls_grpc_insecure: bool,
+    /// Server certificate (PEM) for --tls-grpc-listener.
+    #[arg(long, value_name = "PATH")]
+    tls_cert: Option<PathBuf>,
+    /// Server private key (PEM) for --tls-grpc-listener.
+    #[arg(long, value_name = "PATH")]
+    tls_key: Option<PathBuf>,
+    /// Require this passphrase from clients of --tls-grpc-listener.
+    #[arg(long, value_name = "TEXT")]
+    passphrase: Option<String>,
 }
 
 impl Run {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let config = self.config(&Env::from_process())?;
-        let exporter = Exporter::from_config(config).map_err(|error| failed(&error))?;
+        let direct = direct::options(&self)?;
+        let configs = configs::load(&self, &Env::from_process())?;
         let stop = Stop::default();
-        let running = exporter.run_with(stop.clone());
-        tokio::pin!(running);
-        let mut interrupt = caught(SignalKind::interrupt())?;
-        let mut terminate = caught(SignalKind::terminate())?;
-        let mut quit = caught(SignalKind::quit())?;
-        let mut hangup = caught(SignalKind::hangup())?;
+        let mut signals = Signals::new()?;
+        let work = async {
+            match direct {
+                Some(options) => direct::serve(configs, options, stop.clone()).await,
+                None => fleet::serve(configs, stop.clone()).await,
+            }
+        };
+        tokio::pin!(work);
         loop {
             tokio::select! {
                 // Signals are not lost: each has its own queue of one.
-                _ = interrupt.recv() => stop.now.cancel(),
-                _ = terminate.recv() => stop.now.cancel(),
-                _ = quit.recv() => stop.now.cancel(),
-                _ = hangup.recv() => stop.after_lease.cancel(),
-                reason = &mut running => {
-                    match reason.map_err(|error| failed(&error))? {
-                        ExitReason::Stopped => tracing::info!("exporter stopped"),
-                        ExitReason::LeaseEnded => tracing::info!("exporter stopped after its lease"),
-                    }
-                    return Ok(ExitCode::SUCCESS);
-                }
+                signal = signals.next() => signal.pass_on(&stop),
+                outcome = &mut work => return outcome,
             }
         }
     }
+}
 
-    fn config(&self, env: &Env) -> Result<ExporterConfig, Failure> {
-        let load = || match (&self.exporter, &self.exporter_config) {
-            (Some(alias), _) => ConfigHome::resolve(env)?.load_exporter(alias, env),
-            (None, Some(path)) => ExporterConfig::from_file(path, env),
-            (None, None) => unreachable!("the parser asks for one of them"),
-        };
-        let mut config = load().map_err(|error| Failure::from_error("Failed to load config", &error))?;
-        config.exit_on_lease_end |= self.exit_on_lease_end;
-        config.tls.insecure |= insecure_tls(env);
-        Ok(config)
+/// What a signal asks for.
+enum Asked {
+    Now(&'static str),
+    AfterLease,
+}
+
+impl Asked {
+    fn pass_on(&self, stop: &Stop) {
+        match self {
+            Self::Now(name) if stop.now.is_cancelled() => {
+                tracing::info!("{name}: stopping already; the session's tear-down goes on");
+            }
+            Self::Now(name) => {
+                tracing::info!("{name}: stopping");
+                notify(sd_notify::NotifyState::Stopping);
+                stop.now.cancel();
+            }
+            Self::AfterLease => {
+                tracing::info!("SIGHUP: stopping when no lease is held");
+                stop.after_lease.cancel();
+            }
+        }
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    quit: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            interrupt: caught(SignalKind::interrupt())?,
+            terminate: caught(SignalKind::terminate())?,
+            quit: caught(SignalKind::quit())?,
+            hangup: caught(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            // Each is cancel safe by its docs.
+            _ = self.interrupt.recv() => Asked::Now("SIGINT"),
+            _ = self.terminate.recv() => Asked::Now("SIGTERM"),
+            _ = self.quit.recv() => Asked::Now("SIGQUIT"),
+            _ = self.hangup.recv() => Asked::AfterLease,
+        }
     }
 }
 
 /// Listens for a signal.
 pub(crate) fn caught(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| Failure::from_error("listen for signals", &error))
+}
+
+/// Tells the service manager, if there is one.
+fn notify(state: sd_notify::NotifyState<'_>) {
+    // Fails only without a service manager.
+    let _ = sd_notify::notify(&[state]);
 }
 
 fn failed(error: &ExporterError) -> Failure {

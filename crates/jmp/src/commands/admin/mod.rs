@@ -7,7 +7,7 @@ mod delete;
 mod get;
 mod import;
 mod rotate;
-mod saved;
+pub(crate) mod saved;
 
 use clap::{Args, Subcommand};
 

@@ -24,24 +24,30 @@ pub(super) struct DriverArgs {
 impl DriverArgs {
     /// The rules given; asked for when there are none and somebody may be asked.
     pub(super) fn rules(&self, nointeractive: bool) -> Result<DriverRules, Failure> {
-        let mut rules = DriverRules { allow: list(self.allow.as_deref().unwrap_or_default()), r#unsafe: self.r#unsafe };
-        if self.allow.is_none() && !self.r#unsafe && !nointeractive {
-            rules.r#unsafe = prompt::confirm("Allow unsafe driver client imports?", false)?;
-            if !rules.r#unsafe {
-                rules.allow = list(&prompt::ask("Enter a comma-separated list of allowed driver packages (optional)")?);
-            }
-        }
-        Ok(rules)
+        rules(self.allow.as_deref(), self.r#unsafe, nointeractive)
     }
 }
 
-fn list(csv: &str) -> Vec<String> {
+/// The rules given; asked for when there are none and somebody may be asked.
+pub(crate) fn rules(allow: Option<&str>, r#unsafe: bool, nointeractive: bool) -> Result<DriverRules, Failure> {
+    let mut rules = DriverRules { allow: list(allow.unwrap_or_default()), r#unsafe };
+    if allow.is_none() && !r#unsafe && !nointeractive {
+        rules.r#unsafe = prompt::confirm("Allow unsafe driver client imports?", false)?;
+        if !rules.r#unsafe {
+            rules.allow = list(&prompt::ask("Enter a comma-separated list of allowed driver packages (optional)")?);
+        }
+    }
+    Ok(rules)
+}
+
+/// The parts of a comma-separated list.
+pub(crate) fn list(csv: &str) -> Vec<String> {
     csv.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 /// `-k/--insecure-tls`, with the question that goes with it.
 #[derive(Debug, clap::Args)]
-pub(super) struct TlsArgs {
+pub(crate) struct TlsArgs {
     /// Disable TLS certificate verification for connections.
     #[arg(short = 'k', long)]
     insecure_tls: bool,
@@ -49,7 +55,7 @@ pub(super) struct TlsArgs {
 
 impl TlsArgs {
     /// Whether verification is off, once confirmed.
-    pub(super) fn confirmed(&self, nointeractive: bool) -> Result<bool, Failure> {
+    pub(crate) fn confirmed(&self, nointeractive: bool) -> Result<bool, Failure> {
         let question = "Insecure TLS mode is enabled. Certificate verification will be disabled for HTTPS connections. \
                         Continue?";
         if self.insecure_tls && !nointeractive && !prompt::confirm(question, false)? {
@@ -60,7 +66,7 @@ impl TlsArgs {
 }
 
 /// The configuration directory of the user.
-pub(super) fn home() -> Result<ConfigHome, Failure> {
+pub(crate) fn home() -> Result<ConfigHome, Failure> {
     Ok(ConfigHome::resolve(&Env::from_process())?)
 }
 
@@ -85,7 +91,7 @@ pub(super) async fn exporter_config(cluster: &Cluster, name: &str) -> Result<Exp
 
 /// Saves a client's configuration, in the user's directory unless told where. The only one there becomes the current
 /// one.
-pub(super) fn save_client(config: &ClientConfig, out: Option<&Path>) -> Result<PathBuf, Failure> {
+pub(crate) fn save_client(config: &ClientConfig, out: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(path) = out {
         let path = absolute(path)?;
         config.save(&path)?;

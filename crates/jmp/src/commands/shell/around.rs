@@ -1,28 +1,39 @@
-//! What goes on around the program: hooks before and after, log lines, the end of the lease.
+//! What goes on around the program: hooks before and after, and the exporter's log.
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use jiff::Timestamp;
-use jumpstarter_client::{Client, ExporterStatus, Lease, Session};
-use rustix::process::{Pid, Signal, kill_process};
+use jumpstarter_client::{ExporterStatus, LogLine, Session};
 use tokio::time::{Instant, sleep};
 
 use crate::{failure::Failure, output};
 
 /// Time for a hook to end.
 const HOOK: Duration = Duration::from_mins(5);
-/// Looks at the lease while the program runs.
-const MONITOR: Duration = Duration::from_secs(30);
+/// Between two attempts to read the log again; doubles up to [`LOG_CAP`].
+const LOG_FIRST: Duration = Duration::from_millis(100);
+const LOG_CAP: Duration = Duration::from_secs(2);
+/// Attempts in a row.
+const LOG_ATTEMPTS: u32 = 10;
 /// Looks at the exporter while waiting for a hook.
 const POLL: Duration = Duration::from_millis(300);
 
-/// Waits until the beforeLease hook is through.
-pub(super) async fn wait_for_exporter(session: &Session) -> Result<(), Failure> {
+/// How the wait for the beforeLease hook ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// The exporter is ready.
+    Ready,
+    /// The lease ended first.
+    LeaseOver,
+}
+
+/// Waits until the beforeLease hook is through; `over` is asked whether the lease has ended when there is no answer.
+pub(super) async fn wait_for_exporter(session: &Session, over: impl AsyncFn() -> bool) -> Result<Before, Failure> {
     let started = Instant::now();
     let mut told = false;
     loop {
         let state = match session.status().await {
             Ok(state) => state,
+            Err(_) if over().await => return Ok(Before::LeaseOver),
             Err(_) if started.elapsed() < HOOK => {
                 sleep(POLL).await;
                 continue;
@@ -32,9 +43,9 @@ pub(super) async fn wait_for_exporter(session: &Session) -> Result<(), Failure> 
         match state.status {
             ExporterStatus::LeaseReady => {
                 if let Some(warning) = state.message.strip_prefix("[HOOK_WARNING] ") {
-                    output::complain(&format!("Warning: {warning}"));
+                    output::warn(warning);
                 }
-                return Ok(());
+                return Ok(Before::Ready);
             }
             ExporterStatus::BeforeLeaseHookFailed => return Err(Failure::new(state.message)),
             _ if started.elapsed() >= HOOK => {
@@ -86,45 +97,37 @@ pub(super) async fn end_session(session: &Session) -> Result<(), Failure> {
     Err(Failure::new(format!("Timeout waiting for the afterLease hook after {seconds} seconds")))
 }
 
-/// Shows the lines of hooks, and the others when asked for.
+/// Shows the lines of hooks, and the others when asked for. A stream that breaks is opened again.
 pub(super) async fn show_logs(session: Session, all: bool) {
-    let Ok(lines) = session.logs().await else { return };
-    let mut lines = std::pin::pin!(lines);
-    while let Some(Ok(line)) = lines.next().await {
-        let hook = line.source.as_str_name().ends_with("HOOK");
-        if hook || all {
-            tracing::info!("[exporter {}] {}", line.severity, line.message);
+    let (mut attempts, mut pause) = (0, LOG_FIRST);
+    while attempts < LOG_ATTEMPTS {
+        if let Ok(lines) = session.logs().await {
+            let mut lines = std::pin::pin!(lines);
+            while let Some(line) = lines.next().await {
+                let Ok(line) = line else { break };
+                (attempts, pause) = (0, LOG_FIRST);
+                show(&line, all);
+            }
         }
+        attempts += 1;
+        sleep(pause).await;
+        pause = (pause * 2).min(LOG_CAP);
     }
 }
 
-/// Looks at the lease now and then; at its end the program is told by SIGHUP. Never returns.
-pub(super) async fn hang_up_at_end(client: &Client, granted: &Lease, child: Option<u32>) {
-    let planned = |lease: &Lease| {
-        let begin = lease.effective_begin_time?;
-        let duration = lease.duration?;
-        Some(begin + jiff::SignedDuration::try_from(duration).ok()?)
+fn show(line: &LogLine, all: bool) {
+    let source = match line.source.as_str_name() {
+        "LOG_SOURCE_BEFORE_LEASE_HOOK" => "beforeLease",
+        "LOG_SOURCE_AFTER_LEASE_HOOK" => "afterLease",
+        _ if !all => return,
+        "LOG_SOURCE_DRIVER" => "driver",
+        _ => "system",
     };
-    let mut end = planned(granted);
-    loop {
-        let left = end.and_then(|end| Duration::try_from(end.duration_since(Timestamp::now())).ok());
-        sleep(left.map_or(MONITOR, |left| (left + Duration::from_millis(500)).min(MONITOR))).await;
-        let over = match client.get_lease(&granted.name).await {
-            Ok(lease) => {
-                end = planned(&lease).or(end);
-                lease.effective_end_time.is_some()
-            }
-            // Without an answer, the last known end counts.
-            Err(_) => end.is_some_and(|end| end <= Timestamp::now()),
-        };
-        if over {
-            break;
-        }
+    let text = crate::j::harmless(&line.message);
+    match line.severity.as_str() {
+        "ERROR" | "CRITICAL" => tracing::error!("[exporter:{source}] {text}"),
+        "WARNING" => tracing::warn!("[exporter:{source}] {text}"),
+        "DEBUG" => tracing::debug!("[exporter:{source}] {text}"),
+        _ => tracing::info!("[exporter:{source}] {text}"),
     }
-    tracing::info!("Lease {} ended at {}", granted.name, Timestamp::now());
-    if let Some(pid) = child.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
-        // The program may have ended by itself meanwhile.
-        let _ = kill_process(pid, Signal::HUP);
-    }
-    std::future::pending::<()>().await;
 }

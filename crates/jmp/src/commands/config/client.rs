@@ -1,0 +1,168 @@
+//! `jmp config client`.
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
+use jumpstarter_config::{ClientConfig, ConfigHome, DriverRules, Env, ObjectMeta, Secret};
+
+use crate::{
+    commands::admin::saved::{self, TlsArgs},
+    complete,
+    failure::Failure,
+    listing::configs,
+    output::{self, OutputMode, PathOnly},
+    prompt,
+};
+
+/// What can be done.
+#[derive(Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Create a client config.
+    Create(Box<Create>),
+    /// Delete a client config.
+    Delete {
+        /// Alias of the client config.
+        #[arg(add = ArgValueCandidates::new(complete::clients))]
+        name: String,
+        /// Output mode; `path` for the path of the file.
+        #[arg(short, long, value_enum, value_name = "MODE")]
+        output: Option<PathOnly>,
+    },
+    /// List the client configs; `*` is the one in use.
+    List {
+        /// Output mode.
+        #[arg(short, long, value_enum, value_name = "MODE")]
+        output: Option<OutputMode>,
+    },
+    /// Choose the client config to use from now on.
+    Use {
+        /// Alias of the client config.
+        #[arg(add = ArgValueCandidates::new(complete::clients))]
+        name: String,
+        /// Output mode; `path` for the path of the file.
+        #[arg(short, long, value_enum, value_name = "MODE")]
+        output: Option<PathOnly>,
+    },
+}
+
+/// Options of `create`. What is left out is asked for.
+#[derive(Args)]
+pub(crate) struct Create {
+    /// Alias of the new client config.
+    alias: String,
+    /// Where to save it; it then gets no alias.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Namespace of the client.
+    #[arg(long)]
+    namespace: Option<String>,
+    /// Name of the client.
+    #[arg(long)]
+    name: Option<String>,
+    /// HOST:PORT of the service.
+    #[arg(short, long)]
+    endpoint: Option<String>,
+    /// Token of the client.
+    #[arg(short, long)]
+    token: Option<String>,
+    /// A comma-separated list of driver client packages to load.
+    #[arg(short, long, value_name = "CSV")]
+    allow: Option<String>,
+    /// Allow all driver client packages to load (UNSAFE!).
+    #[arg(long)]
+    r#unsafe: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
+    /// Do not ask about --insecure-tls (for use in scripts).
+    #[arg(long)]
+    nointeractive: bool,
+    /// Output mode; `path` for the path of the file.
+    #[arg(short, long, value_enum, value_name = "MODE")]
+    output: Option<PathOnly>,
+}
+
+/// Does it.
+pub(super) fn run(command: ClientCommand) -> Result<(), Failure> {
+    let home = saved::home()?;
+    match command {
+        ClientCommand::Create(args) => create(&home, *args),
+        ClientCommand::Delete { name, output } => delete(&home, &name, output),
+        ClientCommand::List { output } => list(&home, output),
+        ClientCommand::Use { name, output } => {
+            let path = home.client_path(&name)?;
+            home.load_client(&name, &Env::empty())?;
+            let mut user = home.load_user()?;
+            user.set_current_client(Some(name));
+            home.save_user(&user)?;
+            output::say_path(&path, output);
+            Ok(())
+        }
+    }
+}
+
+fn create(home: &ConfigHome, args: Create) -> Result<(), Failure> {
+    if args.out.is_none() && home.client_path(&args.alias)?.exists() {
+        return Err(Failure::new(format!("A client with the name '{}' already exists.", args.alias)));
+    }
+    let namespace = prompt::unless_given(args.namespace, "Enter a valid Jumpstarter client namespace")?;
+    let name = prompt::unless_given(args.name, "Enter a valid Jumpstarter client name")?;
+    let endpoint = prompt::unless_given(args.endpoint, "Enter a valid Jumpstarter service endpoint")?;
+    let token = match args.token {
+        Some(token) => token,
+        None => prompt::hidden("Enter a Jumpstarter auth token (hidden)")?,
+    };
+    let allow = match args.allow {
+        Some(allow) => allow,
+        // Everything is allowed: there is nothing to ask.
+        None if args.r#unsafe => String::new(),
+        None => prompt::ask("Enter a comma-separated list of allowed driver packages (optional)")?,
+    };
+    let insecure = args.tls.confirmed(args.nointeractive)?;
+    let metadata = ObjectMeta::new(namespace, name);
+    let mut config = ClientConfig::new(args.alias, metadata, endpoint, Secret::new(token));
+    config.drivers = DriverRules { allow: saved::list(&allow), r#unsafe: args.r#unsafe };
+    config.tls.insecure = insecure;
+    let path = saved::save_client(&config, args.out.as_deref())?;
+    output::say_path(&path, args.output);
+    Ok(())
+}
+
+fn delete(home: &ConfigHome, name: &str, output: Option<PathOnly>) -> Result<(), Failure> {
+    let path = home.client_path(name)?;
+    if !path.exists() {
+        return Err(missing(home, name, &path));
+    }
+    let mut user = home.load_user()?;
+    if user.current_client() == Some(name) {
+        let next = home.client_aliases()?.into_iter().find(|alias| alias != name);
+        user.set_current_client(next);
+        home.save_user(&user)?;
+    }
+    home.delete_client(name)?;
+    output::say_path(&path, output);
+    Ok(())
+}
+
+fn missing(home: &ConfigHome, name: &str, path: &std::path::Path) -> Failure {
+    let known = home.client_aliases().unwrap_or_default().join(", ");
+    let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are: {known}") };
+    Failure::new(format!("Client config '{}' does not exist for '{name}'; {known}", path.display()))
+}
+
+fn list(home: &ConfigHome, mode: Option<OutputMode>) -> Result<(), Failure> {
+    let env = Env::empty();
+    let aliases = home.client_aliases()?;
+    let mut found = Vec::new();
+    for alias in &aliases {
+        match home.load_client(alias, &env) {
+            Ok(config) => found.push(config),
+            // One bad file must not hide the others.
+            Err(error) => output::warn(&crate::failure::chain(&error)),
+        }
+    }
+    let user = home.load_user()?;
+    let current = user.current_client().filter(|current| aliases.iter().any(|alias| alias == current));
+    let view = configs::clients(&found, current)?;
+    output::write(&output::rendered(&view, mode.map(Into::into))?);
+    Ok(())
+}

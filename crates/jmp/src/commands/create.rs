@@ -1,0 +1,141 @@
+//! `jmp create lease`.
+use std::{collections::BTreeMap, time::Duration};
+
+use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
+use jiff::Timestamp;
+use jumpstarter_client::{Client, CreateLease, Lease};
+use tokio::signal::unix::SignalKind;
+
+use crate::{
+    client_args::ClientArgs,
+    commands::run::caught,
+    complete,
+    failure::Failure,
+    lease_wait,
+    listing::{Present, deprecation, leases},
+    output::{self, ListMode},
+    values::{at_least_5s, duration, moment, pair},
+};
+
+/// What can be created.
+#[derive(Subcommand)]
+pub(crate) enum CreateCommand {
+    /// Ask for a lease of an exporter.
+    ///
+    /// The lease stays when the command has ended: use it with `jmp shell --lease NAME`, and give it back with
+    /// `jmp delete leases NAME`. With `-o name` the name alone is printed, ready for a variable:
+    ///
+    ///   JMP_LEASE=$(jmp create lease -l board=qemu --duration 1d -o name)
+    #[command(alias = "leases", verbatim_doc_comment)]
+    Lease(CreateLeaseArgs),
+}
+
+/// Options of the command.
+#[derive(Args)]
+pub(crate) struct CreateLeaseArgs {
+    #[command(flatten)]
+    client: ClientArgs,
+    /// An exporter with these labels; may be given more than once.
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Vec<String>,
+    /// This exporter.
+    #[arg(short = 'n', long, value_name = "EXPORTER", add = ArgValueCandidates::new(complete::exporters))]
+    name: Option<String>,
+    /// How long: 30m, 3h30m, 1d, 01:30:00, PT1H30M, or seconds.
+    #[arg(long, value_parser = duration)]
+    duration: Duration,
+    /// Not before this moment, in ISO 8601; without a zone it is local time. The lease lasts from when it begins.
+    #[arg(long, value_name = "DATETIME", value_parser = moment)]
+    begin_time: Option<Timestamp>,
+    /// Name of the lease; the service chooses one otherwise.
+    #[arg(long, value_name = "ID")]
+    lease_id: Option<String>,
+    /// Tag to set on the lease; may be given more than once.
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = pair)]
+    tags: Vec<(String, String)>,
+    /// Context that the exporter is told, for its logs; may be given more than once.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    context: Vec<(String, String)>,
+    /// An exporter that is switched off may be used too; needs --name.
+    #[arg(long)]
+    allow_disabled: bool,
+    /// Wait until the lease holds an exporter; interrupted, the lease is given back.
+    #[arg(long)]
+    wait: bool,
+    /// With --wait: how long at most.
+    #[arg(long, value_name = "DURATION", value_parser = at_least_5s, requires = "wait")]
+    acquisition_timeout: Option<Duration>,
+    /// Output mode.
+    #[arg(short, long, value_enum, value_name = "MODE")]
+    output: Option<ListMode>,
+}
+
+/// Creates a lease.
+pub(crate) async fn run(command: CreateCommand) -> Result<(), Failure> {
+    let CreateCommand::Lease(args) = command;
+    if args.selector.iter().all(|part| part.trim().is_empty()) && args.name.is_none() {
+        return Err(Failure::Usage("one of --selector/-l or --name/-n is required".to_owned()));
+    }
+    let wanted = CreateLease {
+        selector: args.selector.join(","),
+        exporter_name: args.name.clone(),
+        duration: args.duration,
+        begin_time: args.begin_time,
+        lease_id: args.lease_id.clone(),
+        tags: args.tags.iter().cloned().collect(),
+        context: context(&args.context)?,
+        allow_disabled: args.allow_disabled,
+    };
+    let (client, config) = args.client.connect().await?;
+    let mut lease = client.create_lease(&wanted).await?;
+    for (label, message) in &lease.deprecated_labels {
+        output::warn(&deprecation(&format!("selector label '{label}'"), message));
+    }
+    if args.wait {
+        let limit = args.acquisition_timeout.unwrap_or(Duration::from_secs(config.leases.acquisition_timeout));
+        lease = waited(&client, lease, limit).await?;
+    }
+    let view = leases::one(&lease, args.output == Some(ListMode::Wide), &Present::here());
+    output::write(&output::rendered(&view, args.output)?);
+    Ok(())
+}
+
+/// The lease once it holds an exporter. Nobody has been told its name yet, so it is given back when that fails.
+async fn waited(client: &Client, lease: Lease, limit: Duration) -> Result<Lease, Failure> {
+    let mut interrupt = caught(SignalKind::interrupt())?;
+    let mut terminate = caught(SignalKind::terminate())?;
+    let mut hangup = caught(SignalKind::hangup())?;
+    let outcome = tokio::select! {
+        // Signals are not lost: each has its own queue of one. Waiting only looks.
+        _ = interrupt.recv() => Err(Failure::Interrupted("SIGINT pressed, terminating".to_owned())),
+        _ = terminate.recv() => Err(Failure::Interrupted("SIGTERM received, terminating".to_owned())),
+        _ = hangup.recv() => Err(Failure::Interrupted("SIGHUP received, terminating".to_owned())),
+        granted = lease_wait::granted(client, &lease.name, limit) => granted,
+    };
+    if outcome.is_err() {
+        lease_wait::release(client, &lease.name).await;
+    }
+    outcome
+}
+
+/// Context, within the limits that services have.
+fn context(entries: &[(String, String)]) -> Result<BTreeMap<String, String>, Failure> {
+    const KEY: usize = 32;
+    const VALUE: usize = 64;
+    const ENTRIES: usize = 8;
+    for (key, value) in entries {
+        if key.chars().count() > KEY {
+            return Err(Failure::Usage(format!("Context key too long: '{key}' (max {KEY} characters)")));
+        }
+        if value.chars().count() > VALUE {
+            let text = format!("Context value too long for key '{key}' (max {VALUE} characters)");
+            return Err(Failure::Usage(text));
+        }
+    }
+    let context: BTreeMap<_, _> = entries.iter().cloned().collect();
+    if context.len() > ENTRIES {
+        return Err(Failure::Usage(format!("Too many context entries (max {ENTRIES})")));
+    }
+    Ok(context)
+}
