@@ -104,7 +104,10 @@ impl Driver for Guard {
         .boxed()
     }
 
-    fn open_resource<'a>(&'a self, encoding: Option<&'a str>) -> BoxFuture<'a, Option<Result<HostedResource, DriverError>>> {
+    fn open_resource<'a>(
+        &'a self,
+        encoding: Option<&'a str>,
+    ) -> BoxFuture<'a, Option<Result<HostedResource, DriverError>>> {
         self.driver.open_resource(encoding)
     }
 
@@ -150,7 +153,11 @@ mod tests {
             .boxed()
         }
 
-        fn stream_call<'a>(&'a self, _method: &'a str, _args: Vec<Value>) -> BoxFuture<'a, Result<ValueStream, DriverError>> {
+        fn stream_call<'a>(
+            &'a self,
+            _method: &'a str,
+            _args: Vec<Value>,
+        ) -> BoxFuture<'a, Result<ValueStream, DriverError>> {
             async { Ok(stream::iter(0..3).map(|n| if n < 1 { Ok(json!(n)) } else { panic!("in between") }).boxed()) }
                 .boxed()
         }

@@ -17,6 +17,8 @@ mod opendal;
 mod power;
 mod process;
 mod registry;
+mod serial;
+mod serve;
 mod remote;
 mod shell;
 pub mod storage;

@@ -12,7 +12,7 @@ use crate::{
     Driver, DriverHost, DriverLog,
     composite::Composite,
     keys::{BASE_KEYS, ConfigKeys},
-    network, power, remote, shell,
+    network, power, remote, serial, serve, shell,
     storage::Resources,
 };
 
@@ -87,6 +87,8 @@ pub(crate) type Constructor = Arc<dyn Fn(Build) -> BoxFuture<'static, Result<Bui
 #[derive(Clone)]
 pub struct Registry {
     classes: BTreeMap<String, Constructor>,
+    /// Configurations of built-in classes that need the original.
+    unable: BTreeMap<String, fn(&Map<String, Value>) -> bool>,
     host: Option<Arc<dyn DriverHost>>,
 }
 
@@ -94,7 +96,7 @@ impl Registry {
     /// Every driver of this crate; other classes are refused.
     #[must_use]
     pub fn builtin() -> Self {
-        let mut all = Self { classes: BTreeMap::new(), host: None };
+        let mut all = Self { classes: BTreeMap::new(), unable: BTreeMap::new(), host: None };
         all.add("jumpstarter_driver_composite.driver.Composite", |build| {
             build.config::<Map<String, Value>>(&[])?;
             Ok(Arc::new(Composite))
@@ -105,6 +107,8 @@ impl Registry {
         crate::flasher::register(&mut all);
         shell::register(&mut all);
         remote::register(&mut all);
+        serial::register(&mut all);
+        serve::register(&mut all);
         all
     }
 
@@ -131,6 +135,17 @@ impl Registry {
         F: Future<Output = Result<Built, String>> + Send + 'static,
     {
         self.classes.insert(class.into(), Arc::new(move |build| constructor(build).boxed()));
+    }
+
+    /// Has instances of the built-in `class` whose configuration is `unable` run by the host, if there is one.
+    pub(crate) fn leave_to_host(&mut self, class: &str, unable: fn(&Map<String, Value>) -> bool) {
+        self.unable.insert(class.to_owned(), unable);
+    }
+
+    /// An instance that only the host can run.
+    pub(crate) fn is_foreign(&self, class: &str, config: &Map<String, Value>) -> bool {
+        let unable = self.unable.get(class).is_some_and(|unable| unable(config));
+        !self.classes.contains_key(class) || (unable && self.host.is_some())
     }
 
     /// The classes, sorted.

@@ -24,10 +24,6 @@ impl Target {
         target
     }
 
-    pub(super) fn known(host: String, port: u16) -> Self {
-        Self { host, port, told: true }
-    }
-
     /// The answer to `address`: the scheme and the first address that the host name has; the name itself when it
     /// has none.
     pub(super) async fn address(&self, scheme: &str, args: Vec<Value>) -> Result<Value, DriverError> {

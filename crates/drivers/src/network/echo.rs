@@ -28,7 +28,7 @@ impl Driver for EchoNetwork {
 
     fn open<'a>(&'a self, method: &'a str) -> BoxFuture<'a, Result<ByteStream, DriverError>> {
         let stream = match method {
-            "connect" => Ok(Box::new(Echo(SimplexStream::new_unsplit(BUFFER))) as ByteStream),
+            "connect" => Ok(Box::new(Echo::new()) as ByteStream),
             _ => Err(DriverError::not_found(method)),
         };
         ready(stream).boxed()
@@ -36,7 +36,13 @@ impl Driver for EchoNetwork {
 }
 
 /// A pipe whose two ends are the same peer; shutting down ends the reading side once it is drained.
-struct Echo(SimplexStream);
+pub(crate) struct Echo(SimplexStream);
+
+impl Echo {
+    pub(crate) fn new() -> Self {
+        Self(SimplexStream::new_unsplit(BUFFER))
+    }
+}
 
 impl AsyncRead for Echo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -21,8 +21,9 @@ use tokio::{
 
 use crate::{DriverError, Registry};
 
-pub(crate) use tcp::TcpNetwork;
-pub(crate) use unix::UnixNetwork;
+pub(crate) use echo::Echo;
+use tcp::TcpNetwork;
+use unix::UnixNetwork;
 
 /// The client class of all plain network drivers.
 const CLIENT: &str = "jumpstarter_driver_network.client.NetworkClient";
@@ -41,7 +42,7 @@ pub(crate) fn register(all: &mut Registry) {
     all.add(class("DbusNetwork"), |build| Ok(Arc::new(dbus::DbusNetwork::new(build)?)));
 }
 
-async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, DriverError> {
+pub(crate) async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, DriverError> {
     let target = format!("{host}:{port}");
     let connect = async {
         let stream = TcpStream::connect((host, port)).await?;

@@ -6,7 +6,7 @@ use crate::{Build, ByteStream, Driver, DriverError, Value};
 use super::{CLIENT, address::Target, connect_tcp};
 
 /// Connects anew for each stream.
-pub(crate) struct TcpNetwork(Target);
+pub(super) struct TcpNetwork(Target);
 
 impl TcpNetwork {
     pub(super) fn new(mut build: Build) -> Result<Self, String> {
@@ -14,12 +14,6 @@ impl TcpNetwork {
         let target = Target::new(&mut keys);
         keys.end()?;
         Ok(Self(target))
-    }
-
-    /// A port that another driver opens.
-    #[cfg_attr(not(test), expect(dead_code, reason = "used by drivers that open ports"))]
-    pub(crate) fn to(host: impl Into<String>, port: u16) -> Self {
-        Self(Target::known(host.into(), port))
     }
 }
 

@@ -77,7 +77,7 @@ struct Datagrams(UdpSocket);
 
 /// What an earlier datagram came back with (nobody listens there just now) says nothing about the next.
 fn harmless(err: &io::Error) -> bool {
-    matches!(err.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::WouldBlock)
+    err.kind() == io::ErrorKind::ConnectionRefused
 }
 
 impl AsyncRead for Datagrams {
@@ -98,11 +98,10 @@ impl AsyncRead for Datagrams {
 }
 
 impl AsyncWrite for Datagrams {
-    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        // A full queue loses the datagram: waiting would let the next ones join it.
-        Poll::Ready(match self.0.try_send(buf) {
-            Err(err) if !harmless(&err) => Err(err),
-            _ => Ok(buf.len()),
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(match ready!(self.0.poll_send(cx, buf)) {
+            Err(err) if harmless(&err) => Ok(buf.len()),
+            sent => sent,
         })
     }
 

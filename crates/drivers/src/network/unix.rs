@@ -8,7 +8,7 @@ use crate::{Build, ByteStream, Driver, DriverError};
 use super::{CLIENT, connect_unix, socket_path};
 
 /// Connects anew for each stream.
-pub(crate) struct UnixNetwork(PathBuf);
+pub(super) struct UnixNetwork(PathBuf);
 
 impl UnixNetwork {
     pub(super) fn new(mut build: Build) -> Result<Self, String> {
@@ -16,12 +16,6 @@ impl UnixNetwork {
         let path: String = keys.required("path");
         keys.end()?;
         socket_path(&path).map(Self).map_err(|fault| format!("config key 'path': {fault}"))
-    }
-
-    /// A socket that another driver opens.
-    #[cfg_attr(not(test), expect(dead_code, reason = "used by drivers that open sockets"))]
-    pub(crate) fn to(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
     }
 }
 

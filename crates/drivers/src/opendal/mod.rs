@@ -58,7 +58,6 @@ impl Opendal {
     ///
     /// # Errors
     /// When the directory cannot be used.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for drivers that serve files"))]
     pub(crate) fn fs(
         root: &Path,
         remove_created: bool,

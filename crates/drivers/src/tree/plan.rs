@@ -54,8 +54,8 @@ impl Plan {
         for (name, instance) in instances.iter() {
             path.push(name.to_owned());
             match instance {
-                DriverInstance::Driver { r#type, .. }
-                    if proxy_target(instance).is_none() && registry.get(r#type).is_none() =>
+                DriverInstance::Driver { r#type, config, .. }
+                    if proxy_target(instance).is_none() && registry.is_foreign(r#type, config) =>
                 {
                     self.0.insert(path.clone());
                 }
@@ -156,7 +156,9 @@ mod tests {
     fn unknown_classes_go_outside_with_all_below_and_all_they_refer_to() {
         let foreign = format!("{{type: a.B, children: {{p: {POWER}, q: {{ref: g.power}}}}}}");
         let other = format!("{{type: c.D, children: {{r: {POWER}}}}}");
-        let export = format!("{{x: {{children: {{v: {foreign}}}}}, g: {{children: {{power: {POWER}, o: {POWER}}}}}, z: {other}, m: {POWER}}}");
+        let export = format!(
+            "{{x: {{children: {{v: {foreign}}}}}, g: {{children: {{power: {POWER}, o: {POWER}}}}}, z: {other}, m: {POWER}}}"
+        );
         let (tops, shape) = plan(&export);
         assert_eq!(tops, ["g.power", "x.v", "z"]);
         assert!(!shape.contains("\"m\"") && !shape.contains("\"o\""), "{shape}");

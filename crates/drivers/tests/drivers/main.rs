@@ -1,16 +1,17 @@
 //! Drivers and trees as an exporter uses them.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod network;
+mod power;
+mod remote;
+mod serial;
+mod serve;
+mod shell;
+
 use std::sync::{Arc, Mutex};
 
-use futures::TryStreamExt as _;
 use jumpstarter_config::{Env, ExporterConfig};
-use jumpstarter_drivers::{Driver, DriverError, DriverTree, LogLevel, LogSink, NoLog, Registry};
-use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-};
+use jumpstarter_drivers::{Driver, DriverTree, LogLevel, LogSink, NoLog, Registry};
 
 #[derive(Default)]
 struct Lines(Mutex<Vec<String>>);
@@ -36,6 +37,16 @@ async fn refused(export: &str) -> String {
         Ok(_) => panic!("built {export}"),
         Err(err) => err.to_string(),
     }
+}
+
+/// The driver of class `class` with `config`, alone in a tree.
+async fn driver(class: &str, config: &str) -> Arc<dyn Driver> {
+    only(&format!("{{type: {class}, config: {config}}}")).await
+}
+
+/// Why there is none.
+async fn fault(class: &str, config: &str) -> String {
+    refused(&format!("{{d: {{type: {class}, config: {config}}}}}")).await
 }
 
 async fn only(export: &str) -> Arc<dyn Driver> {
@@ -106,66 +117,4 @@ async fn trees_that_cannot_be_built_say_where_and_why() {
         let text = refused(export).await;
         assert!(texts.iter().all(|part| text.contains(part)), "{export}: {text}");
     }
-}
-
-#[tokio::test]
-async fn mock_power() {
-    let lines = Arc::new(Lines::default());
-    let sink: Arc<dyn LogSink> = Arc::<Lines>::clone(&lines);
-    let export = config("{d: {type: jumpstarter_driver_power.driver.MockPower, config: {log_level: DEBUG, odd: 1}}}");
-    let tree = DriverTree::build(&export, &Registry::builtin(), &sink).await.unwrap();
-    let power = tree.get(&tree.reports()[1].uuid).unwrap();
-    assert_eq!(power.call("on", vec![]).await.unwrap(), json!(null));
-    assert_eq!(power.call("off", vec![]).await.unwrap(), json!(null));
-    let read: Vec<_> = power.stream_call("read", vec![]).await.unwrap().try_collect().await.unwrap();
-    assert_eq!(read, [json!({"voltage": 0.0, "current": 0.0}), json!({"voltage": 5.0, "current": 2.0})]);
-    assert!(matches!(power.call("read", vec![]).await, Err(DriverError::MethodNotFound(_))));
-    assert!(matches!(power.call("on", vec![json!(1)]).await, Err(DriverError::InvalidArgument(_))));
-    assert!(matches!(power.stream_call("on", vec![]).await, Err(DriverError::MethodNotFound(_))));
-    assert!(matches!(power.open("connect").await, Err(DriverError::MethodNotFound(_))));
-    let lines = lines.0.lock().unwrap();
-    assert!(lines[0].contains("WARNING MockPower config key 'odd'"), "{lines:?}");
-    assert_eq!(lines[1..], ["INFO MockPower power on", "INFO MockPower power off"]);
-}
-
-#[tokio::test]
-async fn the_echo_gives_back_everything_and_ends_with_its_input() {
-    let echo = only("{type: jumpstarter_driver_network.driver.EchoNetwork}").await;
-    let (mut read, mut write) = tokio::io::split(echo.open("connect").await.unwrap());
-    let sent = vec![7_u8; 2_000_000];
-    let send = async {
-        write.write_all(&sent).await.unwrap();
-        write.shutdown().await.unwrap();
-    };
-    let mut back = Vec::new();
-    let receive = async { read.read_to_end(&mut back).await.unwrap() };
-    tokio::join!(send, receive);
-    assert!(back == sent);
-}
-
-#[tokio::test]
-async fn tcp_streams_and_addresses() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let tcp = async |host: &str, extra: &str| {
-        let config = format!("{{host: '{host}', port: {port}{extra}}}");
-        only(&format!("{{type: jumpstarter_driver_network.driver.TcpNetwork, config: {config}}}")).await
-    };
-    let driver = tcp("127.0.0.1", "").await;
-    assert_eq!(driver.call("address", vec![]).await.unwrap(), json!(format!("tcp://127.0.0.1:{port}")));
-    assert_eq!(tcp("::1", "").await.call("address", vec![]).await.unwrap(), json!(format!("tcp://[::1]:{port}")));
-    let hidden = tcp("127.0.0.1", ", enable_address: false").await.call("address", vec![]).await;
-    assert!(matches!(hidden, Err(DriverError::InvalidArgument(text)) if text.contains("enable_address")));
-    let mut stream = driver.open("connect").await.unwrap();
-    let (mut peer, _) = listener.accept().await.unwrap();
-    stream.write_all(b"ping").await.unwrap();
-    stream.shutdown().await.unwrap();
-    let mut text = String::new();
-    peer.read_to_string(&mut text).await.unwrap();
-    peer.write_all(b"pong").await.unwrap();
-    drop(peer);
-    stream.read_to_string(&mut text).await.unwrap();
-    assert_eq!(text, "pingpong");
-    drop(listener);
-    assert!(matches!(driver.open("connect").await, Err(DriverError::Connection { .. })));
 }
