@@ -112,8 +112,7 @@ impl Child {
             end.send_replace(Some(why.clone()));
             answers.fail(&why);
         });
-        let child =
-            Self { stdin: AsyncMutex::new(stdin), shared, ended, group, _tasks: tasks, _alive: alive };
+        let child = Self { stdin: AsyncMutex::new(stdin), shared, ended, group, _tasks: tasks, _alive: alive };
         match timeout(START_LIMIT, started).await {
             Ok(Ok(Ok(python))) => {
                 tracing::info!(%python, "Python drivers are hosted");
@@ -286,7 +285,9 @@ fn mend(fatal: &str, module: Option<&str>, python: &str) -> String {
     match module.and_then(|module| module.split('.').next()) {
         Some(package) if package.starts_with("jumpstarter") => {
             let package = package.replace('_', "-");
-            format!("{fatal}. Run `{python} -m pip install {package} jumpstarter-driver-composite`, or name another interpreter in JMP_PYTHON")
+            format!(
+                "{fatal}. Run `{python} -m pip install {package} jumpstarter-driver-composite`, or name another interpreter in JMP_PYTHON"
+            )
         }
         _ => format!("{fatal} ({python})"),
     }

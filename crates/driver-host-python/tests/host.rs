@@ -83,7 +83,9 @@ async fn a_mixed_tree_works_as_one() {
     let seen: Vec<_> = reports
         .iter()
         .skip(1)
-        .map(|r| (r.labels["jumpstarter.dev/name"].as_str(), r.labels["jumpstarter.dev/client"].rsplit('.').next().unwrap()))
+        .map(|r| {
+            (r.labels["jumpstarter.dev/name"].as_str(), r.labels["jumpstarter.dev/client"].rsplit('.').next().unwrap())
+        })
         .collect();
     let power = "PowerClient";
     let expected = [
@@ -109,7 +111,10 @@ async fn a_mixed_tree_works_as_one() {
     assert_eq!(bench.call("calls", vec![json!("q")]).await.unwrap(), json!(["off", "on"]));
     for (method, code) in [("value", 3), ("missing", 12), ("late", 4)] {
         let err = bench.call("fail", vec![json!(method)]).await.unwrap_err();
-        assert!(matches!(&err, DriverError::Remote { code: c, message } if *c == code && message == "because"), "{err:?}");
+        assert!(
+            matches!(&err, DriverError::Remote { code: c, message } if *c == code && message == "because"),
+            "{err:?}"
+        );
     }
     let err = bench.call("nothing", vec![]).await.unwrap_err();
     assert!(matches!(err, DriverError::Remote { code: 5, .. }), "{err:?}");

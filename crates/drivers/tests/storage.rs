@@ -30,9 +30,8 @@ async fn one(class: &str, config: &str) -> One {
 }
 
 async fn build(class: &str, config: &str) -> Result<DriverTree, String> {
-    let yaml = format!(
-        "metadata: {{namespace: lab, name: ex}}\nexport: {{d: {{type: {CLASS}.{class}, config: {config}}}}}\n"
-    );
+    let yaml =
+        format!("metadata: {{namespace: lab, name: ex}}\nexport: {{d: {{type: {CLASS}.{class}, config: {config}}}}}\n");
     let config = ExporterConfig::from_yaml(&yaml, &Env::empty()).unwrap();
     let logs: Arc<dyn LogSink> = Arc::new(NoLog);
     DriverTree::build(&config, &Registry::builtin(), &logs).await.map_err(|err| err.to_string())
@@ -55,7 +54,8 @@ impl One {
     async fn send(&self, method: &str, args: &[Value], parts: Vec<io::Result<Bytes>>) -> Result<bool, DriverError> {
         let stream = self.resources().offer(stream::iter(parts).boxed()).unwrap();
         let handle = json!({ "kind": "client_stream", "uuid": stream.id(), "x_jmp_content_encoding": null });
-        let (called, outgoing) = tokio::join!(self.call(method, &[args, &[handle]].concat()), stream.collect::<Vec<_>>());
+        let (called, outgoing) =
+            tokio::join!(self.call(method, &[args, &[handle]].concat()), stream.collect::<Vec<_>>());
         called.map(|_| outgoing == [Outgoing::End])
     }
 
@@ -165,7 +165,10 @@ async fn a_stream_is_used_once_and_forgotten_when_its_client_leaves() {
     mock.call("flash", std::slice::from_ref(&handle)).await.unwrap();
     let err = mock.call("flash", &[handle]).await.unwrap_err();
     assert!(matches!(&err, DriverError::Other(text) if text.contains("used before")), "{err}");
-    assert_eq!(mock.receive("dump", &[]).await.unwrap_err().to_string(), "the argument is not the handle of a file: invalid type: null, expected internally tagged enum Handle");
+    assert_eq!(
+        mock.receive("dump", &[]).await.unwrap_err().to_string(),
+        "the argument is not the handle of a file: invalid type: null, expected internally tagged enum Handle"
+    );
     drop(stream);
     let streams: Vec<_> = (0..64).map(|_| mock.resources().offer(stream::pending().boxed()).unwrap()).collect();
     assert!(mock.resources().offer(stream::pending().boxed()).is_err(), "a session keeps so many and no more");
@@ -242,7 +245,8 @@ async fn urls_are_fetched_and_filled_by_the_exporter_itself() {
     rustls_provider();
     let mock = one("MockFlasher", "{}").await;
     let (there, got_there) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nimage".to_vec()).await;
-    let (here, got_here) = server(format!("HTTP/1.1 307 Go\r\nLocation: {there}/a%40b?s=1%2F2\r\n\r\n").into_bytes()).await;
+    let (here, got_here) =
+        server(format!("HTTP/1.1 307 Go\r\nLocation: {there}/a%40b?s=1%2F2\r\n\r\n").into_bytes()).await;
     mock.call("flash", &[presigned(&format!("{here}/start?x=%2F"), "GET")]).await.unwrap();
     let (first, second) = (got_here.await.unwrap(), got_there.await.unwrap());
     let (first, second) = (String::from_utf8(first).unwrap(), String::from_utf8(second).unwrap());

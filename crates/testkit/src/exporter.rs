@@ -30,6 +30,8 @@ pub struct ExporterSetup {
     pub release: Release,
     /// Whether it is started again whenever it ends, as its operator's service manager would.
     pub supervised: bool,
+    /// Variables of its environment beyond the sandbox's.
+    pub env: Vec<(String, String)>,
 }
 
 impl ExporterSetup {
@@ -43,6 +45,7 @@ impl ExporterSetup {
             hooks: String::new(),
             release: Release::newest(),
             supervised: false,
+            env: Vec::new(),
         }
     }
 
@@ -70,6 +73,12 @@ impl ExporterSetup {
     /// Started again whenever it ends: the oldest release ends after each lease.
     pub fn supervised(self) -> Self {
         Self { supervised: true, ..self }
+    }
+
+    /// With one more variable in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Puts drivers and hooks into a configuration that an operator's tool has written.
@@ -129,6 +138,7 @@ impl Exporter {
         command.args(["-c", script, "sh", "jmp", "run", "--exporter-config"]);
         // Python keeps back what it logs into a file, unless told otherwise.
         command.arg(&self.config).env("PYTHONUNBUFFERED", "1");
+        command.envs(self.setup.env.iter().map(|(name, value)| (name, value)));
         self.process = Some(Process::start(&self.sandbox, self.name(), command));
     }
 

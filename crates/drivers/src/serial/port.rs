@@ -1,5 +1,8 @@
 //! What a pySerial URL stands for, and opening it.
-use std::{fmt, io, path::{Path, PathBuf}};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use rustix::{
     fs::{Mode, OFlags},
@@ -91,7 +94,8 @@ pub(super) fn set_line(path: &Path, baudrate: u32, dtr: bool, level: bool) -> Re
 /// Keeps DTR as it is when the port is closed, which would reset some boards. A setting of the device, not of the
 /// descriptor, so that one of our own does.
 pub(super) fn disable_hupcl(path: &Path) -> io::Result<()> {
-    let device = rustix::fs::open(path, OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    let device =
+        rustix::fs::open(path, OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
     let mut settings = tcgetattr(&device)?;
     settings.control_modes.remove(ControlModes::HUPCL);
     tcsetattr(&device, OptionalActions::Now, &settings)?;

@@ -62,7 +62,9 @@ async fn own_address(log: &DriverLog) -> IpAddr {
     match ask.await {
         Ok(address) => address.ip(),
         Err(err) => {
-            log.warning(&format!("no default route ({err}): 127.0.0.1 is used, which only this host reaches; set 'host'"));
+            log.warning(&format!(
+                "no default route ({err}): 127.0.0.1 is used, which only this host reaches; set 'host'"
+            ));
             IpAddr::from([127, 0, 0, 1])
         }
     }

@@ -54,7 +54,8 @@ async fn tcp_streams_and_addresses() {
 async fn udp_keeps_datagrams_apart() {
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let port = peer.local_addr().unwrap().port();
-    let udp = driver("jumpstarter_driver_network.driver.UdpNetwork", &format!("{{host: 127.0.0.1, port: {port}}}")).await;
+    let udp =
+        driver("jumpstarter_driver_network.driver.UdpNetwork", &format!("{{host: 127.0.0.1, port: {port}}}")).await;
     assert_eq!(udp.call("address", vec![]).await.unwrap(), json!(format!("udp://127.0.0.1:{port}")));
     let mut stream = udp.open("connect").await.unwrap();
     let mut buffer = vec![0; 70_000];
@@ -79,7 +80,10 @@ async fn unix_sockets() {
     let path = dir.path().join("s");
     let unix = driver("jumpstarter_driver_network.driver.UnixNetwork", &format!("{{path: {}}}", path.display())).await;
     let err = unix.open("connect").await.err().unwrap();
-    assert!(matches!(&err, DriverError::Connection { .. }) && err.to_string().contains(path.to_str().unwrap()), "{err}");
+    assert!(
+        matches!(&err, DriverError::Connection { .. }) && err.to_string().contains(path.to_str().unwrap()),
+        "{err}"
+    );
     let listener = UnixListener::bind(&path).unwrap();
     let mut stream = unix.open("connect").await.unwrap();
     let (mut peer, _) = listener.accept().await.unwrap();

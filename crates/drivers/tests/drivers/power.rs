@@ -41,7 +41,8 @@ async fn socket(listener: TcpListener, answers: &[&str]) -> Vec<String> {
         let mut request = Vec::new();
         let wanted = |text: &str| {
             let (head, body) = text.split_once("\r\n\r\n")?;
-            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
             (body.len() >= length.unwrap_or(0)).then_some(())
         };
         while wanted(&String::from_utf8_lossy(&request)).is_none() {
@@ -81,7 +82,10 @@ async fn http_sockets_are_switched_and_read() {
     let calls = async {
         power.call("on", vec![]).await.unwrap();
         let err = power.call("off", vec![]).await.unwrap_err();
-        assert!(matches!(&err, DriverError::Other(text) if text.contains("/off was answered with 503") && text.contains("not now")), "{err}");
+        assert!(
+            matches!(&err, DriverError::Other(text) if text.contains("/off was answered with 503") && text.contains("not now")),
+            "{err}"
+        );
         let read: Vec<_> = power.stream_call("read", vec![]).await.unwrap().try_collect().await.unwrap();
         assert_eq!(read, [json!({"voltage": 230.5, "current": 0.0})]);
         let err = power.stream_call("read", vec![]).await.err().unwrap();
@@ -100,8 +104,18 @@ async fn http_sockets_are_switched_and_read() {
 #[tokio::test]
 async fn faults_of_http_sockets_name_their_keys() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let text = fault(HTTP, "{power_on: {url: 'ftp://x'}, power_read: {path: x}, auth: {basic: {user: 1}}, extra: 2}").await;
-    for part in ["'power_on'", "ftp", "'power_off': is missing", "'power_read'", "'url' is missing", "'path' is not known", "'user'", "'extra'"] {
+    let text =
+        fault(HTTP, "{power_on: {url: 'ftp://x'}, power_read: {path: x}, auth: {basic: {user: 1}}, extra: 2}").await;
+    for part in [
+        "'power_on'",
+        "ftp",
+        "'power_off': is missing",
+        "'power_read'",
+        "'url' is missing",
+        "'path' is not known",
+        "'user'",
+        "'extra'",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

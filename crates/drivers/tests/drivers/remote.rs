@@ -41,6 +41,7 @@ async fn vnc_tells_whether_to_encrypt() {
     let vnc = only(&format!("{{type: {class}, config: {{default_encrypt: true}}, children: {{{TCP}}}}}")).await;
     assert_eq!(vnc.call("get_default_encrypt", vec![]).await.unwrap(), json!(true));
     assert_eq!(vnc.client(), "jumpstarter_driver_vnc.client.VNClient");
-    let text = refused(&format!("{{d: {{type: {class}, config: {{default_encrypt: maybe}}, children: {{{TCP}}}}}}}")).await;
+    let text =
+        refused(&format!("{{d: {{type: {class}, config: {{default_encrypt: maybe}}, children: {{{TCP}}}}}}}")).await;
     assert!(text.contains("'default_encrypt' (a string)"), "{text}");
 }

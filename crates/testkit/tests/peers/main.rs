@@ -5,7 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 mod bad_input;
+mod cli_rust;
 mod device;
+mod drivers_rust;
 mod failures;
 mod hooks;
 mod leases;

@@ -50,7 +50,8 @@ impl Tftp {
         let Settings { host, port, root, .. } = &self.settings;
         let failed = |err| bind_error("TFTP", host, *port, err);
         let address = lookup_host((host.as_str(), *port)).await.map_err(failed)?.next();
-        let address = address.ok_or_else(|| failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")))?;
+        let address =
+            address.ok_or_else(|| failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")))?;
         let socket = UdpSocket::bind(address).await.map_err(failed)?;
         let port = socket.local_addr().map_err(failed)?.port();
         let (root, log) = (root.clone(), self.log.clone());

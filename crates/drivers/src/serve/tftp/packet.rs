@@ -133,7 +133,12 @@ mod tests {
             (b"\0\x01a\0NetASCII\0", Ok(Some(plain("a")))),
             (
                 b"\0\x01a\0octet\0BLKSIZE\x001468\0timeout\x003\0tsize\x000\0windowsize\x008\0",
-                Ok(Some(Request { block: Some(1468), timeout: Some(Duration::from_secs(3)), size: true, ..plain("a") })),
+                Ok(Some(Request {
+                    block: Some(1468),
+                    timeout: Some(Duration::from_secs(3)),
+                    size: true,
+                    ..plain("a")
+                })),
             ),
             (b"\0\x01a\0octet\0blksize\x008\0timeout\x00x\0", Ok(Some(plain("a")))),
             (b"\0\x01a\0mail\0", Err(MODE)),
