@@ -39,9 +39,12 @@ async fn result(lines: &mut Lines<BufReader<ChildStdout>>, case: &str) -> Value 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_peers_are_served() {
-    let lab = Lab::start(Config { half_closed_limit: Duration::from_millis(300), ..Config::default() }).await;
-    for case in ["bulk", "small", "half_close", "cancel", "close_channel", "exporter_alone"] {
-        let (_child, mut lines) = start(&lab, case).await;
+    let lab = Lab::start(Config::default()).await;
+    let impatient = Lab::start(Config { half_closed_limit: Duration::from_millis(300), ..Config::default() }).await;
+    let alone = ("exporter_alone", &impatient);
+    let together = ["bulk", "small", "half_close", "early_half_close", "compressed", "cancel", "close_channel"];
+    for (case, lab) in together.map(|case| (case, &lab)).into_iter().chain([alone]) {
+        let (_child, mut lines) = start(lab, case).await;
         let result = result(&mut lines, case).await;
         for whole in result["whole"].as_array().unwrap() {
             assert_eq!(whole, true, "{case}: {result}");
@@ -53,6 +56,7 @@ async fn python_peers_are_served() {
         assert!(result["seconds"].as_f64().unwrap_or(0.0) < 5.0, "{case}: {result}");
     }
     lab.quiet().await;
+    impatient.quiet().await;
 }
 
 #[tokio::test]

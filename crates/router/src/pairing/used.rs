@@ -2,6 +2,10 @@
 //!
 //! A busy router remembers a million of them. So it keeps no names but digests of 16 bytes, made with keys of its own:
 //! nobody can choose two names with one digest, and by chance a million of them share none (2⁻⁸⁸).
+//!
+//! A router that starts again has forgotten them all, and that is harmless: a ticket that is used a second time waits
+//! for its partner, whose ticket was used with it and who asked for a new stream when the old router went away. Only who
+//! holds the tickets of both sides could join them, and would talk to nobody but himself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};

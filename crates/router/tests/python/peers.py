@@ -9,7 +9,7 @@ import time
 import grpc
 from anyio import EndOfStream
 from jumpstarter.streams.router import RouterStream
-from jumpstarter_protocol import router_pb2_grpc
+from jumpstarter_protocol import router_pb2, router_pb2_grpc
 
 # What the released packages set on their channels, but for the balancing.
 OPTIONS = [
@@ -21,10 +21,10 @@ OPTIONS = [
 
 
 class Peer:
-    def __init__(self, address, ticket):
+    def __init__(self, address, ticket, **options):
         self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         stub = router_pb2_grpc.RouterServiceStub(self.channel)
-        self.call = stub.Stream(metadata=(("authorization", f"Bearer {ticket}"),))
+        self.call = stub.Stream(metadata=(("authorization", f"Bearer {ticket}"),), **options)
         self.stream = RouterStream(context=self.call)
 
     async def rest(self):
@@ -114,6 +114,33 @@ async def close_channel(client, exporter):
     return {"whole": [rest == b""], "codes": [await client.code()], "seconds": time.monotonic() - started}
 
 
+async def early_half_close(client_later, exporter):
+    """One side says all that it has to say, and ends, before the other side comes."""
+    await exporter.stream.send(b"question")
+    await exporter.stream.send_eof()
+    client = Peer(*client_later)
+    asked = await client.rest()
+    await client.stream.send(b"answer")
+    await client.stream.send_eof()
+    answered = await exporter.rest()
+    return {
+        "whole": [asked == b"question", answered == b"answer"],
+        "codes": [await client.code(), await exporter.code()],
+    }
+
+
+async def compressed(client_later, exporter):
+    """Messages that gRPC compresses are refused, by the standard headers; the ticket is good for another try."""
+    squeezed = Peer(*client_later, compression=grpc.Compression.Gzip)
+    await squeezed.call.write(router_pb2.StreamRequest(payload=b"a" * 1000))
+    code = await squeezed.call.code()
+    spoken = dict(await squeezed.call.initial_metadata()) | dict(await squeezed.call.trailing_metadata())
+    client = Peer(*client_later)
+    await client.stream.send(b"plain")
+    got = await exporter.stream.receive()
+    return {"whole": [code == grpc.StatusCode.UNIMPLEMENTED, got == b"plain"], "codes": [], "spoken": str(spoken)}
+
+
 async def exporter_alone(_, exporter):
     """The client never comes, and the exporter's local server tires of waiting."""
     await exporter.stream.send(b"settings")
@@ -131,11 +158,11 @@ async def sent_away(_, exporter):
 
 async def main():
     request = json.loads(sys.stdin.readline())
-    alone = request["case"] in ("exporter_alone", "sent_away")
+    later = request["case"] in ("exporter_alone", "sent_away", "early_half_close", "compressed")
     exporter = Peer(request["address"], request["exporter"])
-    client = None if alone else Peer(request["address"], request["client"])
-    for peer in filter(None, (client, exporter)):
-        # Both are let in: a half that ends its requests before its partner came is sent away.
+    client = (request["address"], request["client"]) if later else Peer(request["address"], request["client"])
+    for peer in (exporter,) if later else (client, exporter):
+        # Let in, so that nothing ends before its partner came.
         await peer.call.initial_metadata()
     result = await asyncio.wait_for(globals()[request["case"]](client, exporter), 60)
     print(json.dumps(result), flush=True)

@@ -32,16 +32,19 @@ async fn streams(writers: &Link, readers: &Link, count: usize) -> Vec<(Peer, Pee
 /// Lets every writer send until nothing is taken any more; what was taken in all.
 async fn fill(pairs: &mut [(Peer, Peer)], chunk: &Bytes) -> u64 {
     let sent = AtomicU64::new(0);
-    let mut writing: FuturesUnordered<_> = pairs.iter_mut().map(|(writer, _)| {
-        let sent = &sent;
-        async move {
-            // A message that is taken in part has filled the stream as well.
-            while writer.writer.send(chunk.clone()).await.is_ok() {
-                sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+    let mut writing: FuturesUnordered<_> = pairs
+        .iter_mut()
+        .map(|(writer, _)| {
+            let sent = &sent;
+            async move {
+                // A message that is taken in part has filled the stream as well.
+                while writer.writer.send(chunk.clone()).await.is_ok() {
+                    sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                }
+                panic!("the router reads no more, rather than later");
             }
-            panic!("the router reads no more, rather than later");
-        }
-    }).collect();
+        })
+        .collect();
     let mut before = 1;
     while before != sent.load(Ordering::Relaxed) {
         before = sent.load(Ordering::Relaxed);

@@ -64,7 +64,8 @@ fn feed(bytes: Vec<u8>) {
 }
 
 async fn scenario(bytes: Vec<u8>) {
-    let router = Router::new(Config { max_streams: 64, max_message_bytes: 1 << 20, ..Config::default() }, Arc::new(Plain));
+    let router =
+        Router::new(Config { max_streams: 64, max_message_bytes: 1 << 20, ..Config::default() }, Arc::new(Plain));
     let (client, client_served) = serve(&router);
     let (exporter, exporter_served) = serve(&router);
     let (mut client, client_task) = half(client, "c-honest").await;
@@ -218,7 +219,8 @@ fn structured(data: &[u8]) -> Vec<u8> {
             }
             9 => frame(&mut out, 3, 0, stream, &u32::from(choices.byte()).to_be_bytes()),
             10 => {
-                let increment = u32::from_be_bytes([choices.byte() >> 4, choices.byte(), choices.byte(), choices.byte()]);
+                let increment =
+                    u32::from_be_bytes([choices.byte() >> 4, choices.byte(), choices.byte(), choices.byte()]);
                 frame(&mut out, 8, 0, if choices.below(2) == 0 { 0 } else { stream }, &increment.to_be_bytes());
             }
             11 => {

@@ -141,9 +141,12 @@ async fn run(case: Case) -> Result<(), TestCaseError> {
     for _ in 0..LINKS {
         links.push(Some(lab.link().await));
     }
-    let mut arrivals: Vec<(usize, usize)> = case.halves.iter().enumerate().flat_map(|(stream, halves)| {
-        (0..2).filter(|side| halves[*side].is_some()).map(move |side| (stream, side))
-    }).collect();
+    let mut arrivals: Vec<(usize, usize)> = case
+        .halves
+        .iter()
+        .enumerate()
+        .flat_map(|(stream, halves)| (0..2).filter(|side| halves[*side].is_some()).map(move |side| (stream, side)))
+        .collect();
     for (index, (other, _)) in case.order.iter().enumerate() {
         if index < arrivals.len() {
             let other = other.index(arrivals.len());
@@ -156,7 +159,9 @@ async fn run(case: Case) -> Result<(), TestCaseError> {
     let mut cut = case.cut.map(|(link, after)| (link, tokio::time::Instant::now() + Duration::from_micros(after)));
     let mut cut_links = [false; LINKS];
     for (index, (stream, side)) in arrivals.iter().copied().enumerate() {
-        if let Some((link, at)) = cut && tokio::time::Instant::now() >= at {
+        if let Some((link, at)) = cut
+            && tokio::time::Instant::now() >= at
+        {
             links[link] = None;
             cut_links[link] = true;
             cut = None;

@@ -23,7 +23,9 @@ async fn a_key_is_changed_while_tickets_of_the_old_one_are_about() {
     let both = keys("the new key").accepting(jumpstarter_auth::TicketKey::from_bytes("the old key").unwrap());
     let lab = Lab::with_tickets(Config::default(), Arc::new(TicketVerifier::new(&both)), &both).await;
     let now = Timestamp::now();
-    for (client_key, exporter_key) in [("the old key", "the old key"), ("the new key", "the new key"), ("the old key", "the new key")] {
+    for (client_key, exporter_key) in
+        [("the old key", "the old key"), ("the new key", "the new key"), ("the old key", "the new key")]
+    {
         let stream = Uuid::new_v4();
         let mut client = lab.open(&issued(client_key, stream, Side::Client, now)).await;
         let mut exporter = lab.open(&issued(exporter_key, stream, Side::Exporter, now)).await;
@@ -158,13 +160,19 @@ async fn cost_of_refused_calls() {
     let replayed = ticket(Uuid::new_v4(), Side::Client);
     let mut first = link.open(&replayed).await;
     first.accepted().await;
-    for (name, text) in [("garbage", "garbage"), ("long garbage", &long), ("foreign key", &foreign), ("replayed", &replayed)] {
+    for (name, text) in
+        [("garbage", "garbage"), ("long garbage", &long), ("foreign key", &foreign), ("replayed", &replayed)]
+    {
         let (started, used) = (Instant::now(), cpu());
         for _ in 0..CALLS {
             let mut peer = link.open(text).await;
             assert_eq!(peer.end().await.1.code(), UNAUTHENTICATED);
         }
-        println!("{name}: {:?} of processor time, {:?} on the clock each", (cpu() - used) / CALLS, started.elapsed() / CALLS);
+        println!(
+            "{name}: {:?} of processor time, {:?} on the clock each",
+            (cpu() - used) / CALLS,
+            started.elapsed() / CALLS
+        );
     }
     let (started, used) = (Instant::now(), cpu());
     for _ in 0..CALLS {
@@ -172,5 +180,9 @@ async fn cost_of_refused_calls() {
         peer.accepted().await;
         peer.reset(h2::Reason::CANCEL);
     }
-    println!("let in, then left: {:?} of processor time, {:?} on the clock each", (cpu() - used) / CALLS, started.elapsed() / CALLS);
+    println!(
+        "let in, then left: {:?} of processor time, {:?} on the clock each",
+        (cpu() - used) / CALLS,
+        started.elapsed() / CALLS
+    );
 }

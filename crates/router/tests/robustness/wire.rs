@@ -69,7 +69,13 @@ impl Wire {
 }
 
 /// One direction.
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, quality: Quality, mut choices: Choices, dead: &AtomicBool) {
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    quality: Quality,
+    mut choices: Choices,
+    dead: &AtomicBool,
+) {
     let (packets, mut flight) = mpsc::channel::<(Instant, Vec<u8>)>(FLIGHT);
     let send = async move {
         let mut arrival = Instant::now();
