@@ -215,3 +215,14 @@ fn anchors_work() {
     let config = good("hiddenLabels: {keys: &k [a, b]}\ndeprecatedLabels: {keys: {c: &n text, d: *n}}\n");
     assert_eq!(config.deprecated_labels["d"], "text");
 }
+
+#[test]
+fn a_router_out_of_reach_may_say_so() {
+    let router = "a: {endpoint: 'a.example.com:443', probe: false}\nb: {endpoint: 'b.example.com:443', probe: true}\n";
+    let config = ClusterConfig::from_config_map(&config_map(&[("config", ""), ("router", router)])).unwrap();
+    assert_eq!((config.routers["a"].probe, config.routers["b"].probe), (false, true));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let wrong = "a: {endpoint: 'a.example.com:443', probe: never}\n";
+    let faults = ClusterConfig::from_config_map(&config_map(&[("config", ""), ("router", wrong)])).unwrap_err();
+    assert!(faults.to_string().contains("`a.probe`"), "{faults}");
+}

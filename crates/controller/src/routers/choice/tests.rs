@@ -177,8 +177,8 @@ proptest! {
         let fits = |candidate: &Candidate<'_>| affinity(&candidate.target.labels, &labels);
         let answering = candidates.iter().filter(|candidate| candidate.standing < Standing::Unreached);
         let best_answering = answering.clone().map(fits).max();
-        if chosen.standing == Standing::Unreached && best_answering.is_some() {
-            prop_assert!(!chosen.tried && fits(chosen) > best_answering && fits(chosen) > Some(0));
+        if chosen.standing == Standing::Unreached && let Some(best) = best_answering {
+            prop_assert!(!chosen.tried && fits(chosen) > best && fits(chosen) > Some(0));
             return Ok(());
         }
         let mut equals = Vec::new();
