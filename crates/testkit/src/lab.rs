@@ -199,6 +199,12 @@ impl Lab {
     /// A router in a process of its own, with the keys and the certificate of this service.
     #[track_caller]
     pub fn router(&self, address: &str) -> Process {
+        self.router_with(address, &[])
+    }
+
+    /// The same with more flags.
+    #[track_caller]
+    pub fn router_with(&self, address: &str, flags: &[&str]) -> Process {
         let data = self.service.data();
         let mut command = self.sandbox.command(&binary("jumpstarter"), "router");
         command
@@ -208,7 +214,8 @@ impl Lab {
             .arg("--tls-cert")
             .arg(data.join("tls/server.crt"))
             .arg("--tls-key")
-            .arg(data.join("tls/server.key"));
+            .arg(data.join("tls/server.key"))
+            .args(flags);
         let mut process = Process::start(&self.sandbox, "router", command);
         process.wait_line("router is ready");
         process

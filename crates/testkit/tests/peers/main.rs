@@ -10,6 +10,7 @@ mod device;
 mod drivers_rust;
 mod failures;
 mod hooks;
+mod hooks_rust;
 mod leases;
 mod listings;
 mod mixed;
