@@ -78,9 +78,9 @@ pub(crate) fn renewal(config: &ClientConfig) -> String {
 /// The failure of a configuration that cannot be used.
 pub(crate) fn load_failure(error: &ConfigError) -> Failure {
     match error {
-        ConfigError::NoDefaultClient => Failure::new(format!(
-            "{error}; log in with `jmp login`, or choose one with `jmp config client use NAME`"
-        )),
+        ConfigError::NoDefaultClient => {
+            Failure::new(format!("{error}; log in with `jmp login`, or choose one with `jmp config client use NAME`"))
+        }
         other => Failure::from_error("Failed to load config", other),
     }
 }

@@ -72,12 +72,12 @@ fn candidates(shell: Shell, program: &str) {
         let value = candidate.get_value().to_string_lossy();
         let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
         let help = help.lines().next().unwrap_or_default();
-        text.push_str(&match shell {
-            Shell::Bash => format!("plain,{value}\n"),
+        let line = match shell {
             Shell::Zsh => format!("plain\n{value}\n{}\n", if help.is_empty() { "_" } else { help }),
-            Shell::Fish if help.is_empty() => format!("plain,{value}\n"),
-            Shell::Fish => format!("plain,{value}\t{help}\n"),
-        });
+            Shell::Fish if !help.is_empty() => format!("plain,{value}\t{help}\n"),
+            Shell::Bash | Shell::Fish => format!("plain,{value}\n"),
+        };
+        text.push_str(&line);
     }
     output::write(&text);
 }
@@ -111,15 +111,13 @@ fn split(line: &str) -> Vec<String> {
     while let Some(letter) = letters.next() {
         match (quote, letter) {
             (Some(open), close) if open == close => quote = None,
-            (Some('\''), other) => word.get_or_insert_default().push(other),
-            (_, '\\') => word.get_or_insert_default().extend(letters.next()),
-            (Some(_), other) => word.get_or_insert_default().push(other),
+            (None | Some('"'), '\\') => word.get_or_insert_default().extend(letters.next()),
             (None, '\'' | '"') => {
                 quote = Some(letter);
                 word.get_or_insert_default();
             }
             (None, space) if space.is_whitespace() => words.extend(word.take()),
-            (None, other) => word.get_or_insert_default().push(other),
+            (_, other) => word.get_or_insert_default().push(other),
         }
     }
     words.extend(word);
@@ -160,9 +158,7 @@ pub(crate) fn exporters() -> Vec<CompletionCandidate> {
 }
 
 /// Asks the service of the current client. Without an answer there is nothing to complete: this is no place to complain.
-fn asked(
-    question: impl AsyncFnOnce(Client) -> Option<Vec<CompletionCandidate>>,
-) -> Vec<CompletionCandidate> {
+fn asked(question: impl AsyncFnOnce(Client) -> Option<Vec<CompletionCandidate>>) -> Vec<CompletionCandidate> {
     let answer = async {
         let env = Env::from_process();
         let mut config = ConfigHome::resolve(&env).ok()?.select_client(&ClientChoice::Default, &env).ok()?;

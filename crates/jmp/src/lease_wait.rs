@@ -19,7 +19,8 @@ const RELEASE: Duration = Duration::from_secs(30);
 pub(crate) async fn granted(client: &Client, lease: &str, limit: Duration) -> Result<Lease, Failure> {
     let started = Instant::now();
     let spinner = Spinner::start(&format!("Acquiring lease {lease}"));
-    let granted = client.wait_ready_within(lease, limit, |reason| spinner.tell(&format!("Waiting for lease: {reason}"))).await;
+    let granted =
+        client.wait_ready_within(lease, limit, |reason| spinner.tell(&format!("Waiting for lease: {reason}"))).await;
     drop(spinner);
     let granted = granted?;
     tracing::info!("Lease {lease} acquired successfully! ({})", elapsed(started.elapsed()));

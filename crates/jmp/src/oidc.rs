@@ -65,12 +65,7 @@ impl Oidc {
         let claims = Token::decode(token)
             .map_err(|error| Failure::new(format!("Failed to decode the token to find its issuer: {error}")))?;
         let issuer = claims.text("iss").ok_or_else(|| Failure::new("Failed to determine issuer from access token."))?;
-        Ok(Self {
-            issuer: issuer.to_owned(),
-            client_id: CLIENT_ID.to_owned(),
-            offline_access: true,
-            insecure_tls,
-        })
+        Ok(Self { issuer: issuer.to_owned(), client_id: CLIENT_ID.to_owned(), offline_access: true, insecure_tls })
     }
 
     /// Exchanges a token of another provider.

@@ -112,7 +112,7 @@ pub(crate) fn rendered(view: &View, mode: Option<ListMode>) -> Result<String, Fa
         Some(ListMode::Json) => json(&view.json)? + "\n",
         // The text ends with a line break of its own, and readers are used to one more.
         Some(ListMode::Yaml) => yaml(&view.json)? + "\n",
-        Some(ListMode::Name) => view.names.iter().map(|name| format!("{name}\n")).collect(),
+        Some(ListMode::Name) => view.names.iter().flat_map(|name| [name.as_str(), "\n"]).collect(),
         None | Some(ListMode::Wide) if view.rows.is_empty() => "No resources found.\n".to_owned(),
         None | Some(ListMode::Wide) => table(view, terminal::stdout_colours()) + "\n",
     })

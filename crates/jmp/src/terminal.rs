@@ -48,7 +48,8 @@ pub(crate) fn paint(text: &str, tone: Tone, colours: bool) -> String {
 
 /// A person watches, and may be shown something that moves.
 pub(crate) fn interactive() -> bool {
-    let scripted = std::env::var("NONINTERACTIVE").is_ok_and(|value| value == "1" || value.eq_ignore_ascii_case("true"));
+    let scripted =
+        std::env::var("NONINTERACTIVE").is_ok_and(|value| value == "1" || value.eq_ignore_ascii_case("true"));
     !scripted && wanted() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
 }
 

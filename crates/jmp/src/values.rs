@@ -29,7 +29,8 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
 
 fn moment_in(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
     let text = text.trim();
-    let invalid = || format!("'{text}' is not a moment in ISO 8601, such as 2024-01-01T12:00:00 or 2024-01-01T12:00:00Z");
+    let invalid =
+        || format!("'{text}' is not a moment in ISO 8601, such as 2024-01-01T12:00:00 or 2024-01-01T12:00:00Z");
     if let Ok(seconds) = text.parse::<i64>() {
         return Timestamp::from_second(seconds).map_err(|_| invalid());
     }

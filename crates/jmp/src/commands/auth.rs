@@ -44,7 +44,9 @@ pub(crate) async fn run(command: AuthCommand) -> Result<(), Failure> {
         AuthCommand::Rotate(client) => rotate(client.config(&env)?).await,
         AuthCommand::Status(args) => {
             let config = args.client.config(&env)?;
-            status(&config, args.verbose).iter().for_each(|line| output::say(line));
+            for line in status(&config, args.verbose) {
+                output::say(&line);
+            }
             Ok(())
         }
     }
@@ -59,9 +61,11 @@ fn status(config: &ClientConfig, verbose: bool) -> Vec<String> {
     };
     let mut lines = lines(&token, Timestamp::now(), colours);
     if token.expiry().is_some() && verbose {
-        lines.extend([("Issued at", "iat"), ("Auth time", "auth_time")].into_iter().filter_map(|(label, claim)| {
-            Some(format!("{label}: {}", utc(token.moment(claim)?)))
-        }));
+        lines.extend(
+            [("Issued at", "iat"), ("Auth time", "auth_time")]
+                .into_iter()
+                .filter_map(|(label, claim)| Some(format!("{label}: {}", utc(token.moment(claim)?)))),
+        );
         let stored = if config.refresh_token.is_some() { "yes" } else { "no" };
         lines.push(format!("Refresh token stored: {stored}"));
     }
@@ -76,7 +80,7 @@ fn lines(token: &Token, now: Timestamp, colours: bool) -> Vec<String> {
     let hint = "Run 'jmp login' to refresh your credentials.";
     let (text, tone) = match left {
         ..0 => (format!("Status: EXPIRED ({} ago)", words(left)), Tone::Bad),
-        ..SOON => (format!("Status: EXPIRING SOON ({} remaining)", words(left)), Tone::Bad),
+        0..SOON => (format!("Status: EXPIRING SOON ({} remaining)", words(left)), Tone::Bad),
         SOON..3600 => (format!("Status: Valid ({} remaining)", words(left)), Tone::Warning),
         _ => (format!("Status: Valid ({} remaining)", words(left)), Tone::Good),
     };

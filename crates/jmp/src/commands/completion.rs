@@ -28,8 +28,9 @@ pub(crate) struct Man {
 
 impl Man {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let failed =
-            |error: std::io::Error| Failure::from_error(&format!("write pages to {}", self.directory.display()), &error);
+        let failed = |error: std::io::Error| {
+            Failure::from_error(&format!("write pages to {}", self.directory.display()), &error)
+        };
         std::fs::create_dir_all(&self.directory).map_err(failed)?;
         clap_mangen::generate_to(Cli::command(), &self.directory).map_err(failed)
     }

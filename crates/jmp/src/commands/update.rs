@@ -48,8 +48,7 @@ pub(crate) struct UpdateLeaseArgs {
 /// Changes a lease.
 pub(crate) async fn run(command: UpdateCommand) -> Result<(), Failure> {
     let UpdateCommand::Lease(args) = command;
-    let change =
-        UpdateLease { duration: args.duration, begin_time: args.begin_time, client: args.to_client.clone() };
+    let change = UpdateLease { duration: args.duration, begin_time: args.begin_time, client: args.to_client.clone() };
     if change == UpdateLease::default() {
         let text = "At least one of --duration, --begin-time, or --to-client must be specified";
         return Err(Failure::Usage(text.to_owned()));

@@ -7,10 +7,7 @@ use jumpstarter_client::{ClientError, Value};
 use tonic::Code;
 
 use super::clients::Use;
-use crate::{
-    failure::Failure,
-    output,
-};
+use crate::{failure::Failure, output};
 
 pub(super) const NAME: &str = "call";
 
@@ -22,17 +19,14 @@ pub(super) fn command() -> Command {
              JSON is taken as text. A text that looks like JSON is written as '\"3\"'. A result that is a text is \
              printed as it is, other results as JSON, and a stream one value a line.",
         )
-        .arg(Arg::new("stream").long("stream").action(ArgAction::SetTrue).help(
-            "The method answers with a stream of values; found out otherwise",
-        ))
-        .arg(Arg::new("METHOD").required(true).help("Name of the method"))
         .arg(
-            Arg::new("ARGS")
-                .num_args(0..)
-                .trailing_var_arg(true)
-                .allow_hyphen_values(true)
-                .help("Its arguments"),
+            Arg::new("stream")
+                .long("stream")
+                .action(ArgAction::SetTrue)
+                .help("The method answers with a stream of values; found out otherwise"),
         )
+        .arg(Arg::new("METHOD").required(true).help("Name of the method"))
+        .arg(Arg::new("ARGS").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true).help("Its arguments"))
 }
 
 pub(super) async fn run(driver: Use<'_>, matches: &ArgMatches) -> Result<ExitCode, Failure> {

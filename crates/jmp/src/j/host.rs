@@ -10,7 +10,9 @@ use crate::{failure::Failure, values::insecure_tls};
 pub(super) async fn connect() -> Result<Session, Failure> {
     let env = Env::from_process();
     let host = env.non_empty("JUMPSTARTER_HOST").ok_or_else(|| {
-        Failure::new("the j command must be used inside a jmp shell: JUMPSTARTER_HOST not set; start one with `jmp shell`")
+        Failure::new(
+            "the j command must be used inside a jmp shell: JUMPSTARTER_HOST not set; start one with `jmp shell`",
+        )
     })?;
     let session = if is_address(host) {
         let tls = if insecure_tls(&env) { DirectTls::Plaintext } else { DirectTls::Tls { ca_pem: None } };

@@ -106,7 +106,7 @@ fn complain(command: &Command, words: &[OsString], error: &clap::Error) -> ExitC
             let mut message = usage::message(&command, error);
             if kind == ErrorKind::InvalidSubcommand && error.get(ContextKind::SuggestedSubcommand).is_none() {
                 let known: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
-                message.push_str(&format!(" There are: {}.", known.join(", ")));
+                message = format!("{message} There are: {}.", known.join(", "));
             }
             usage::print(&command, &message);
             ExitCode::FAILURE

@@ -9,7 +9,8 @@ pub(crate) fn harmless(text: &str) -> String {
         match letter {
             '\x1b' if letters.peek() == Some(&'[') => {
                 letters.next();
-                let parameters: String = std::iter::from_fn(|| letters.next_if(|c| matches!(c, '0'..='?' | ' '..='/'))).collect();
+                let parameters: String =
+                    std::iter::from_fn(|| letters.next_if(|c| matches!(c, '0'..='?' | ' '..='/'))).collect();
                 // Only colours go without a trace.
                 match letters.next() {
                     Some('m') => {}

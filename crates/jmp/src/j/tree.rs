@@ -1,5 +1,5 @@
 //! The tree of drivers as a tree of commands.
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, fmt::Write as _, process::ExitCode};
 
 use clap::{ArgMatches, Command};
 use futures::future::{FutureExt as _, LocalBoxFuture, try_join_all};
@@ -71,9 +71,11 @@ impl Tree {
 
     /// The commands of the whole tree.
     pub(super) fn command(&self) -> Command {
-        let level = clap::Arg::new("log_level").long("log-level").value_name("LEVEL").global(true).help(
-            "Which log lines to show: DEBUG, INFO, WARNING, ERROR or CRITICAL",
-        );
+        let level = clap::Arg::new("log_level")
+            .long("log-level")
+            .value_name("LEVEL")
+            .global(true)
+            .help("Which log lines to show: DEBUG, INFO, WARNING, ERROR or CRITICAL");
         let shown = format!("Drivers:\n{}", self.outline(0));
         self.subcommand("j").disable_version_flag(true).arg(level).after_help(shown.trim_end().to_owned())
     }
@@ -103,10 +105,10 @@ impl Tree {
             let class = child.node.client.rsplit('.').next().unwrap_or_default();
             let label = format!("{}{}", "  ".repeat(depth + 1), child.name());
             let about = super::harmless(&child.about()).lines().next().unwrap_or_default().to_owned();
-            text.push_str(&format!("{label:<24} {class:<24} {about}\n"));
+            let _ = writeln!(text, "{label:<24} {class:<24} {about}");
             for (method, help) in &child.node.methods_description {
                 let help = super::harmless(help).lines().next().unwrap_or_default().to_owned();
-                text.push_str(&format!("{}{method}: {help}\n", "  ".repeat(depth + 3)));
+                let _ = writeln!(text, "{}{method}: {help}", "  ".repeat(depth + 3));
             }
             text.push_str(&child.outline(depth + 1));
         }
@@ -142,7 +144,11 @@ impl Tree {
                 return child.run(session, matches).await;
             }
             let driver = Use { session, path: &self.node.path };
-            if name == call::NAME { call::run(driver, matches).await } else { self.client.run(driver, name, matches).await }
+            if name == call::NAME {
+                call::run(driver, matches).await
+            } else {
+                self.client.run(driver, name, matches).await
+            }
         }
         .boxed_local()
     }

@@ -74,7 +74,8 @@ pub(super) fn status(lease: &Lease) -> String {
 
 /// Why it waits, or why it is over; nothing while it is in use.
 fn reason(lease: &Lease) -> String {
-    let told = |kind: &str| lease.conditions.iter().find(|condition| condition.kind == kind && condition.status == "True");
+    let told =
+        |kind: &str| lease.conditions.iter().find(|condition| condition.kind == kind && condition.status == "True");
     let told = ["Invalid", "Unsatisfiable", "Pending"].into_iter().find_map(told);
     told.map_or_else(String::new, |condition| {
         let text = if condition.message.is_empty() { &condition.reason } else { &condition.message };

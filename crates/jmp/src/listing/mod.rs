@@ -5,7 +5,7 @@ pub(crate) mod leases;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Map, Value};
@@ -41,7 +41,7 @@ impl Present {
         let micros = zoned.subsec_nanosecond() / 1000;
         let mut text = zoned.strftime("%Y-%m-%dT%H:%M:%S").to_string();
         if micros > 0 {
-            text.push_str(&format!(".{micros:06}"));
+            let _ = write!(text, ".{micros:06}");
         }
         let offset = zoned.offset().seconds();
         if offset == 0 {
@@ -49,7 +49,7 @@ impl Present {
         } else {
             let sign = if offset < 0 { '-' } else { '+' };
             let minutes = offset.unsigned_abs() / 60;
-            text.push_str(&format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60));
+            let _ = write!(text, "{sign}{:02}:{:02}", minutes / 60, minutes % 60);
         }
         Value::String(text)
     }

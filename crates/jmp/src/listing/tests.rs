@@ -54,11 +54,8 @@ fn lease() -> Lease {
 }
 
 fn waiting() -> Lease {
-    let candidate = LeaseCandidate {
-        exporter: "rig".to_owned(),
-        reason: "Leased".to_owned(),
-        message: "held by alice".to_owned(),
-    };
+    let candidate =
+        LeaseCandidate { exporter: "rig".to_owned(), reason: "Leased".to_owned(), message: "held by alice".to_owned() };
     Lease {
         name: "two".to_owned(),
         effective_begin_time: None,
@@ -104,7 +101,10 @@ fn leases_in_a_table() {
     assert_eq!(text(&leases::list(&[], false, &present()), None), "No resources found.\n");
     // One that waits is told with place and reason, in further columns.
     let table = text(&leases::list(&[lease(), waiting()], false, &present()), None);
-    assert_eq!(table.lines().next().unwrap().split_whitespace().skip(8).collect::<Vec<_>>(), ["STATUS", "QUEUE", "REASON"]);
+    assert_eq!(
+        table.lines().next().unwrap().split_whitespace().skip(8).collect::<Vec<_>>(),
+        ["STATUS", "QUEUE", "REASON"]
+    );
     let row = table.lines().nth(2).unwrap();
     assert!(row.contains("Why") && row.trim_end().ends_with("3      all exporters are leased"), "{table}");
 }
@@ -213,7 +213,10 @@ fn configs_of_clients() {
     assert_eq!(view.rows, [["*", "a", "lab:1", "/home/a.yaml"]]);
     assert_eq!(view.json["currentConfig"], "a");
     let item = &view.json["items"][0];
-    assert_eq!((&item["alias"], &item["path"], &item["token"]), (&json!("a"), &json!("/home/a.yaml"), &json!("secret")));
+    assert_eq!(
+        (&item["alias"], &item["path"], &item["token"]),
+        (&json!("a"), &json!("/home/a.yaml"), &json!("secret"))
+    );
     assert_eq!(item["leases"]["acquisition_timeout"], 7200);
     assert!(!view.json.to_string().contains("worth more"));
     let bare = ClientConfig::from_yaml("metadata: { namespace: null, name: b }", &Env::empty()).unwrap();

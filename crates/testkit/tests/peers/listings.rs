@@ -21,7 +21,7 @@ fn exporters_and_leases_are_listed_in_every_format() {
 }
 
 #[track_caller]
-fn exporters(alice: &jumpstarter_testkit::Jmp, namespace: &str) {
+pub(crate) fn exporters(alice: &jumpstarter_testkit::Jmp, namespace: &str) {
     let table = alice.run(&["get", "exporters", "--with", "online,status"]).ok();
     let words: Vec<&str> = table.text().split_whitespace().collect();
     assert_eq!(words[..4], ["NAME", "ONLINE", "STATUS", "LABELS"], "{}", table.report());
@@ -57,7 +57,7 @@ fn exporters(alice: &jumpstarter_testkit::Jmp, namespace: &str) {
 }
 
 #[track_caller]
-fn create(alice: &jumpstarter_testkit::Jmp, namespace: &str) -> String {
+pub(crate) fn create(alice: &jumpstarter_testkit::Jmp, namespace: &str) -> String {
     let args = ["create", "lease", "-l", "board=qemu", "--duration", "10m", "--tag", "build=7", "-o", "json"];
     let lease = alice.run(&args).ok().json();
     for (key, wanted) in [
@@ -74,7 +74,7 @@ fn create(alice: &jumpstarter_testkit::Jmp, namespace: &str) -> String {
 }
 
 #[track_caller]
-fn leases(alice: &jumpstarter_testkit::Jmp, name: &str) {
+pub(crate) fn leases(alice: &jumpstarter_testkit::Jmp, name: &str) {
     alice.until("the lease held", &["get", "leases", "-o", "json"], |done| {
         done.json()["leases"][0]["exporter"] == "dut"
     });
@@ -102,7 +102,7 @@ fn leases(alice: &jumpstarter_testkit::Jmp, name: &str) {
 }
 
 #[track_caller]
-fn others_see_it(bob: &jumpstarter_testkit::Jmp, name: &str) {
+pub(crate) fn others_see_it(bob: &jumpstarter_testkit::Jmp, name: &str) {
     bob.run(&["get", "leases"]).ok().says("No resources found.");
     bob.run(&["get", "leases", "-A", "-o", "name"]).ok().says(name);
     bob.run(&["delete", "leases", name]).code(1).says("permission denied");
@@ -110,7 +110,7 @@ fn others_see_it(bob: &jumpstarter_testkit::Jmp, name: &str) {
 }
 
 #[track_caller]
-fn deleted(alice: &jumpstarter_testkit::Jmp, name: &str) {
+pub(crate) fn deleted(alice: &jumpstarter_testkit::Jmp, name: &str) {
     let updated = alice.run(&["update", "lease", name, "--duration", "20m", "-o", "json"]).ok().json();
     assert_eq!(updated["duration"], json!(1200.0), "{updated}");
     alice.run(&["delete", "leases", name]).ok().says(&format!("lease \"{name}\" deleted"));

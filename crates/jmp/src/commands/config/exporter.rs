@@ -155,7 +155,9 @@ fn edit(home: &ConfigHome, alias: &str) -> Result<(), Failure> {
     let shown = editor.to_string_lossy().into_owned();
     let status = command.status().map_err(|error| Failure::from_error(&format!("start {shown}"), &error))?;
     if !status.success() {
-        return Err(Failure::new(format!("{shown}: editing failed ({status}); set VISUAL or EDITOR to another editor")));
+        return Err(Failure::new(format!(
+            "{shown}: editing failed ({status}); set VISUAL or EDITOR to another editor"
+        )));
     }
     // Better now than when the exporter is started.
     home.load_exporter(alias, &Env::empty())?;

@@ -26,7 +26,7 @@ enum With {
 
 /// Options of the command.
 #[derive(Args)]
-pub(super) struct GetExporters {
+pub(crate) struct GetExporters {
     #[command(flatten)]
     client: ClientArgs,
     /// Only exporters with these labels; may be given more than once.

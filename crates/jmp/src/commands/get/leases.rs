@@ -13,7 +13,7 @@ use crate::{
 
 /// Options of the command.
 #[derive(Args)]
-pub(super) struct GetLeases {
+pub(crate) struct GetLeases {
     #[command(flatten)]
     client: ClientArgs,
     /// Only leases that ask for these labels; may be given more than once.

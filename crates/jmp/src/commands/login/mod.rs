@@ -190,9 +190,7 @@ impl Login {
     fn who_and_where(&self, advertised: &Advertised) -> Result<(jumpstarter_config::ObjectMeta, String), Failure> {
         let asked = |given: Option<String>, name: &str, question: &str| match given {
             Some(given) => Ok(given),
-            None if self.nointeractive => {
-                Err(Failure::Usage(format!("{name} is required in non-interactive mode.")))
-            }
+            None if self.nointeractive => Err(Failure::Usage(format!("{name} is required in non-interactive mode."))),
             None => prompt::unless_given(None, question),
         };
         let namespace = self.namespace.clone().or_else(|| advertised.namespace.clone());
@@ -214,9 +212,7 @@ impl Login {
     fn warn_of_client_options(&self, target: &Target) {
         for (given, option) in [(self.allow.is_some(), "--allow"), (self.r#unsafe, "--unsafe")] {
             if given && target.is_exporter() {
-                output::warn(&format!(
-                    "{option} is ignored for exporter configs (only applies to client configs)."
-                ));
+                output::warn(&format!("{option} is ignored for exporter configs (only applies to client configs)."));
             }
         }
     }
@@ -241,7 +237,9 @@ impl Login {
             let external = external.filter(|_| self.issuer.is_some() || advertised.issuer.is_some());
             return match external {
                 Some(issuer) => {
-                    self.oidc(issuer, advertised, insecure).exchange(&Secret::new(token.as_str()), self.connector_id.as_deref()).await
+                    self.oidc(issuer, advertised, insecure)
+                        .exchange(&Secret::new(token.as_str()), self.connector_id.as_deref())
+                        .await
                 }
                 None => Ok(Tokens { access_token: Secret::new(token.as_str()), refresh_token: None }),
             };

@@ -89,7 +89,8 @@ mod tests {
         {
             assert_eq!(address(text).unwrap(), expected);
         }
-        for (text, expected) in [("x", "port must be an integer, got 'x'"), ("a:0", "between 1 and 65535"), ("70000", "between")]
+        for (text, expected) in
+            [("x", "port must be an integer, got 'x'"), ("a:0", "between 1 and 65535"), ("70000", "between")]
         {
             let Err(Failure::Usage(message)) = address(text) else { panic!("{text} was taken") };
             assert!(message.contains(expected), "{message}");

@@ -41,11 +41,9 @@ impl Told {
             .env("JUMPSTARTER_HOST", &self.host)
             .env("JMP_DRIVERS_ALLOW", &self.allow)
             .env("_JMP_SUPPRESS_DRIVER_WARNINGS", "1");
-        for (name, value) in [
-            ("JMP_EXPORTER", &self.exporter),
-            ("JMP_LEASE", &self.lease),
-            ("JMP_GRPC_PASSPHRASE", &self.passphrase),
-        ] {
+        for (name, value) in
+            [("JMP_EXPORTER", &self.exporter), ("JMP_LEASE", &self.lease), ("JMP_GRPC_PASSPHRASE", &self.passphrase)]
+        {
             if let Some(value) = value {
                 command.env(name, value);
             }
@@ -140,7 +138,8 @@ mod tests {
         let arguments = |shell: &str, profiles| {
             let (program, arguments, more) = interactive(shell.into(), "dut", profiles);
             assert_eq!(program, shell);
-            let prompt = more.iter().find(|(name, _)| *name == "PS1").map(|(_, value)| value.to_string_lossy().into_owned());
+            let prompt =
+                more.iter().find(|(name, _)| *name == "PS1").map(|(_, value)| value.to_string_lossy().into_owned());
             let shown = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
             (shown, prompt.unwrap_or_default())
         };

@@ -101,9 +101,9 @@ async fn only_one(client: &Client) -> Result<Chosen, Failure> {
             chosen(&many[number - 1])
         }
         many => {
-            let all = many.iter().map(|lease| format!("\n  {}", described(lease))).collect::<String>();
+            let all = many.iter().map(described).collect::<Vec<_>>().join("\n  ");
             Err(Failure::Usage(format!(
-                "multiple active leases found:{all}\nUse --lease to specify one, or run interactively to select."
+                "multiple active leases found:\n  {all}\nUse --lease to specify one, or run interactively to select."
             )))
         }
     }

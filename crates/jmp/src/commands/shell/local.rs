@@ -1,10 +1,10 @@
 //! A shell on the drivers of an exporter config, in this process, without a service.
 use std::{path::Path, process::ExitCode};
 
+use jumpstarter_client::ExporterStatus;
 use jumpstarter_config::{Env, ExporterConfig};
 use jumpstarter_drivers::Registry;
 use jumpstarter_exporter::{Session, SessionInfo};
-use jumpstarter_client::ExporterStatus;
 use rustix::process::Signal;
 use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;

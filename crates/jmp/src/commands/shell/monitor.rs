@@ -35,7 +35,12 @@ pub(super) struct Seen {
 }
 
 /// Looks at the lease now and then; at its end the program is told by SIGHUP. Never returns.
-pub(super) async fn lease(client: &Client, granted: &Lease, child: &watch::Receiver<Option<u32>>, seen: &watch::Sender<Seen>) {
+pub(super) async fn lease(
+    client: &Client,
+    granted: &Lease,
+    child: &watch::Receiver<Option<u32>>,
+    seen: &watch::Sender<Seen>,
+) {
     let mut end = granted.expires_at();
     let mut warned_of = None;
     loop {
@@ -62,9 +67,7 @@ pub(super) async fn lease(client: &Client, granted: &Lease, child: &watch::Recei
             Ok(lease) => {
                 if lease.client != client.name() && !seen.borrow().transferred {
                     seen.send_modify(|seen| seen.transferred = true);
-                    output::complain(
-                        "Lease has been transferred to another client. Session is no longer valid.",
-                    );
+                    output::complain("Lease has been transferred to another client. Session is no longer valid.");
                 }
                 let over = lease.effective_end_time.is_some();
                 end = lease.expires_at().or(end);

@@ -82,7 +82,8 @@ impl Shell {
     pub(super) async fn remote(&self, env: &Env, config: ClientConfig) -> Result<ExitCode, Failure> {
         let client = client_args::connect(&config).await?;
         let patience = self.patience(&config, env);
-        let (stop, child, seen) = (CancellationToken::new(), watch::Sender::new(None), watch::Sender::new(Seen::default()));
+        let (stop, child, seen) =
+            (CancellationToken::new(), watch::Sender::new(None), watch::Sender::new(Seen::default()));
         let run = Run { shell: self, config: &config, env, client: &client, stop: &stop, child: &child, seen: &seen };
         let mut signals = Signals::catch()?;
         let receiver = child.subscribe();

@@ -58,8 +58,9 @@ impl Client {
     pub(super) fn of_class(class: &str) -> Self {
         match class {
             "jumpstarter_driver_composite.client.CompositeClient" => Self::Composite,
-            "jumpstarter_driver_power.client.PowerClient"
-            | "jumpstarter_driver_snmp.client.SNMPServerClient" => Self::Power { virtual_machine: false },
+            "jumpstarter_driver_power.client.PowerClient" | "jumpstarter_driver_snmp.client.SNMPServerClient" => {
+                Self::Power { virtual_machine: false }
+            }
             "jumpstarter_driver_power.client.VirtualPowerClient" => Self::Power { virtual_machine: true },
             "jumpstarter_driver_network.client.NetworkClient"
             | "jumpstarter_driver_network.client.DbusNetworkClient" => Self::Network,

@@ -100,7 +100,8 @@ impl Pipe {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let output = matches.get_one::<PathBuf>("output").cloned();
         let flag = |name| matches.get_flag(name);
-        let (forced, no_input, append, no_output) = (flag("input"), flag("no-input"), flag("append"), flag("no-output"));
+        let (forced, no_input, append, no_output) =
+            (flag("input"), flag("no-input"), flag("append"), flag("no-output"));
         let piped = !io::stdin().is_terminal();
         let input = !no_input && (forced || piped);
         for (wrong, text) in [

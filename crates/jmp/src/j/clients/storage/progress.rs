@@ -62,7 +62,12 @@ fn draw(line: &str, end: &str) {
 }
 
 fn line(bytes: u64, total: Option<u64>, time: Duration) -> String {
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for eyes")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "for eyes"
+    )]
     let speed = (bytes as f64 / time.as_secs_f64().max(0.001)) as u64;
     let part = match total {
         Some(total) if total > 0 => format!("{:3}% of {}", (bytes.min(total)).saturating_mul(100) / total, size(total)),
