@@ -165,10 +165,11 @@ async fn a_stream_is_used_once_and_forgotten_when_its_client_leaves() {
     mock.call("flash", std::slice::from_ref(&handle)).await.unwrap();
     let err = mock.call("flash", &[handle]).await.unwrap_err();
     assert!(matches!(&err, DriverError::Other(text) if text.contains("used before")), "{err}");
-    assert_eq!(
-        mock.receive("dump", &[]).await.unwrap_err().to_string(),
-        "the argument is not the handle of a file: invalid type: null, expected internally tagged enum Handle"
-    );
+    assert_eq!(mock.receive("dump", &[]).await.unwrap().unwrap(), b"image");
+    for handle in [Value::Null, json!("x"), json!({ "kind": "client_stream" }), json!({ "kind": "other", "uuid": "x" })] {
+        let err = mock.call("flash", std::slice::from_ref(&handle)).await.unwrap_err();
+        assert!(matches!(err, DriverError::InvalidArgument(_)), "{handle}: {err}");
+    }
     drop(stream);
     let streams: Vec<_> = (0..64).map(|_| mock.resources().offer(stream::pending().boxed()).unwrap()).collect();
     assert!(mock.resources().offer(stream::pending().boxed()).is_err(), "a session keeps so many and no more");
