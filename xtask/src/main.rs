@@ -5,6 +5,7 @@ mod command;
 mod deny;
 mod go;
 mod setup;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -35,6 +36,13 @@ enum Task {
         #[arg(value_enum)]
         name: Option<bench::Name>,
     },
+    /// Simulate whole labs with faults, deterministically: `cargo xtask sim --help` lists the options
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// Passed on to the simulator
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -42,6 +50,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Test { layers } => test::run(&layers),
         Task::Bench { name } => bench::run(name),
+        Task::Sim { args } => sim::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

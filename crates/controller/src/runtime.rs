@@ -94,6 +94,8 @@ pub(crate) struct Runtime {
     alarms: BinaryHeap<Reverse<(Instant, String)>>,
     /// The next alarm of each exporter; an alarm that comes early only costs a look.
     alarm_of: HashMap<String, Instant>,
+    /// When the Online condition of an exporter was corrected last, while that is a moment ago.
+    corrected: BTreeMap<String, Instant>,
     /// Exporters whose presence is to be compared with their conditions.
     look_at: BTreeSet<String>,
     /// Next instant at which the core wants to be asked.
@@ -141,6 +143,7 @@ impl Runtime {
             aside: BTreeMap::new(),
             alarms: BinaryHeap::new(),
             alarm_of: HashMap::new(),
+            corrected: BTreeMap::new(),
             look_at: BTreeSet::new(),
             wake_at: None,
             prune: prune::Prune::new(),

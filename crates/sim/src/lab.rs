@@ -84,10 +84,6 @@ impl Lab {
         self.closing.is_cancelled()
     }
 
-    pub(crate) async fn closed(&self) {
-        self.closing.cancelled().await;
-    }
-
     /// Whether a lease is stored and has not ended.
     pub(crate) fn is_live(&self, lease: &str) -> bool {
         let found = self.store.read(&Key::new(Kind::Lease, NAMESPACE, lease));

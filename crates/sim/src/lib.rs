@@ -19,6 +19,7 @@ mod router;
 mod server;
 pub mod store;
 
+pub use checker::Counts;
 pub use lab::run;
 pub use plan::{Faults, Flaw, Plan};
 pub use report::{Report, Violation};

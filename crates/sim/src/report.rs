@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-pub use crate::checker::Counts;
+use crate::checker::Counts;
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,6 +11,9 @@ use super::{
     inbox::{Command, Envelope},
 };
 
+/// Shortest time between two corrections of one exporter's Online condition.
+const CORRECT_AGAIN: Duration = Duration::from_secs(1);
+
 impl Runtime {
     /// Turns changes of presence into edits of the Online condition.
     pub(super) fn note_presence(&mut self) {
@@ -50,6 +53,15 @@ impl Runtime {
         let said = self.presence.last_report(name);
         let silence = self.presence.silence(name);
         if edits::online(&exporter, sight.online, said, silence, self.config.clock.now()).is_some() {
+            // Somebody else may hold the opposite: a leader that does not know yet that it was replaced. Each would
+            // correct the other at once and for ever.
+            let now = Instant::now();
+            if let Some(last) = self.corrected.get(name).filter(|last| now < **last + CORRECT_AGAIN) {
+                let wait = *last + CORRECT_AGAIN - now;
+                return self.look_again(name, wait);
+            }
+            self.corrected.retain(|_, last| now < *last + CORRECT_AGAIN);
+            self.corrected.insert(name.to_owned(), now);
             self.take_command(Envelope::internal(Command::edit_exporter(
                 name,
                 Box::new(move |exporter, now| Ok(edits::online(exporter, sight.online, said, silence, now))),

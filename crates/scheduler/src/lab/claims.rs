@@ -23,8 +23,12 @@ impl Lab {
     /// Repairs the claim of one exporter; then the exporter may be served if it is free.
     pub(super) fn check_claim(&mut self, name: &Name, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(bench) = self.exporters.get(name) else { return };
-        // What is only half written needs no repair. Settling it marks the exporter again.
+        // What is only half written needs no repair. Settling it marks the exporter again. But what is taken to be free
+        // meanwhile is given out like any other: else whichever lease happens to be looked at next would get it.
         if self.open.has_exporter(name) || bench.claim.as_ref().is_some_and(|lease| self.open.has_lease(lease)) {
+            if bench.usable == Usable::Free {
+                self.marked.freed.insert(name.clone());
+            }
             return;
         }
         let mut holder = None;

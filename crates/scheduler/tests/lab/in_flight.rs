@@ -52,6 +52,21 @@ fn an_exporter_is_not_given_on_before_it_is_known_to_be_free() {
 }
 
 #[test]
+fn an_exporter_that_comes_back_goes_to_the_eldest_even_while_that_is_being_written() {
+    let leases = [lease("eldest"), lease("next").created(1)];
+    let mut world = World::with(&[exporter("a").online(false)], &leases);
+    world.settle();
+    let back = world.exporters["a"].clone().online(true);
+    assert!(world.lab.assume(Change::Exporter(&back)));
+    // The younger one happens to be looked at again at this moment.
+    let next = world.leases["next"].clone();
+    world.put(next);
+    let actions = world.decide();
+    let assigned = actions.iter().find(|action| matches!(action, Action::Assign { .. })).expect("the device is free");
+    assert_eq!((assigned.lease(), assigned.exporter()), ("eldest", Some("a")), "{actions:?}");
+}
+
+#[test]
 fn what_follows_from_an_assumption_is_decided_at_once() {
     let mut world = World::with(&[exporter("a").phase(ExporterPhase::Available)], &[lease("l")]);
     world.settle();

@@ -77,13 +77,13 @@ impl LeaseFacts {
         self.exporter.as_deref().filter(|_| !self.ended)
     }
 
-    /// Whether it waits for an exporter at this date.
-    pub(super) fn waits(&self, now: Timestamp) -> bool {
+    /// Whether it waits for an exporter, whatever clock between these two dates is right.
+    pub(super) fn waits(&self, (earliest, latest): (Timestamp, Timestamp)) -> bool {
         !self.ended
             && !self.release
             && self.exporter.is_none()
-            && self.spec.begin_time.as_ref().is_none_or(|begin| begin.0 <= now)
-            && self.spec.end_time.as_ref().is_none_or(|end| end.0 > now)
+            && self.spec.begin_time.as_ref().is_none_or(|begin| begin.0 <= earliest)
+            && self.spec.end_time.as_ref().is_none_or(|end| end.0 > latest)
     }
 
     /// When it is to end.

@@ -13,7 +13,8 @@ mod waiting;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jumpstarter_model::{Exporter, ExporterPhase, Lease, condition::is_true};
+use jiff::SignedDuration;
+use jumpstarter_model::{Exporter, ExporterPhase, Lease, Timestamp, condition::is_true};
 use jumpstarter_store::{Event, Kind, Object};
 use tokio_util::sync::CancellationToken;
 
@@ -128,6 +129,18 @@ impl Checker {
     /// Whether the service has nothing to complain about.
     fn is_calm(&self) -> bool {
         self.services == 1 && self.at() > self.trouble_until
+    }
+
+    /// The earliest and the latest date that a clock of the service may show.
+    fn dates(&self) -> (Timestamp, Timestamp) {
+        let now = self.time.now();
+        (now + SignedDuration::from_millis(self.clocks.0), now + SignedDuration::from_millis(self.clocks.1))
+    }
+
+    /// Calm seconds by which the service may be late beyond what is usual: a write that is never answered is given up
+    /// after half a minute.
+    fn patience(&self, usual: u32) -> u32 {
+        if self.plan.faults.hangs > 0.0 { usual + 75 } else { usual }
     }
 
     /// The label by which policies know a client.

@@ -46,7 +46,7 @@ impl Checker {
         if !self.is_calm() || at < self.trouble_until + CALM || self.plan.faults.rivals > 0 {
             return;
         }
-        let now = self.time.now();
+        let (dates, now) = (self.dates(), self.time.now());
         let (Some(facts), Some(lease)) = (self.exporters.get(exporter), self.leases.get(served)) else { return };
         let Some(rank) = self.rank(lease, exporter) else { return };
         let first = self.leases.iter().find(|(name, other)| {
@@ -55,7 +55,7 @@ impl Checker {
                 at.saturating_sub(Duration::try_from(late).unwrap_or_default())
             });
             *name != served
-                && other.waits(now)
+                && other.waits(dates)
                 && at > other.known + FRESH
                 && at > begun + FRESH
                 && other.wants(exporter, facts)

@@ -18,7 +18,8 @@ impl Checker {
             if facts.claim.is_some() || !facts.holders.is_empty() {
                 left.push((name.clone(), format!("exporter {name} claimed for {:?}", facts.claim)));
             }
-            if !facts.online || !idle && !facts.lied {
+            // Who lied is believed.
+            if !facts.lied && (!facts.online || !idle) {
                 let link = if facts.online { "online" } else { "offline" };
                 left.push((name.clone(), format!("exporter {name} is {link} and {:?}", facts.phase)));
             }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jumpstarter_model::ExporterPhase;
+
 use super::{Checker, facts::Session};
 use crate::{peers::client::Seen, router::Served};
 
@@ -82,11 +84,15 @@ impl Checker {
             return;
         }
         let Some(facts) = self.exporters.get(exporter) else { return };
-        let failed = format!("{:?}", facts.phase).contains("Failed");
+        // Whoever has never said what it does owes nothing, and a failed hook is believed to be the end of all work.
+        let unsaid = matches!(
+            facts.phase,
+            ExporterPhase::Unspecified | ExporterPhase::BeforeLeaseHookFailed | ExporterPhase::AfterLeaseHookFailed
+        );
         let open = facts.sessions.values().find(|session| {
             let over = self.leases.get(&session.lease).and_then(|facts| facts.over);
             let fresh = over.is_some_and(|over| self.at() < over + HOLDS_BACK && over > self.service_since);
-            session.lease != lease && fresh && !failed
+            session.lease != lease && fresh && !unsaid
         });
         if let Some(session) = open {
             let text = format!("{exporter} is claimed for {lease} before its session of {} is torn down", session.lease);

@@ -16,7 +16,7 @@ impl Checker {
         if !self.is_calm() {
             return;
         }
-        let (at, now) = (self.at(), self.time.now());
+        let (at, dates) = (self.at(), self.dates());
         let free: Vec<(String, bool)> = self
             .exporters
             .iter()
@@ -27,9 +27,9 @@ impl Checker {
                 (name.clone(), well && at > self.service_since + Duration::from_mins(6))
             })
             .collect();
-        let mut late = Vec::new();
+        let (mut late, served) = (Vec::new(), self.patience(SERVED));
         let mut waits = Vec::new();
-        for (name, lease) in self.leases.iter().filter(|(_, lease)| lease.waits(now)) {
+        for (name, lease) in self.leases.iter().filter(|(_, lease)| lease.waits(dates)) {
             let could = free.iter().filter(|(exporter, _)| {
                 self.exporters.get(exporter).is_some_and(|facts| lease.wants(exporter, facts))
                     && self.priority(&lease.client, exporter).is_some()
@@ -44,7 +44,7 @@ impl Checker {
         for (name, exporter, well) in waits {
             let Some(lease) = self.leases.get_mut(&name) else { continue };
             lease.waited = if exporter.is_some() { lease.waited + 1 } else { 0 };
-            let limit = if well { SERVED } else { SERVED_AT_LAST };
+            let limit = if well { served } else { SERVED_AT_LAST };
             if lease.waited > limit
                 && let Some(exporter) = exporter
             {

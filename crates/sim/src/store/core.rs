@@ -8,6 +8,7 @@ use jumpstarter_store::{
     semantics::{self, Part},
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// One change with what was there before.
 #[derive(Clone, Debug)]
@@ -26,7 +27,8 @@ pub(crate) struct Core {
     /// Objects by the `uid` of each of their owners.
     dependents: BTreeMap<String, BTreeSet<Key>>,
     version: u64,
-    history: VecDeque<Event>,
+    /// Events and when they were made.
+    history: VecDeque<(Instant, Event)>,
     kept: usize,
     floor: u64,
     named: u64,
@@ -63,8 +65,8 @@ impl Core {
     }
 
     /// The first event after this version, if history still has it.
-    pub(crate) fn after(&self, version: u64) -> Option<&Event> {
-        let start = self.history.partition_point(|event| event.resource_version().0 <= version);
+    pub(crate) fn after(&self, version: u64) -> Option<&(Instant, Event)> {
+        let start = self.history.partition_point(|(_, event)| event.resource_version().0 <= version);
         self.history.get(start)
     }
 
@@ -105,11 +107,12 @@ impl Core {
 
     /// Makes commits visible to watches.
     pub(crate) fn publish(&mut self, commits: &[Commit]) {
+        let now = Instant::now();
         for commit in commits {
-            self.history.push_back(commit.event.clone());
+            self.history.push_back((now, commit.event.clone()));
         }
         while self.history.len() > self.kept
-            && let Some(event) = self.history.pop_front()
+            && let Some((_, event)) = self.history.pop_front()
         {
             self.floor = event.resource_version().0;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::stream;
 use jumpstarter_store::{Event, EventStream, Kind, ResourceVersion, StoreError};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::Inner;
 use crate::plan::Flaw;
@@ -57,14 +57,14 @@ impl Cursor {
                 }
                 core.after(self.at).cloned()
             };
-            let Some(event) = next else {
+            let Some((made, event)) = next else {
                 rung.await;
                 continue;
             };
-            let lag = store.trouble().lag();
-            if !lag.is_zero() {
+            let due = made + store.trouble().lag();
+            if due > Instant::now() {
                 // Nothing is lost if this wait is given up: the cursor has not moved.
-                sleep(lag).await;
+                sleep_until(due).await;
                 self.suffer()?;
             }
             self.at = event.resource_version().0;

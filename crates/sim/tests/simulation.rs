@@ -1,0 +1,152 @@
+//! Labs of many seeds, mistakes built in on purpose, and seeds that have found something.
+
+#![allow(clippy::unwrap_used, reason = "what tests share unwraps as they do")]
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use jumpstarter_sim::{Faults, Flaw, Plan, Report, run};
+
+/// Seeds of every test run; `cargo xtask sim --seeds` runs more.
+const SEEDS: u64 = 24;
+/// Seeds among which each mistake that is built in must be found.
+const SEEDS_OF_A_FLAW: u64 = 40;
+
+fn short(seed: u64) -> Plan {
+    Plan { length: Duration::from_mins(12), ..Plan::swarm(seed) }
+}
+
+/// Runs these seeds on two threads, and stops when `enough` says so.
+fn all(seeds: std::ops::Range<u64>, plan: impl Fn(u64) -> Plan + Sync, enough: impl Fn(&Report) -> bool + Sync) -> Vec<Report> {
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        let mut reports = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return reports;
+            }
+            let report = run(&plan(seed));
+            if enough(&report) {
+                next.store(seeds.end, Ordering::Relaxed);
+            }
+            reports.push(report);
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn nothing_is_wrong_with_the_labs_of_many_seeds() {
+    let reports = all(1000..1000 + SEEDS, short, |report| report.violation.is_some());
+    for report in &reports {
+        assert!(report.violation.is_none(), "{report}\nreplay: cargo xtask sim --hours 0.2 --seed {}", report.seed);
+    }
+    let granted: u64 = reports.iter().map(|report| report.counts.granted).sum();
+    let tunnels: u64 = reports.iter().map(|report| report.counts.tunnels).sum();
+    assert!(granted > SEEDS && tunnels > SEEDS, "labs in which nothing happens prove nothing: {granted}, {tunnels}");
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    let plan = Plan { length: Duration::from_mins(10), exporters: 4, clients: 8, ..Plan::swarm(3) };
+    let (first, second) = (run(&plan), run(&plan));
+    assert!(first.lines > 100, "{first}");
+    assert_eq!((first.digest, first.lines, first.counts), (second.digest, second.lines, second.counts));
+    let other = run(&Plan { seed: 4, ..plan });
+    assert_ne!(first.digest, other.digest);
+}
+
+/// Seeds that have found a mistake, which was then mended; with what they found.
+#[test]
+fn seeds_that_have_found_something_stay_quiet() {
+    // The plan of a seed changes whenever the simulation draws in another order: each mistake has a test of its own, too.
+    let found = [
+        // A device that came back went to whichever lease was looked at next, not to the eldest.
+        (8, "in-order"),
+        // Two leaders that disagreed about an exporter's presence corrected each other hundreds of times a second.
+        (37, "write-storm"),
+    ];
+    for (seed, kind) in found {
+        let report = run(&Plan::swarm(seed));
+        assert!(report.violation.is_none(), "{kind} again? {report}");
+    }
+}
+
+/// Looks for a seed that finds the mistake, and for nothing else.
+#[track_caller]
+fn found(flaw: Flaw, kinds: &[&str], faults: impl Fn(u64) -> Faults + Sync) {
+    let plan = |seed| Plan {
+        flaw,
+        faults: faults(seed),
+        exporters: 4,
+        clients: 12,
+        length: Duration::from_mins(20),
+        ..Plan::swarm(seed)
+    };
+    let is_it = |report: &Report| report.violation.as_ref().is_some_and(|found| kinds.contains(&found.kind));
+    let reports = all(1..SEEDS_OF_A_FLAW, plan, |report| report.violation.is_some());
+    let other = reports.iter().find(|report| report.violation.is_some() && !is_it(report));
+    assert!(other.is_none(), "{flaw:?} was to show as {kinds:?}: {}", other.unwrap());
+    assert!(reports.iter().any(is_it), "{flaw:?} was not found in {} runs", reports.len());
+}
+
+fn calm(_: u64) -> Faults {
+    Faults::none()
+}
+
+#[test]
+fn a_claim_that_is_read_and_then_written_gives_a_device_to_two() {
+    // Two leaders for a while are all that it takes.
+    found(Flaw::ReadThenWrite, &["two-holders", "right-device", "one-life"], |_| Faults {
+        rivals: 120,
+        store_delay: 40,
+        watch_lag: 2_000,
+        ..Faults::none()
+    });
+}
+
+#[test]
+fn an_acknowledged_write_that_is_forgotten_is_missed() {
+    found(Flaw::ForgottenWrites, &["acknowledged", "told-the-truth"], calm);
+}
+
+#[test]
+fn a_young_lease_that_passes_an_old_one_is_seen() {
+    found(Flaw::YoungestFirst, &["in-order"], calm);
+}
+
+#[test]
+fn a_lease_that_waits_for_ever_is_seen() {
+    found(Flaw::DeafWatch, &["served", "nothing-left", "not-late"], calm);
+}
+
+#[test]
+fn a_lease_that_ends_too_early_is_seen() {
+    found(Flaw::FastClock, &["not-early"], calm);
+}
+
+#[test]
+fn a_second_tear_down_is_seen() {
+    found(Flaw::TwofoldTearDown, &["tear-down-once"], calm);
+}
+
+#[test]
+fn sessions_that_overlap_are_seen() {
+    found(Flaw::OverlappingSessions, &["one-session"], calm);
+}
+
+#[test]
+fn a_device_that_is_given_out_before_it_is_torn_down_is_seen() {
+    found(Flaw::EarlyAvailable, &["torn-down-first"], calm);
+}
+
+#[test]
+fn a_lease_that_is_ended_by_somebody_else_is_seen() {
+    found(Flaw::ForeignRelease, &["ended-by-right"], calm);
+}
