@@ -15,7 +15,7 @@ use jumpstarter_config::Instances;
 use jumpstarter_drivers::{DriverError, DriverHost, HostError, HostedSession, HostedTree, LogSink};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{net::UnixStream, sync::Mutex, time::timeout};
+use tokio::{net::UnixStream, sync::Mutex};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
@@ -150,13 +150,10 @@ impl HostedSession for PythonSession {
 
     fn close(&self) -> BoxFuture<'_, Result<(), DriverError>> {
         async move {
-            let closed = timeout(CLOSE_LIMIT, self.child.ask("close", json!({"key": self.key}), CLOSE_LIMIT)).await;
+            // A child that hangs is killed by this, so that the next session gets a new one.
+            let closed = self.child.ask("close", json!({"key": self.key}), CLOSE_LIMIT).await;
             self.child.unlisten(self.key);
-            match closed {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(failure)) => Err(DriverError::Other(failure.message)),
-                Err(_) => Err(DriverError::Timeout("the Python drivers did not close in time".to_owned())),
-            }
+            closed.map(drop).map_err(|failure| DriverError::Other(failure.message))
         }
         .boxed()
     }
