@@ -122,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_encoding_comes_back_whole_and_says_when_it_is_cut() {
-        let plain: Vec<u8> = (0..100_000_u32).flat_map(|n| (n * n / 7).to_le_bytes()).collect();
+        let plain: Vec<u8> = (0..100_000_u32).flat_map(|n| (n.wrapping_mul(n) / 7).to_le_bytes()).collect();
         for encoding in Encoding::ALL {
             assert_eq!(encoding.as_str().parse(), Ok(encoding));
             let packed = packed(encoding, &plain).await;

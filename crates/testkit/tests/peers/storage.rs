@@ -104,7 +104,7 @@ impl AsyncRead for Breaking {
 }
 
 async fn use_all(session: &Session) {
-    let bytes: Vec<u8> = (0..1_000_000_u32).flat_map(|n| (n * 7919).to_le_bytes()).collect();
+    let bytes: Vec<u8> = (0..1_000_000_u32).flat_map(|n| n.wrapping_mul(7919).to_le_bytes()).collect();
     let storage = Storage::new(session, "storage");
     let told = AtomicU64::new(0);
     let mut progress = |bytes| told.store(bytes, Ordering::Relaxed);
