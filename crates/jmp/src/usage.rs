@@ -121,3 +121,13 @@ fn option(command: &Command, argument: &str) -> String {
         .and_then(Arg::get_short);
     short.map_or_else(|| format!("'{long}'"), |short| format!("'-{short}' / '{long}'"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -67,7 +67,6 @@ pub(crate) struct Shell {
     #[arg(long, value_name = "TEXT", requires = "tls_grpc")]
     passphrase: Option<String>,
     /// Command to run instead of a shell; put `--` before it when it has options of its own.
-    #[arg(value_hint = clap::ValueHint::CommandWithArguments)]
     command: Vec<OsString>,
 }
 
