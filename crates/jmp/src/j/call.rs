@@ -39,7 +39,7 @@ pub(super) async fn run(driver: Use<'_>, matches: &ArgMatches) -> Result<ExitCod
                 show(&result)?;
                 return Ok(ExitCode::SUCCESS);
             }
-            Err(error) if streams(&error) => {}
+            Err(error) if absent(&error) => {}
             Err(error) => return Err(explained(driver.path, method, error)),
         }
     }
@@ -66,17 +66,17 @@ fn show(value: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The exporter says that the method exists, but is of another kind.
-fn streams(error: &ClientError) -> bool {
-    matches!(error, ClientError::Exporter { status, .. }
-        if status.code() == Code::NotFound && status.message().contains("missing marker"))
+/// There is no method of this kind; a released exporter says so too when there is one of another kind.
+fn absent(error: &ClientError) -> bool {
+    matches!(error, ClientError::Exporter { status, .. } if status.code() == Code::NotFound)
 }
 
 fn explained(path: &str, method: &str, error: ClientError) -> Failure {
-    if streams(&error) {
+    if absent(&error) {
         let driver = if path.is_empty() { "the root driver".to_owned() } else { format!("driver '{path}'") };
         return Failure::new(format!(
-            "method '{method}' of {driver} is a byte stream: it cannot be called, only connected to"
+            "{driver} has no method '{method}' that can be called; a byte stream, such as `connect`, can only be \
+             connected to"
         ));
     }
     error.into()
