@@ -34,7 +34,7 @@ fn bytes_that_are_no_connection() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn frames_in_any_order(choices in prop::collection::vec(any::<u8>(), 0..1_500)) {

@@ -16,6 +16,7 @@ mod frames;
 mod fuzzing;
 mod leaks;
 mod limits;
+mod netns;
 mod network;
 mod schedule;
 mod soak;
