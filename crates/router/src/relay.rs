@@ -14,6 +14,9 @@ const MERGED: usize = 16 * 1024;
 /// How many chunks are looked at for one merged chunk, so that other streams get their turn.
 const MERGE_STEPS: usize = 1_024;
 
+/// Room for as many small chunks to begin with: of console lines there are few, of 1 KiB messages up to 16.
+const SOME: usize = 16;
+
 /// How a direction came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RelayEnd {
@@ -61,8 +64,9 @@ impl Relay {
         if first.len() >= MERGED {
             return Poll::Ready(Ok(first));
         }
-        let mut merged = BytesMut::new();
         let mut length = first.len();
+        // Gathered before they are copied, so that each byte is copied once, into a buffer that fits.
+        let mut small = Vec::new();
         for _ in 0..MERGE_STEPS {
             // An end is kept for the next call.
             let Poll::Ready(Ok(chunk)) = self.poll_scanned(cx) else { break };
@@ -70,14 +74,21 @@ impl Relay {
                 self.next = Some(chunk);
                 break;
             }
-            if merged.is_empty() {
-                merged.reserve(first.len() + chunk.len().max(512));
-                merged.extend_from_slice(&first);
+            if small.is_empty() {
+                small.reserve(SOME);
             }
-            merged.extend_from_slice(&chunk);
             length += chunk.len();
+            small.push(chunk);
         }
-        Poll::Ready(Ok(if merged.is_empty() { first } else { merged.freeze() }))
+        if small.is_empty() {
+            return Poll::Ready(Ok(first));
+        }
+        let mut merged = BytesMut::with_capacity(length);
+        merged.extend_from_slice(&first);
+        for chunk in &small {
+            merged.extend_from_slice(chunk);
+        }
+        Poll::Ready(Ok(merged.freeze()))
     }
 
     fn poll_scanned(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, RelayEnd>> {

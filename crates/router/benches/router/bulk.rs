@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::Effort;
@@ -14,8 +15,10 @@ use crate::stats::{cpu_seconds, median};
 use crate::subject::{Kind, Subject};
 use crate::table::{Row, Table};
 
-/// What flows before it is measured.
-const WARM_UP: Duration = Duration::from_millis(250);
+/// What flows before it is measured: until the buffers on the way are as full as they get.
+fn warm_up(streams: usize) -> Duration {
+    Duration::from_millis(250 + 20 * streams as u64)
+}
 
 /// One way to load a router.
 struct Load {
@@ -131,10 +134,13 @@ async fn measure(effort: &Effort, kinds: &[Kind], load: &Load) -> Vec<(Kind, Rat
 async fn once(subject: &Subject, load: &Load, span: Duration) -> Rate {
     let received = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();
+    // Nothing flows before all are there: a busy router takes those for far that come late.
+    let begin = Arc::new(Semaphore::new(0));
     for n in 0..load.streams {
-        start_stream(subject, load, n, &received, &mut tasks).await;
+        start_stream(subject, load, n, (&received, &begin), &mut tasks).await;
     }
-    tokio::time::sleep(WARM_UP).await;
+    begin.add_permits(load.streams);
+    tokio::time::sleep(warm_up(load.streams)).await;
     let cpu = || subject.pid.map_or(f64::NAN, cpu_seconds);
     let (bytes_before, cpu_before, started) = (received.load(Ordering::Relaxed), cpu(), Instant::now());
     tokio::time::sleep(span).await;
@@ -145,8 +151,14 @@ async fn once(subject: &Subject, load: &Load, span: Duration) -> Rate {
 }
 
 /// One source and one sink, each on a connection of its own.
-async fn start_stream(subject: &Subject, load: &Load, n: usize, received: &Arc<AtomicU64>, tasks: &mut JoinSet<()>) {
-    let (frames, received) = (load.frames.clone(), received.clone());
+async fn start_stream(
+    subject: &Subject,
+    load: &Load,
+    n: usize,
+    (received, begin): (&Arc<AtomicU64>, &Arc<Semaphore>),
+    tasks: &mut JoinSet<()>,
+) {
+    let (frames, received, begin) = (load.frames.clone(), received.clone(), begin.clone());
     if subject.kind.routes() {
         let tickets = subject.tickets();
         let source = Link::connect(subject.address, load.shape).await;
@@ -155,6 +167,7 @@ async fn start_stream(subject: &Subject, load: &Load, n: usize, received: &Arc<A
         let mut reading = sink.open(&tickets[1]).await;
         tasks.spawn(async move {
             let _link = source;
+            begin.acquire().await.unwrap().forget();
             loop {
                 for frame in &frames {
                     writing.writer.send(frame.clone()).await;
@@ -171,6 +184,7 @@ async fn start_stream(subject: &Subject, load: &Load, n: usize, received: &Arc<A
     } else {
         let [mut source, mut sink] = spliced(subject.address, subject.kind == Kind::Tls, n).await;
         tasks.spawn(async move {
+            begin.acquire().await.unwrap().forget();
             loop {
                 for frame in &frames {
                     source.write_all(frame).await.unwrap();

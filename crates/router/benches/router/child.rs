@@ -35,7 +35,7 @@ async fn run(role: &str) {
     match role {
         "tcp" => splice::serve(listen().await, None).await,
         "tls" => splice::serve(listen().await, Some(tls.server_config())).await,
-        "decoding" => serve(decoding::routes(verifier), tls).await,
+        "decoding" => decoding::serve(verifier, listen().await, tls.server_config()).await,
         "router" => {
             // The limits are not what is measured.
             let config = Config { max_waiting_per_connection: 4_096, max_waiting: 16_384, ..Config::default() };

@@ -9,7 +9,11 @@ use jiff::Timestamp;
 use jumpstarter_auth::TicketVerifier;
 use jumpstarter_protocol::v1::router_service_server::{RouterService, RouterServiceServer};
 use jumpstarter_protocol::v1::{StreamRequest, StreamResponse};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 type Responses = Pin<Box<dyn Stream<Item = Result<StreamResponse, Status>> + Send>>;
@@ -22,9 +26,32 @@ struct Decoding {
     waiting: Arc<Mutex<HashMap<String, Half>>>,
 }
 
-pub fn routes(verifier: TicketVerifier) -> axum::Router {
-    let service = Decoding { verifier, waiting: Arc::default() };
-    tonic::service::Routes::new(RouterServiceServer::new(service)).into_axum_router()
+/// With tonic's own server, and windows in which h2 lets half a million small frames wait.
+pub async fn serve(verifier: TicketVerifier, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
+    let service = RouterServiceServer::new(Decoding { verifier, waiting: Arc::default() });
+    let tls = TlsAcceptor::from(tls);
+    let (sender, secured) = tokio::sync::mpsc::channel(64);
+    let mut handshakes = JoinSet::new();
+    handshakes.spawn(async move {
+        let mut handshakes = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let (tls, sender) = (tls.clone(), sender.clone());
+            handshakes.spawn(async move {
+                if let Ok(stream) = tls.accept(stream).await {
+                    drop(sender.send(Ok::<_, std::io::Error>(stream)).await);
+                }
+            });
+            while handshakes.try_join_next().is_some() {}
+        }
+    });
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(32 << 20)
+        .serve_with_incoming(service, ReceiverStream::new(secured))
+        .await
+        .unwrap();
 }
 
 fn response(request: StreamRequest) -> StreamResponse {

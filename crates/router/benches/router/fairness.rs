@@ -1,7 +1,9 @@
 //! A console beside a flash.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::Effort;
@@ -81,7 +83,8 @@ async fn round(subject: &Subject, line: Option<Line>, flash: Flash, span: Durati
     }
     tasks.spawn(async move { drop(pong(ponging).await) });
     // The flash has filled what there is to fill by then.
-    let times = ping(pinging, Instant::now() + Duration::from_millis(500), span).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let times = ping(pinging, Arc::new(Semaphore::new(1)), span).await;
     tasks.shutdown().await;
     times
 }

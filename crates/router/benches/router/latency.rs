@@ -1,7 +1,9 @@
 //! Ping-pong of 64 bytes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::Effort;
@@ -50,7 +52,7 @@ async fn round(subject: &Subject, streams: usize, shared: bool, span: Duration) 
     let mut tasks = JoinSet::new();
     let mut links = Vec::new();
     // All begin together, after the last one is there.
-    let begin = Instant::now() + Duration::from_millis(if streams == 1 { 100 } else { 2_500 });
+    let begin = Arc::new(Semaphore::new(0));
     let shape = Shape::with_frame(16_384);
     for n in 0..streams {
         if subject.kind.routes() {
@@ -61,7 +63,7 @@ async fn round(subject: &Subject, streams: usize, shared: bool, span: Duration) 
             let tickets = subject.tickets();
             let (pinging, ponging) = (client.open(&tickets[0]).await, exporter.open(&tickets[1]).await);
             tasks.spawn(pong(ponging));
-            tasks.spawn(ping(pinging, begin, span));
+            tasks.spawn(ping(pinging, begin.clone(), span));
         } else {
             let [mut pinging, mut ponging] = spliced(subject.address, subject.kind == Kind::Tls, n).await;
             let ball = message(71);
@@ -71,10 +73,11 @@ async fn round(subject: &Subject, streams: usize, shared: bool, span: Duration) 
                 while read(&mut ponging, other.len()).await.is_ok() && write(&mut ponging, &other).await.is_ok() {}
                 Vec::new()
             });
+            let begin = begin.clone();
             tasks.spawn(async move {
-                tokio::time::sleep_until(begin.into()).await;
-                let mut times = Vec::new();
-                while begin.elapsed() < span {
+                begin.acquire().await.unwrap().forget();
+                let (begun, mut times) = (Instant::now(), Vec::new());
+                while begun.elapsed() < span {
                     let sent = Instant::now();
                     write(&mut pinging, &ball).await.unwrap();
                     read(&mut pinging, ball.len()).await.unwrap();
@@ -84,7 +87,7 @@ async fn round(subject: &Subject, streams: usize, shared: bool, span: Duration) 
             });
         }
     }
-    assert!(Instant::now() < begin, "set-up took longer than the time for it");
+    begin.add_permits(streams);
     let mut times = Vec::new();
     let mut left = streams;
     while left > 0 {
@@ -96,21 +99,21 @@ async fn round(subject: &Subject, streams: usize, shared: bool, span: Duration) 
     times
 }
 
-/// Sends back what comes; never ends.
+/// Sends back what comes, until the other one ends.
 pub async fn pong(mut half: Half) -> Vec<Duration> {
     let ball = message(71);
-    loop {
-        half.reader.skip(ball.len()).await;
+    while half.reader.skipped(ball.len()).await {
         half.writer.send(ball.clone()).await;
     }
+    Vec::new()
 }
 
 /// The times of round trips from `begin` for `span`.
-pub async fn ping(mut half: Half, begin: Instant, span: Duration) -> Vec<Duration> {
+pub async fn ping(mut half: Half, begin: Arc<Semaphore>, span: Duration) -> Vec<Duration> {
     let ball = message(71);
-    tokio::time::sleep_until(begin.into()).await;
-    let mut times = Vec::new();
-    while begin.elapsed() < span {
+    begin.acquire().await.unwrap().forget();
+    let (begun, mut times) = (Instant::now(), Vec::new());
+    while begun.elapsed() < span {
         let sent = Instant::now();
         half.writer.send(ball.clone()).await;
         half.reader.skip(ball.len()).await;

@@ -2,19 +2,21 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::Request;
 use jumpstarter_protocol::v1::StreamRequest;
-use jumpstarter_transport::{CLIENT_STREAM_WINDOW, WINDOW_RATIO};
+use jumpstarter_transport::{CLIENT_STREAM_WINDOW, CONNECTION_WINDOW};
 use prost::Message as _;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
@@ -122,6 +124,55 @@ pub async fn spliced(address: SocketAddr, secured: bool, n: usize) -> [Box<dyn I
     [Box::new(one.unwrap()), Box::new(other.unwrap())]
 }
 
+/// Bytes that are sent together.
+const TOGETHER: usize = 64 * 1024;
+
+/// A stream, and what is to be written to it.
+struct Gathered {
+    tls: tokio_rustls::client::TlsStream<TcpStream>,
+    written: BytesMut,
+}
+
+impl Gathered {
+    fn poll_send_off(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while !self.written.is_empty() {
+            let sent = ready!(Pin::new(&mut self.tls).poll_write(cx, &self.written))?;
+            self.written.advance(sent);
+        }
+        Pin::new(&mut self.tls).poll_flush(cx)
+    }
+}
+
+/// h2's end of it.
+struct Gathering(Arc<Mutex<Gathered>>);
+
+impl AsyncRead for Gathering {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0.lock().unwrap().tls).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Gathering {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        let mut gathered = self.0.lock().unwrap();
+        if gathered.written.len() >= TOGETHER {
+            ready!(gathered.poll_send_off(cx))?;
+        }
+        gathered.written.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let mut gathered = self.0.lock().unwrap();
+        ready!(gathered.poll_send_off(cx))?;
+        Pin::new(&mut gathered.tls).poll_shutdown(cx)
+    }
+}
+
 /// An HTTP/2 connection to a router; dropped, it is cut.
 pub struct Link {
     send: SendRequest<Bytes>,
@@ -135,14 +186,24 @@ impl Link {
 
     /// One of so many that one address has not ports enough.
     pub async fn connect_nth(address: SocketAddr, shape: Shape, n: usize) -> Self {
+        let gathered = Arc::new(Mutex::new(Gathered { tls: tls(address, n).await, written: BytesMut::new() }));
         let connection = h2::client::Builder::new()
             .initial_window_size(shape.window)
-            .initial_connection_window_size(shape.window.saturating_mul(WINDOW_RATIO).min((1 << 31) - 1))
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(shape.frame)
-            .handshake::<_, Bytes>(tls(address, n).await);
+            .handshake::<_, Bytes>(Gathering(gathered.clone()));
         let (send, connection) = connection.await.unwrap();
         let mut task = JoinSet::new();
-        task.spawn(async move { drop(connection.await) });
+        task.spawn(async move {
+            let mut connection = std::pin::pin!(connection);
+            // As grpc's peers do, and so that this half of the work costs little: what h2 has written is sent together.
+            let polled = poll_fn(|cx| {
+                let ended = connection.as_mut().poll(cx);
+                drop(gathered.lock().unwrap().poll_send_off(cx));
+                ended
+            });
+            drop(polled.await);
+        });
         Self { send, _task: task }
     }
 
@@ -186,23 +247,35 @@ pub struct Reader {
 impl Reader {
     /// The next bytes.
     pub async fn chunk(&mut self) -> Bytes {
+        self.next().await.expect("bytes, not the end")
+    }
+
+    /// The next bytes, unless there are no more.
+    async fn next(&mut self) -> Option<Bytes> {
         if let Some(response) = self.response.take() {
             let response = response.await.unwrap();
             assert!(!response.headers().contains_key("grpc-status"), "refused: {:?}", response.headers());
             self.body = Some(response.into_body());
         }
         let body = self.body.as_mut().expect("present after the response");
-        let chunk = body.data().await.expect("bytes, not the end").unwrap();
+        let chunk = body.data().await?.ok()?;
         body.flow_control().release_capacity(chunk.len()).unwrap();
-        chunk
+        Some(chunk)
     }
 
     /// Waits for `length` bytes.
     pub async fn skip(&mut self, length: usize) {
+        assert!(self.skipped(length).await, "the end came before {length} bytes");
+    }
+
+    /// Waits for `length` bytes or the end; says whether the bytes came.
+    pub async fn skipped(&mut self, length: usize) -> bool {
         let mut left = length;
         while left > 0 {
-            left = left.checked_sub(self.chunk().await.len()).expect("no more than was sent");
+            let Some(chunk) = self.next().await else { return false };
+            left = left.checked_sub(chunk.len()).expect("no more than was sent");
         }
+        true
     }
 }
 

@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo xtask bench router                                              # everything, some eight minutes
 //! cargo bench -p jumpstarter-router --bench router --profile fastrel -- --quick small   # one part, one short round
+//! … -- --only=router,tls --seconds=5 bulk                                # some of those that are compared, for longer
 //! ROUTER_PEER=127.0.0.1:8083 ROUTER_PEER_KEY=FILE [ROUTER_PEER_PID=PID] …               # against another router, too
 //! ```
 //!
@@ -71,8 +72,11 @@ fn main() {
     let effort = if quick {
         Effort { rounds: 1, span: Duration::from_millis(500), idle_pairs: 1_000, setups: 500 }
     } else {
-        Effort { rounds: 5, span: Duration::from_millis(1000), idle_pairs: 10_000, setups: 3_000 }
+        Effort { rounds: 3, span: Duration::from_millis(1500), idle_pairs: 10_000, setups: 3_000 }
     };
+    let span = arguments.iter().find_map(|argument| argument.strip_prefix("--seconds="));
+    let effort =
+        Effort { span: span.map_or(effort.span, |span| Duration::from_secs_f64(span.parse().unwrap())), ..effort };
     subject::pin_to_second_core();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

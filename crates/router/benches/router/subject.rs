@@ -33,9 +33,23 @@ impl Kind {
         matches!(self, Self::Router | Self::Decoding | Self::Peer)
     }
 
+    /// The name of its role as a process, and for `--only=`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Router => "router",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Decoding => "decoding",
+            Self::Peer => "peer",
+        }
+    }
+
     /// Those of `kinds` that there are in this run.
     pub fn present(kinds: &[Self]) -> Vec<Self> {
-        kinds.iter().copied().filter(|kind| *kind != Self::Peer || peer().is_some()).collect()
+        let only = std::env::args().find_map(|argument| argument.strip_prefix("--only=").map(str::to_owned));
+        let wanted = |kind: Self| only.as_ref().is_none_or(|only| only.split(',').any(|name| name == kind.name()));
+        let there = |kind: Self| kind != Self::Peer || peer().is_some();
+        kinds.iter().copied().filter(|kind| wanted(*kind) && there(*kind)).collect()
     }
 }
 
@@ -80,16 +94,10 @@ impl Subject {
             let issuer = TicketIssuer::new(&TicketKeys::new(TicketKey::from_bytes(other.key.as_str()).unwrap()));
             return Self { kind, address: other.address, pid: other.pid, issuer, process: None };
         }
-        let role = match kind {
-            Kind::Router => "router",
-            Kind::Tcp => "tcp",
-            Kind::Tls => "tls",
-            Kind::Decoding | Kind::Peer => "decoding",
-        };
         let program = std::env::current_exe().unwrap();
         let mut command = Command::new("taskset");
         command.arg("-c").arg(if threads == 1 { "0" } else { "0,1" }).arg(program);
-        command.args([format!("--child={role}"), threads.to_string()]);
+        command.args([format!("--child={}", kind.name()), threads.to_string()]);
         let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -121,6 +121,8 @@ async fn connect_tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
         select_ok(attempts).await.map_err(|source| ConnectError::Connect { target: endpoint.to_string(), source })?;
     // Fails only on a dead socket, which the handshake reports.
     let _ = stream.set_nodelay(true);
+    crate::keep_unsent_small(&stream);
+    crate::give_up_the_gone(&stream);
     Ok(stream)
 }
 

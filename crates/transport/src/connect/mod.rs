@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 pub use error::ConnectError;
 
 use crate::serve::BoxError;
-use crate::{CLIENT_STREAM_WINDOW, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, WINDOW_RATIO};
+use crate::{CLIENT_STREAM_WINDOW, CONNECTION_WINDOW, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE};
 use dial::{Dialer, Io};
 
 /// Whom a client trusts; TLS is always used.
@@ -42,9 +42,9 @@ pub struct ChannelOptions {
     /// How often to ask whether the peer is alive, idle or not. `None` inside tunnels, where servers punish it; never
     /// less than 10 s towards Python exporters.
     pub keepalive_interval: Option<Duration>,
-    /// Time for the answer.
+    /// Time for the answer; as [`ServeLimits::keepalive_timeout`](crate::ServeLimits::keepalive_timeout).
     pub keepalive_timeout: Duration,
-    /// Unread bytes of one stream; the connection's window is [`WINDOW_RATIO`] times that.
+    /// Unread bytes of one stream; the connection's window is [`CONNECTION_WINDOW`].
     pub stream_window: u32,
     /// Goes before the library's own in `user-agent`.
     pub user_agent: Option<String>,
@@ -55,7 +55,7 @@ impl Default for ChannelOptions {
         Self {
             connect_timeout: Duration::from_secs(10),
             keepalive_interval: Some(Duration::from_secs(20)),
-            keepalive_timeout: Duration::from_secs(20),
+            keepalive_timeout: Duration::from_mins(1),
             stream_window: CLIENT_STREAM_WINDOW,
             user_agent: None,
         }
@@ -64,7 +64,7 @@ impl Default for ChannelOptions {
 
 impl ChannelOptions {
     fn connection_window(&self) -> u32 {
-        self.stream_window.saturating_mul(WINDOW_RATIO).min(i32::MAX.unsigned_abs())
+        CONNECTION_WINDOW.max(self.stream_window)
     }
 }
 

@@ -1,15 +1,17 @@
 //! One connection, from `accept` to its end.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io as std_io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Buf;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,8 +24,10 @@ use tower::util::{Oneshot, ServiceExt};
 
 use super::activity::{Activity, Counted, Counting};
 use super::counters::ServeCounters;
-use super::io::{PromptIo, ServerIo};
+use super::io::{Flush, PromptIo, ServerIo};
 use super::lifetime::{Lifetime, Verdict};
+use super::records::Records;
+use super::windows::FarWindows;
 use super::{BoxError, PeerAddr, ServeLimits};
 use crate::listen::Listener;
 use crate::tls::ServingTls;
@@ -48,6 +52,8 @@ impl Accepted {
                 let (stream, peer) = listener.accept().await?;
                 // Small frames must not wait for acknowledgements. Fails only on a dead socket, which reading reports.
                 let _ = stream.set_nodelay(true);
+                crate::keep_unsent_small(&stream);
+                crate::give_up_the_gone(&stream);
                 Ok(Self { socket: Socket::Tcp(stream), peer: PeerAddr::Tcp(peer) })
             }
             Listener::Unix(listener) => {
@@ -63,8 +69,8 @@ impl Accepted {
 pub(super) struct Connections {
     tls: Option<TlsAcceptor>,
     limits: ServeLimits,
-    builder: auto::Builder<TrackedExecutor>,
     pub(super) counters: Arc<ServeCounters>,
+    far: Arc<FarWindows>,
     running: TaskTracker,
     stop: CancellationToken,
     abort: CancellationToken,
@@ -75,16 +81,16 @@ impl Connections {
         tls: Option<&ServingTls>,
         limits: &ServeLimits,
         counters: Arc<ServeCounters>,
+        far: Arc<FarWindows>,
         running: TaskTracker,
         stop: CancellationToken,
         abort: CancellationToken,
     ) -> Self {
-        let executor = TrackedExecutor { running: running.clone(), abort: abort.clone() };
         Self {
             tls: tls.map(|tls| TlsAcceptor::from(tls.server_config())),
-            builder: limits.builder(executor),
             limits: limits.clone(),
             counters,
+            far,
             running,
             stop,
             abort,
@@ -109,25 +115,30 @@ impl Connections {
             counters: Arc::clone(&self.counters),
         };
         let prompt = self.limits.request_timeout;
-        let builder = self.builder.clone();
         let limits = self.limits.clone();
-        let (stop, abort) = (self.stop.clone(), self.abort.clone());
+        let far = Arc::clone(&self.far);
+        // Children, since every poll of a task looks at its token, which has a lock: connections shall not meet there.
+        let (stop, abort) = (self.stop.child_token(), self.abort.child_token());
+        let executor = TrackedExecutor { running: self.running.clone(), abort: abort.clone() };
         self.running.spawn(async move {
             let connection = async {
                 // A handshake under way when the server stops has no request to lose.
                 let secured = stop.run_until_cancelled(Box::pin(securing.secure(socket))).await.flatten()?;
-                let io = TokioIo::new(PromptIo::new(secured, prompt));
+                let Secured { io, round_trip } = secured;
+                let (io, flush) = PromptIo::new(io, prompt);
                 let now = Instant::now();
                 let activity = Activity::new(now);
                 let mut lifetime = Lifetime::new(&limits, Arc::clone(&activity), now);
-                let connection = builder.serve_connection(io, Calls { service, peer, activity });
+                let window = far.take(round_trip);
+                let builder = limits.builder(executor, window.bytes);
+                let connection = builder.serve_connection(TokioIo::new(io), Calls { service, peer, activity });
                 // On the heap: only while it runs, and not twice in this task's frame.
                 let mut connection = Box::pin(connection);
                 let mut stopping = false;
                 let ended = loop {
                     // Losing the `select!` only means to go on with the same connection; the other two are cancel safe.
                     tokio::select! {
-                        ended = connection.as_mut() => break ended,
+                        ended = poll_fn(|cx| polled(connection.as_mut(), &flush, cx)) => break ended,
                         () = stop.cancelled(), if !stopping => {
                             stopping = true;
                             connection.as_mut().graceful_shutdown();
@@ -138,12 +149,22 @@ impl Connections {
                         },
                     }
                 };
+                // The last bytes, if hyper did not close the stream itself.
+                let _ = timeout(limits.request_timeout, poll_fn(|cx| flush.poll(cx))).await;
                 ended.inspect_err(|error| tracing::debug!(?peer, %error, "connection ended")).ok()
             };
             abort.run_until_cancelled(connection).await;
             drop((open, slot));
         });
     }
+}
+
+/// Polls a connection, then sends off what that has written.
+fn polled<C: Future>(connection: Pin<&mut C>, flush: &Flush, cx: &mut Context<'_>) -> Poll<C::Output> {
+    let ended = connection.poll(cx);
+    // A failure is met again by the connection when it reads or writes next; while the socket is full it wakes us.
+    let _ = flush.poll(cx);
+    ended
 }
 
 /// See [`serve_stream`](super::serve_stream).
@@ -160,7 +181,7 @@ where
     let running = TaskTracker::new();
     let executor = TrackedExecutor { running: running.clone(), abort: CancellationToken::new() };
     let calls = Calls { service, peer, activity: Activity::new(Instant::now()) };
-    let ended = limits.builder(executor).serve_connection(TokioIo::new(io), calls).await;
+    let ended = limits.builder(executor, 0).serve_connection(TokioIo::new(io), calls).await;
     running.close();
     running.wait().await;
     ended
@@ -168,23 +189,32 @@ where
 
 struct Securing {
     tls: Option<TlsAcceptor>,
-    limit: std::time::Duration,
+    limit: Duration,
     counters: Arc<ServeCounters>,
+}
+
+/// A connection that HTTP can be spoken on.
+struct Secured {
+    io: ServerIo,
+    /// How long the peer takes to answer, at most. Nought where nothing was asked.
+    round_trip: Duration,
 }
 
 impl Securing {
     /// Does the handshake if there is one to do. Failures are everyday (probes, scanners) and logged quietly.
-    async fn secure(self, socket: Socket) -> Option<ServerIo> {
+    async fn secure(self, socket: Socket) -> Option<Secured> {
+        let plain = |io| Some(Secured { io, round_trip: Duration::ZERO });
         let (tls, stream) = match (self.tls, socket) {
-            (_, Socket::Unix(stream)) => return Some(ServerIo::Unix(stream)),
-            (None, Socket::Tcp(stream)) => return Some(ServerIo::Tcp(stream)),
+            (_, Socket::Unix(stream)) => return plain(ServerIo::Unix(stream)),
+            (None, Socket::Tcp(stream)) => return plain(ServerIo::Tcp(stream)),
             (Some(tls), Socket::Tcp(stream)) => (tls, stream),
         };
         let started = Instant::now();
         match timeout(self.limit, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
-                self.counters.handshake_ok(started.elapsed());
-                Some(ServerIo::Tls(Box::new(stream)))
+                let round_trip = started.elapsed();
+                self.counters.handshake_ok(round_trip);
+                Some(Secured { io: ServerIo::Tls(Box::new(Records::new(stream))), round_trip })
             }
             Ok(Err(error)) => {
                 self.counters.handshake_failed();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 
-use crate::{MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, SERVER_STREAM_WINDOW, WINDOW_RATIO};
+use crate::{CONNECTION_WINDOW, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, SERVER_STREAM_WINDOW};
 
 /// What one peer may take from a server. The default holds for controller and router alike.
 ///
@@ -21,7 +21,9 @@ pub struct ServeLimits {
     pub request_timeout: Duration,
     /// Silence of an HTTP/2 peer after which we ask whether it is alive.
     pub keepalive_interval: Duration,
-    /// Time for its answer. Interval and timeout together bound how long a dead peer goes unnoticed.
+    /// Time for its answer, which on a slow link comes after everything that was sent before: a megabyte and a half in
+    /// the queue of a home router is 12 s at 1 Mbit/s. Bounds how long a process that hangs goes unnoticed; a machine or a
+    /// link that is gone is noticed after the interval and 20 s, since nothing is acknowledged any more.
     pub keepalive_timeout: Duration,
     /// How long a connection may be without a call before its peer is told to go (GOAWAY); forever when absent.
     pub max_connection_idle: Option<Duration>,
@@ -32,7 +34,9 @@ pub struct ServeLimits {
     pub max_connection_age_grace: Option<Duration>,
     /// Requests in flight on one connection.
     pub max_concurrent_streams: u32,
-    /// Unread bytes of one stream; the connection's window is [`WINDOW_RATIO`] times that.
+    /// Unread bytes of one stream. On a connection whose handshake showed a long way to the peer it is what
+    /// [`FILLED_RATE`](crate::FILLED_RATE) needs, up to [`LONGEST_STREAM_WINDOW`](crate::LONGEST_STREAM_WINDOW) and while
+    /// there are not too many such peers; the connection's window is [`CONNECTION_WINDOW`].
     pub stream_window: u32,
     /// Largest frame that we accept.
     pub max_frame_size: u32,
@@ -51,7 +55,7 @@ impl Default for ServeLimits {
             handshake_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(15),
             keepalive_interval: Duration::from_secs(10),
-            keepalive_timeout: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_mins(1),
             max_connection_idle: None,
             max_connection_age: None,
             max_connection_age_grace: None,
@@ -66,8 +70,8 @@ impl Default for ServeLimits {
 }
 
 impl ServeLimits {
-    /// hyper's builder with these numbers.
-    pub(super) fn builder<E>(&self, executor: E) -> auto::Builder<E> {
+    /// hyper's builder with these numbers, and at least `far` bytes for each stream.
+    pub(super) fn builder<E>(&self, executor: E, far: u32) -> auto::Builder<E> {
         let Self {
             max_connections: _,
             handshake_timeout: _,
@@ -96,8 +100,8 @@ impl ServeLimits {
             .keep_alive_interval(keepalive_interval)
             .keep_alive_timeout(keepalive_timeout)
             .max_concurrent_streams(max_concurrent_streams)
-            .initial_stream_window_size(stream_window)
-            .initial_connection_window_size(stream_window.saturating_mul(WINDOW_RATIO).min(i32::MAX.unsigned_abs()))
+            .initial_stream_window_size(stream_window.max(far))
+            .initial_connection_window_size(CONNECTION_WINDOW.max(stream_window))
             .max_frame_size(max_frame_size)
             .max_header_list_size(max_header_list_size)
             .max_send_buf_size(send_buffer)

@@ -6,6 +6,8 @@ mod counters;
 mod io;
 mod lifetime;
 mod limits;
+mod records;
+mod windows;
 
 use std::io as std_io;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ pub use limits::ServeLimits;
 use crate::listen::Listener;
 use crate::tls::ServingTls;
 use connection::{Accepted, Connections};
+use windows::FarWindows;
 
 /// Any error, as hyper and tower pass it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -93,6 +96,7 @@ impl Server {
         let accepting = TaskTracker::new();
         let running = TaskTracker::new();
         let abort = CancellationToken::new();
+        let far = FarWindows::new();
         if let Some(tls) = &tls {
             let (tls, stop) = (Arc::clone(tls), stop.clone());
             accepting.spawn(async move { tls.maintain(stop).await });
@@ -102,6 +106,7 @@ impl Server {
                 tls.as_deref(),
                 &limits,
                 Arc::clone(&counters),
+                Arc::clone(&far),
                 running.clone(),
                 stop.clone(),
                 abort.clone(),
