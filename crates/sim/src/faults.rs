@@ -167,7 +167,7 @@ impl Director {
     }
 
     async fn restart(&mut self) {
-        self.lab.fault(Duration::from_secs(60), format_args!("the service is restarted"));
+        self.lab.fault(Duration::from_mins(1), format_args!("the service is restarted"));
         if let Some(server) = self.take() {
             server.stop().await;
         }
@@ -178,7 +178,7 @@ impl Director {
 
     /// A second leader beside the one that there is, for a while.
     async fn rival(&mut self) {
-        self.lab.fault(Duration::from_secs(120), format_args!("a second leader"));
+        self.lab.fault(Duration::from_mins(2), format_args!("a second leader"));
         let rival = self.start().await;
         self.deposed = self.take();
         self.put(rival);
@@ -186,7 +186,7 @@ impl Director {
         sleep(self.dice.millis(500..=30_000)).await;
         let gentle = self.dice.chance(0.5);
         if let Some(old) = self.deposed.take() {
-            self.lab.fault(Duration::from_secs(60), format_args!("the first leader goes, gently: {gentle}"));
+            self.lab.fault(Duration::from_mins(1), format_args!("the first leader goes, gently: {gentle}"));
             if gentle {
                 old.stop().await;
             } else {

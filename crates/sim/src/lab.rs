@@ -6,9 +6,7 @@ use std::{
     time::Duration,
 };
 
-use jumpstarter_auth::{
-    SigningKey, TicketIssuer, TicketKey, TicketKeys, TicketVerifier, TokenIssuer,
-};
+use jumpstarter_auth::{SigningKey, TicketIssuer, TicketKey, TicketKeys, TicketVerifier, TokenIssuer};
 use jumpstarter_controller::ControllerConfig;
 use jumpstarter_model::{
     Client, ClientSpec, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterSpec, Lease,
@@ -188,10 +186,12 @@ fn furnish(lab: &Lab) {
     };
     if lab.plan.faults.policies {
         for pool in ["a", "b"] {
-            let rule = |team: &str| json!({
-                "priority": priority(pool, team),
-                "from": [{ "clientSelector": { "matchLabels": { "team": team } } }],
-            });
+            let rule = |team: &str| {
+                json!({
+                    "priority": priority(pool, team),
+                    "from": [{ "clientSelector": { "matchLabels": { "team": team } } }],
+                })
+            };
             let spec = json!({
                 "exporterSelector": { "matchLabels": { "pool": pool } },
                 "policies": [rule("red"), rule("blue")],
@@ -278,7 +278,7 @@ async fn panicking(peers: &mut JoinSet<()>) {
             std::panic::resume_unwind(panic);
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Ends the leases that were made by hand, or whose clients have forgotten them.

@@ -101,7 +101,8 @@ fn main() -> ExitCode {
                 reports.push(report);
             }
         };
-        let workers: Vec<_> = (0..threads.min(usize::try_from(args.seeds).unwrap_or(1)).max(1)).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> =
+            (0..threads.min(usize::try_from(args.seeds).unwrap_or(1)).max(1)).map(|_| scope.spawn(work)).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
     });
     let mut failed: Vec<u64> =

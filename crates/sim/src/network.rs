@@ -91,12 +91,7 @@ fn unavailable(text: &str) -> Status {
 impl Network {
     pub(crate) fn new(seed: u64, faults: Faults) -> Self {
         let state = State { hosts: BTreeMap::new(), lines: BTreeMap::new() };
-        Self(Arc::new(Inner {
-            seed,
-            faults: Mutex::new(faults),
-            state: Mutex::new(state),
-            tasks: TaskTracker::new(),
-        }))
+        Self(Arc::new(Inner { seed, faults: Mutex::new(faults), state: Mutex::new(state), tasks: TaskTracker::new() }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -180,7 +175,8 @@ impl Network {
     /// Sends a request; the answer comes as the service gives it, unless something happens on the way.
     async fn send(self, peer: Arc<str>, mut request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
         let (cut, number) = self.with_line(&peer, |line| (line.cut.clone(), line.number));
-        let address = SocketAddr::from((IpAddr::from(Ipv4Addr::new(10, 0, (number >> 8) as u8, number as u8)), 4000));
+        let [high, low] = number.to_be_bytes();
+        let address = SocketAddr::from((IpAddr::from(Ipv4Addr::new(10, 0, high, low)), 4000));
         request.extensions_mut().insert(Peer(address));
         if self.apart(&peer) {
             sleep(CONNECT).await;

@@ -121,7 +121,8 @@ impl Faults {
         let mut dice = Dice::named(seed, "faults");
         let mut share = |share: f64| if dice.chance(0.5) { share } else { 0.0 };
         let shares = [0.01, 0.01, 0.02, 0.002, 0.02, 0.005, 0.2, 0.1, 0.3, 0.15].map(&mut share);
-        let [refused, lost_answers, halves, hangs, loss, late, liars, failed_setups, slow_reporters, scheduled] = shares;
+        let [refused, lost_answers, halves, hangs, loss, late, liars, failed_setups, slow_reporters, scheduled] =
+            shares;
         let mut often = |times: u64| if dice.chance(0.5) { dice.number(1..=times) } else { 0 };
         Self {
             refused,

@@ -58,11 +58,13 @@ impl Checker {
 
     fn refused_rightly(&mut self, name: &str, lease: &LeaseFacts) {
         let calm = self.is_calm();
-        let could = self.exporters.iter().find(|(exporter, facts)| {
-            lease.wants(exporter, facts) && self.priority(&lease.client, exporter).is_some()
-        });
+        let could = self
+            .exporters
+            .iter()
+            .find(|(exporter, facts)| lease.wants(exporter, facts) && self.priority(&lease.client, exporter).is_some());
         // Somebody may have enabled an exporter this very moment.
-        if calm && self.plan.faults.edits == 0
+        if calm
+            && self.plan.faults.edits == 0
             && let Some((exporter, _)) = could
         {
             let text = format!("{name} was refused, although {exporter} could serve it");

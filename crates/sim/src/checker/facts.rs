@@ -10,6 +10,7 @@ use jumpstarter_store::Object;
 
 /// A lease as stored last.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, which objects keep apart, too")]
 pub(super) struct LeaseFacts {
     pub(super) client: String,
     pub(super) spec: LeaseSpec,

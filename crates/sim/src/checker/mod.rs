@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::SignedDuration;
 use jumpstarter_model::{Exporter, ExporterPhase, Lease, Timestamp, condition::is_true};
-use jumpstarter_store::{Event, Kind, Object};
+use jumpstarter_store::{Event, Key, Kind, Object};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -23,6 +23,10 @@ use self::{
     promises::Asked,
 };
 use crate::{clock::Time, dice::Dice, log::Log, plan::Plan, report::Violation, store::Commit};
+
+/// More writes of one object in so short a time are a quarrel.
+const STORM: Duration = Duration::from_secs(10);
+const STORM_WRITES: u32 = 120;
 
 /// What is known of the whole lab.
 pub(crate) struct Checker {
@@ -39,6 +43,8 @@ pub(crate) struct Checker {
     users: BTreeMap<String, (String, String)>,
     asked: Asked,
     doubts: Vec<OrderDoubt>,
+    /// How often each object was written since when.
+    written: BTreeMap<Key, (Duration, u32)>,
     /// Times since the begin. Something is wrong with the service or the store until then.
     trouble_until: Duration,
     /// When a process of the service was started last.
@@ -83,6 +89,7 @@ impl Checker {
             users: BTreeMap::new(),
             asked: Asked::default(),
             doubts: Vec::new(),
+            written: BTreeMap::new(),
             trouble_until: Duration::ZERO,
             service_since: Duration::ZERO,
             services: 0,
@@ -158,6 +165,7 @@ impl Checker {
     pub(crate) fn committed(&mut self, commit: &Commit) {
         self.counts.commits += 1;
         let object = commit.event.object();
+        self.calmly(object.key());
         match (&commit.event, object.kind()) {
             (Event::Deleted(_), Kind::Lease) => self.lease_gone(object.name()),
             (_, Kind::Lease) => match object.decode::<Lease>() {
@@ -172,16 +180,28 @@ impl Checker {
         }
     }
 
+    /// Nobody writes one object over and over.
+    fn calmly(&mut self, key: &Key) {
+        let at = self.at();
+        let (since, count) = self.written.entry(key.clone()).or_insert((at, 0));
+        if at > *since + STORM {
+            (*since, *count) = (at, 0);
+        }
+        *count += 1;
+        if *count > STORM_WRITES {
+            let text = format!("{key} was written {count} times within {:?}", at.saturating_sub(*since));
+            self.violation("write-storm", text, &[&key.name]);
+        }
+    }
+
     fn lease_written(&mut self, object: &Object, lease: &Lease) {
         let name = object.name().to_owned();
         let at = self.at();
         let new = LeaseFacts::of(object, lease, at);
         let version = object.resource_version();
         let state = new.word();
-        self.log.note(
-            at,
-            format_args!("commit {version}: lease {name} {state} on {:?} for {}", new.exporter, new.client),
-        );
+        self.log
+            .note(at, format_args!("commit {version}: lease {name} {state} on {:?} for {}", new.exporter, new.client));
         let old = self.leases.insert(name.clone(), new);
         match &old {
             None => self.counts.created += 1,
@@ -250,6 +270,7 @@ impl Checker {
     fn lease_gone(&mut self, name: &str) {
         let at = self.at();
         self.log.note(at, format_args!("commit: lease {name} gone"));
+        self.written.retain(|key, _| key.kind != Kind::Lease || key.name != name);
         let Some(old) = self.leases.remove(name) else { return };
         if let Some(exporter) = old.holds()
             && let Some(facts) = self.exporters.get_mut(exporter)
@@ -271,7 +292,8 @@ impl Checker {
         let was = facts.claim.clone();
         if facts.claim != claim || facts.online != online || facts.phase != phase {
             let link = if online { "online" } else { "offline" };
-            let line = format_args!("commit {version}: exporter {name} {link} {phase:?} claimed for {claim:?}").to_string();
+            let line =
+                format_args!("commit {version}: exporter {name} {link} {phase:?} claimed for {claim:?}").to_string();
             self.log.note(at, format_args!("{line}"));
         }
         facts.labels = object.labels();

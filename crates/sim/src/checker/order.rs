@@ -9,7 +9,7 @@ const FRESH: Duration = Duration::from_secs(5);
 /// Time for the device that the first one gets instead to be written down.
 const RESOLVED: Duration = Duration::from_secs(20);
 /// Calm before a doubt counts.
-const CALM: Duration = Duration::from_secs(60);
+const CALM: Duration = Duration::from_mins(1);
 
 impl Checker {
     /// The priority of a client at an exporter; nothing when it may not have it. Mirrors the policies of the lab.
@@ -25,18 +25,25 @@ impl Checker {
     /// A claim is for a lease that waits for such an exporter.
     pub(super) fn fits(&mut self, exporter: &str, lease: &str) {
         let Some(facts) = self.exporters.get(exporter) else { return };
-        let text = match self.leases.get(lease) {
-            // With both written at once the lease comes second.
-            None => return,
-            Some(found) if found.ended => "which has ended",
-            Some(found) if !found.wants(exporter, facts) => "which does not ask for it",
-            Some(found) if self.priority(&found.client, exporter).is_none() => "whose client may not have it",
-            Some(_) => return,
+        // Where both are written at once the lease comes second.
+        let Some(found) = self.leases.get(lease) else { return };
+        let text = if found.ended {
+            "which has ended"
+        } else if !found.wants(exporter, facts) {
+            "which does not ask for it"
+        } else if self.priority(&found.client, exporter).is_none() {
+            "whose client may not have it"
+        } else {
+            return;
         };
         self.violation("right-device", format!("{exporter} is claimed for {lease}, {text}"), &[exporter, lease]);
     }
 
-    fn rank(&self, lease: &LeaseFacts, exporter: &str) -> Option<(Reverse<i64>, (jumpstarter_model::Timestamp, String))> {
+    fn rank(
+        &self,
+        lease: &LeaseFacts,
+        exporter: &str,
+    ) -> Option<(Reverse<i64>, (jumpstarter_model::Timestamp, String))> {
         Some((Reverse(self.priority(&lease.client, exporter)?), lease.created.clone()))
     }
 
@@ -62,7 +69,8 @@ impl Checker {
                 && self.rank(other, exporter).is_some_and(|other| other < rank)
         });
         if let Some((first, _)) = first {
-            let doubt = OrderDoubt { at, first: first.clone(), served: served.to_owned(), exporter: exporter.to_owned() };
+            let doubt =
+                OrderDoubt { at, first: first.clone(), served: served.to_owned(), exporter: exporter.to_owned() };
             self.doubts.push(doubt);
         }
     }

@@ -90,7 +90,7 @@ impl Checker {
             }
         }
         // A leader that was replaced and does not know it yet finds nothing to write, since it knows no better.
-        let alone = self.services <= 1 && self.at() > self.service_since + Duration::from_secs(60);
+        let alone = self.services <= 1 && self.at() > self.service_since + Duration::from_mins(1);
         if alone && !so && last_before != Some(phase) && facts.phases.len() < 64 {
             let text = format!("{exporter} reported {phase:?}, and it never said so: {:?}", facts.phases);
             self.violation("acknowledged", text, &[exporter]);
@@ -163,7 +163,7 @@ impl Checker {
 
     /// An exporter says that it leaves, which may end its lease.
     pub(crate) fn exporter_leaves(&mut self, exporter: &str) {
-        self.exporter_away(exporter, Duration::from_secs(60));
+        self.exporter_away(exporter, Duration::from_mins(1));
         let held: Vec<String> =
             self.exporters.get(exporter).map(|facts| facts.holders.iter().cloned().collect()).unwrap_or_default();
         for lease in held {

@@ -74,7 +74,7 @@ impl Checker {
 
     /// Whether nothing has happened to an exporter for a while that could keep it from saying what it does.
     fn is_well(&self, exporter: &str) -> bool {
-        let quiet = |since: Duration| self.at() > since + Duration::from_secs(60);
+        let quiet = |since: Duration| self.at() > since + Duration::from_mins(1);
         self.exporters.get(exporter).is_some_and(|facts| !facts.lied && facts.disturbed.is_none_or(quiet))
     }
 
@@ -95,7 +95,8 @@ impl Checker {
             session.lease != lease && fresh && !unsaid
         });
         if let Some(session) = open {
-            let text = format!("{exporter} is claimed for {lease} before its session of {} is torn down", session.lease);
+            let text =
+                format!("{exporter} is claimed for {lease} before its session of {} is torn down", session.lease);
             let before = session.lease.clone();
             self.violation("torn-down-first", text, &[exporter, lease, &before]);
         }
@@ -107,7 +108,12 @@ impl Checker {
             return;
         }
         let mut late = Vec::new();
-        let names: Vec<String> = self.exporters.iter().filter(|(_, facts)| !facts.sessions.is_empty()).map(|(name, _)| name.clone()).collect();
+        let names: Vec<String> = self
+            .exporters
+            .iter()
+            .filter(|(_, facts)| !facts.sessions.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in names {
             let well = self.is_well(&name);
             let Some(facts) = self.exporters.get_mut(&name) else { continue };

@@ -26,9 +26,7 @@ pub(crate) enum Seen {
 
 /// Reads the answer to a look.
 pub(crate) fn seen(lease: &Lease) -> Seen {
-    let is = |wanted: &str| {
-        lease.conditions.iter().any(|found| found.r#type() == wanted && found.status() == "True")
-    };
+    let is = |wanted: &str| lease.conditions.iter().any(|found| found.r#type() == wanted && found.status() == "True");
     if lease.effective_end_time.is_some() {
         return Seen::Ended;
     }

@@ -9,8 +9,8 @@ use jumpstarter_protocol::{
         client_service_client::ClientServiceClient,
     },
     v1::{
-        DialRequest, DialResponse, ExporterStatus, ListenRequest, ListenResponse, RegisterRequest,
-        ReleaseLeaseRequest, ReportStatusRequest, StatusRequest, StatusResponse, UnregisterRequest,
+        DialRequest, DialResponse, ExporterStatus, ListenRequest, ListenResponse, RegisterRequest, ReleaseLeaseRequest,
+        ReportStatusRequest, StatusRequest, StatusResponse, UnregisterRequest,
         controller_service_client::ControllerServiceClient,
     },
 };
@@ -164,7 +164,8 @@ impl Link {
         let parent = format!("namespaces/{NAMESPACE}");
         let request = ListLeasesRequest { parent, ..ListLeasesRequest::default() };
         let list = within(CALL, self.client.clone().list_leases(self.request(request))).await?;
-        let own = list.leases.into_iter().filter(|lease| lease.client.as_deref().is_some_and(|name| name.ends_with(only)));
+        let own =
+            list.leases.into_iter().filter(|lease| lease.client.as_deref().is_some_and(|name| name.ends_with(only)));
         Ok(own.filter_map(|lease| lease.name.rsplit('/').next().map(str::to_owned)).collect())
     }
 }

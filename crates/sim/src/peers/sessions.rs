@@ -65,14 +65,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(
-        lab: &Lab,
-        name: &str,
-        number: u64,
-        link: Link,
-        machine: LeaseMachine,
-        manners: Manners,
-    ) -> Self {
+    pub(super) fn new(lab: &Lab, name: &str, number: u64, link: Link, machine: LeaseMachine, manners: Manners) -> Self {
         let dice = Dice::named(lab.plan.seed, &format!("process {name} {number}"));
         let (events, inbox) = mpsc::channel(EVENTS);
         let report = watch::Sender::new((ExporterStatus::Available, "registered".to_owned()));

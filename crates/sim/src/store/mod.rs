@@ -152,7 +152,9 @@ impl Inner {
         core.publish(&commits);
         drop(core);
         if let Some(observer) = &self.observer {
-            commits.iter().for_each(|commit| observer(commit));
+            for commit in &commits {
+                observer(commit);
+            }
         }
         self.bell.notify_waiters();
         Ok(objects)
@@ -272,11 +274,13 @@ fn forgotten(write: &Write) -> Object {
 
 /// The claim as one makes it who reads, decides, and writes without asking whether anything has changed.
 fn whatever_was_read(write: &Write) -> Write {
+    let claims = |object: &Object| {
+        object.kind() == Kind::Exporter
+            && object.value().pointer("/status/leaseRef/name").is_some_and(|name| name != "")
+    };
     match write {
-        Write::UpdateStatus(object) if object.kind() == Kind::Exporter => {
-            Write::UpdateStatus(object.clone().unconditional())
-        }
-        Write::Replace(object) if object.kind() == Kind::Exporter => Write::Replace(object.clone().unconditional()),
+        Write::UpdateStatus(object) if claims(object) => Write::UpdateStatus(object.clone().unconditional()),
+        Write::Replace(object) if claims(object) => Write::Replace(object.clone().unconditional()),
         other => other.clone(),
     }
 }

@@ -36,7 +36,9 @@ pub(crate) enum Fate {
     /// Stopped after the first of several writes.
     Half,
     /// Carried out perhaps, never answered.
-    Hangs { done: bool },
+    Hangs {
+        done: bool,
+    },
 }
 
 /// The state of a store's troubles.
