@@ -55,7 +55,7 @@ impl One {
         let stream = self.resources().offer(stream::iter(parts).boxed()).unwrap();
         let handle = json!({ "kind": "client_stream", "uuid": stream.id(), "x_jmp_content_encoding": null });
         let (called, outgoing) =
-            tokio::join!(self.call(method, &[args, &[handle]].concat()), stream.collect::<Vec<_>>());
+            tokio::join!(self.driver.call(method, [args, &[handle]].concat()), stream.collect::<Vec<_>>());
         called.map(|_| outgoing == [Outgoing::End])
     }
 
@@ -166,7 +166,8 @@ async fn a_stream_is_used_once_and_forgotten_when_its_client_leaves() {
     let err = mock.call("flash", &[handle]).await.unwrap_err();
     assert!(matches!(&err, DriverError::Other(text) if text.contains("used before")), "{err}");
     assert_eq!(mock.receive("dump", &[]).await.unwrap().unwrap(), b"image");
-    for handle in [Value::Null, json!("x"), json!({ "kind": "client_stream" }), json!({ "kind": "other", "uuid": "x" })] {
+    for handle in [Value::Null, json!("x"), json!({ "kind": "client_stream" }), json!({ "kind": "other", "uuid": "x" })]
+    {
         let err = mock.call("flash", std::slice::from_ref(&handle)).await.unwrap_err();
         assert!(matches!(err, DriverError::InvalidArgument(_)), "{handle}: {err}");
     }
@@ -185,7 +186,8 @@ async fn an_image_is_replaced_by_a_whole_one_only() {
         async move {
             let stream = mock.resources().offer(stream::iter(bytes).boxed()).unwrap();
             let handle = json!({ "kind": "client_stream", "uuid": stream.id() });
-            let (called, outgoing) = tokio::join!(mock.call("flash", &[handle, partition]), stream.collect::<Vec<_>>());
+            let (called, outgoing) =
+                tokio::join!(mock.driver.call("flash", vec![handle, partition]), stream.collect::<Vec<_>>());
             called.map(|_| outgoing)
         }
     };
@@ -198,7 +200,8 @@ async fn an_image_is_replaced_by_a_whole_one_only() {
     }
     let stream = mock.resources().offer(stream::pending().boxed()).unwrap();
     let handle = json!({ "kind": "client_stream", "uuid": stream.id() });
-    let (dumped, outgoing) = tokio::join!(mock.call("dump", &[handle, json!("root")]), stream.collect::<Vec<_>>());
+    let (dumped, outgoing) =
+        tokio::join!(mock.driver.call("dump", vec![handle, json!("root")]), stream.collect::<Vec<_>>());
     dumped.unwrap();
     assert_eq!(outgoing, [Outgoing::Data(Bytes::from_static(b"first")), Outgoing::End]);
     assert!(matches!(mock.call("write", &[Value::Null]).await, Err(DriverError::MethodNotFound(_))));
