@@ -1,4 +1,6 @@
 //! Lines out of a stream of bytes, in bounded memory whatever is written.
+use std::fmt::Write as _;
+
 use super::clean;
 
 /// Longest line that is kept: clients read messages of up to 4 MiB, people far less.
@@ -30,7 +32,8 @@ impl Lines {
         let mut text = clean(&String::from_utf8_lossy(&line), false);
         text.truncate(text.trim_end().len());
         if dropped > 0 {
-            text.push_str(&format!("… ({dropped} more bytes on this line)"));
+            // Writing to a string cannot fail.
+            let _ = write!(text, "… ({dropped} more bytes on this line)");
         }
         if !text.is_empty() {
             out(&text);

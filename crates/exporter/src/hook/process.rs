@@ -46,7 +46,7 @@ pub(super) async fn run(
     let (terminal, mut child) =
         start(program, args, environment).map_err(|err| format!("Error executing hook: run {program}: {err}"))?;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let mut output = Output { terminal, lines: Lines::default(), open: true };
+    let mut output = Output { terminal, lines: Lines::default(), open: true, chunk: vec![0; CHUNK] };
     let ended = tokio::select! {
         status = output.follow(&mut child, line) => status.map_err(|err| format!("Error executing hook: {err}")),
         () = tokio::time::sleep(limit) => Err(format!("Hook timed out after {} seconds", limit.as_secs())),
@@ -111,6 +111,7 @@ struct Output {
     terminal: AsyncFd<OwnedFd>,
     lines: Lines,
     open: bool,
+    chunk: Vec<u8>,
 }
 
 impl Output {
@@ -127,16 +128,16 @@ impl Output {
 
     /// Reads once; the number of bytes, none at the end.
     async fn read(&mut self, line: &mut (dyn FnMut(&str) + Send)) -> usize {
-        let mut chunk = [0; CHUNK];
+        let Self { terminal, chunk, .. } = self;
         let count = loop {
-            let Ok(mut ready) = self.terminal.readable().await else { break 0 };
-            match ready.try_io(|fd| Ok(rustix::io::read(fd, &mut chunk)?)) {
+            let Ok(mut ready) = terminal.readable().await else { break 0 };
+            match ready.try_io(|fd| Ok(rustix::io::read(fd, &mut chunk[..])?)) {
                 Ok(count) => break count.unwrap_or(0),
                 Err(_would_block) => {}
             }
         };
         self.open = count > 0;
-        self.lines.push(&chunk[..count], line);
+        self.lines.push(&self.chunk[..count], line);
         count
     }
 

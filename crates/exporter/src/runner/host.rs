@@ -26,8 +26,8 @@ const RESET_LIMIT: Duration = Duration::from_mins(2);
 const CLOSE_LIMIT: Duration = Duration::from_mins(2);
 /// How long a final status stays visible at least: clients look three times a second.
 const LINGER: Duration = Duration::from_secs(1);
-/// And at most, for clients that are connected and have not looked yet. One that finds its session gone instead of
-/// how it ended would ask a closed tunnel for minutes.
+/// And beyond that, for clients that are still connected: they leave when they have seen it. One that finds its
+/// session gone instead would ask a closed tunnel for minutes.
 const LINGER_FOR_CLIENTS: Duration = Duration::from_secs(9);
 /// News that may wait for the one who decides; senders wait beyond that.
 const NEWS: usize = 16;
@@ -219,9 +219,9 @@ impl Host {
         self.tasks.spawn(async move {
             sleep(LINGER).await;
             if let Some(session) = session
-                && timeout(LINGER_FOR_CLIENTS, session.seen_or_alone()).await.is_err()
+                && timeout(LINGER_FOR_CLIENTS, session.alone()).await.is_err()
             {
-                tracing::debug!("a client is connected and does not ask how its session ended");
+                tracing::debug!("a client stays connected after the end of its session");
             }
             let _ = news.send(News::Event(Event::Lingered(id))).await;
         });

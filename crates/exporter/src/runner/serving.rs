@@ -154,7 +154,7 @@ impl<'a> Serving<'a> {
                 Action::CancelHook(_) => self.host.cancel_hook(),
                 Action::Show(id, status, message) => self.host.show(id, status, &message),
                 Action::Report(status, message) => {
-                    tracing::info!(status = status.as_str_name(), message, "status");
+                    tracing::info!(status = status.as_str_name(), "{message}");
                     self.report.send_replace((status, message));
                 }
                 Action::Linger(id) => self.host.linger(id),

@@ -111,7 +111,7 @@ impl Standalone {
                             ready.cancel();
                         }
                     }
-                    Action::Report(status, message) => tracing::info!(status = status.as_str_name(), message, "status"),
+                    Action::Report(status, message) => tracing::info!(status = status.as_str_name(), "{message}"),
                     Action::Linger(id) => host.linger(id),
                     Action::Close(id) => host.close(id),
                     Action::StopListening | Action::Release(_) => {}

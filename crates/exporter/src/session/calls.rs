@@ -70,7 +70,7 @@ impl ExporterService for Session {
     }
 
     async fn get_status(&self, _request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
-        Ok(Response::new(self.look()))
+        Ok(Response::new(self.inner.status.borrow().clone()))
     }
 
     async fn end_session(&self, _request: Request<EndSessionRequest>) -> Result<Response<EndSessionResponse>, Status> {

@@ -19,21 +19,12 @@ pub(super) enum Visitor {
     Hook,
 }
 
-/// The clients of a session, as far as its end concerns them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Audience {
-    /// Connections of clients.
-    connected: usize,
-    /// The newest status that a client has asked for, by its version.
-    seen: u64,
-}
-
 /// A client's connection, while this lives.
 pub(crate) struct Presence(Session);
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.0.inner.audience.send_modify(|audience| audience.connected -= 1);
+        self.0.inner.clients.send_modify(|clients| *clients -= 1);
     }
 }
 
@@ -82,33 +73,17 @@ impl Session {
 
     /// Notes that a client is connected.
     pub(crate) fn enter(&self) -> Presence {
-        self.inner.audience.send_modify(|audience| audience.connected += 1);
+        self.inner.clients.send_modify(|clients| *clients += 1);
         Presence(self.clone())
     }
 
-    /// Waits until a client has asked for the present status, or none is connected.
+    /// Waits until no client is connected.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(crate) async fn seen_or_alone(&self) {
-        let version = self.inner.status.borrow().status_version;
-        let mut audience = self.inner.audience.subscribe();
+    pub(crate) async fn alone(&self) {
         // The sender lives as long as this session.
-        let _ = audience.wait_for(|now| now.connected == 0 || now.seen >= version).await;
-    }
-
-    /// The status, for whoever asks.
-    pub(super) fn look(&self) -> GetStatusResponse {
-        let status = self.inner.status.borrow().clone();
-        if self.visitor == Visitor::Client {
-            let version = status.status_version;
-            self.inner.audience.send_if_modified(|audience| {
-                let newer = audience.seen < version;
-                audience.seen = audience.seen.max(version);
-                newer
-            });
-        }
-        status
+        let _ = self.inner.clients.subscribe().wait_for(|clients| *clients == 0).await;
     }
 
     /// Waits until a driver call may be made; refuses it when that will not be any more.

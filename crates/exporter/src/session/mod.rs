@@ -56,8 +56,8 @@ struct Inner {
     holder: OnceLock<String>,
     /// Metadata value that every call must bring.
     passphrase: OnceLock<String>,
-    /// Which clients are here, and what they know.
-    audience: watch::Sender<gate::Audience>,
+    /// Connections of clients.
+    clients: watch::Sender<usize>,
     ended: CancellationToken,
     closing: CancellationToken,
     tasks: TaskTracker,
@@ -83,7 +83,7 @@ impl Session {
             info,
             holder: OnceLock::new(),
             passphrase: OnceLock::new(),
-            audience: watch::Sender::default(),
+            clients: watch::Sender::new(0),
             ended: CancellationToken::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
