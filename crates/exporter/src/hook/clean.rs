@@ -22,14 +22,13 @@ pub(crate) fn clean(text: &str, keep_lines: bool) -> String {
     let mut state = State::Text;
     for c in text.chars() {
         state = match (state, c) {
-            (State::Text | State::Control, '\u{1b}') => State::Escape,
             (State::Swallow, '\u{1b}') => State::SwallowEscape,
             (State::Escape, '[') | (State::Text, '\u{9b}') => State::Control,
             (State::Escape, ']' | 'P' | 'X' | '^' | '_') | (State::Text, '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}') => {
                 State::Swallow
             }
             // Intermediate bytes go on; any other byte ends a short sequence.
-            (State::Escape, ' '..='/') => State::Escape,
+            (State::Text | State::Control, '\u{1b}') | (State::Escape, ' '..='/') => State::Escape,
             (State::Escape, _)
             | (State::Control, '\u{40}'..='\u{7e}')
             | (State::Swallow, '\u{7}' | '\u{9c}')

@@ -71,7 +71,7 @@ mod tests {
     fn an_endless_line_costs_no_memory() {
         let (mut taken, mut longest) = (Lines::default(), 0);
         for _ in 0..1600 {
-            taken.push(&[b'x'; 65536], &mut |_| panic!("no line yet"));
+            taken.push(&vec![b'x'; 65536], &mut |_| panic!("no line yet"));
             longest = longest.max(taken.line.capacity());
         }
         assert!(longest <= 2 * MAX_LINE);

@@ -276,7 +276,7 @@ async fn open(
         let _ = news.send(event).await;
         session.ended().await;
         let _ = news.send(News::Event(Event::EndSession(id))).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let local = async {
         if let Some(listener) = listener
@@ -284,7 +284,7 @@ async fn open(
         {
             tracing::error!(%err, "serve the hooks' socket");
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         // The session is closed by someone else: a reset under way is no longer wanted.

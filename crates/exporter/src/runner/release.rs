@@ -31,7 +31,7 @@ pub(super) async fn give_back(link: ControllerLink, lease: String, report: Repor
         match outcome {
             Ok(()) => tracing::info!(%lease, "lease given back"),
             Err(status) if refused(&status) => {
-                tracing::warn!(%lease, %status, "the controller does not take a lease back")
+                tracing::warn!(%lease, %status, "the controller does not take a lease back");
             }
             Err(status) => {
                 let pause = backoff.next();

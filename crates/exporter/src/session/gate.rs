@@ -124,7 +124,8 @@ pub(super) struct Password(Session);
 impl Interceptor for Password {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         let Some(wanted) = self.0.inner.passphrase.get() else { return Ok(request) };
-        let given = request.metadata().get(PASSPHRASE).map(|value| value.as_bytes()).unwrap_or_default();
+        let given =
+            request.metadata().get(PASSPHRASE).map(tonic::metadata::MetadataValue::as_bytes).unwrap_or_default();
         if same(wanted.as_bytes(), given) {
             return Ok(request);
         }

@@ -26,6 +26,15 @@ enum Work {
     Closing(SessionId),
 }
 
+/// What was said last on a Status stream.
+#[derive(Debug, Clone, Copy, Default)]
+enum Said {
+    #[default]
+    Nothing,
+    Free,
+    Leased(u32),
+}
+
 /// What the controller knows.
 #[derive(Debug, Default)]
 struct Controller {
@@ -35,7 +44,7 @@ struct Controller {
     status: Option<(ExporterStatus, String)>,
     /// A Status stream is open, and this was said on it last.
     stream: bool,
-    said: Option<Option<u32>>,
+    said: Said,
     unregistered: bool,
 }
 
@@ -217,15 +226,16 @@ impl World {
         let controller = &mut self.controller;
         if !controller.stream {
             controller.stream = true;
-            controller.said = None;
+            controller.said = Said::Nothing;
         }
         let truth = controller.lease;
         let next = match (controller.said, truth) {
-            (Some(said), truth) if said == truth => return,
-            (Some(Some(_)), Some(_)) => None,
+            (Said::Free, None) => return,
+            (Said::Leased(said), Some(lease)) if said == lease => return,
+            (Said::Leased(_), Some(_)) => None,
             (_, truth) => truth,
         };
-        controller.said = Some(next);
+        controller.said = next.map_or(Said::Free, Said::Leased);
         let wanted = next.map(|n| Assignment { lease: Self::lease_name(n), client: "alice".to_owned() });
         self.tell(Event::Assigned(wanted));
     }
