@@ -12,13 +12,20 @@ const PER_LINK: usize = 250;
 pub(crate) async fn idle(effort: &Effort, table: &mut Table) {
     let kinds = Kind::present(&[Kind::Decoding, Kind::Router, Kind::Peer]);
     for (per_link, on, aim) in [(PER_LINK, "shared connections", "≤ 24 KiB"), (1, "one connection each", "")] {
+        let pairs = effort.idle_pairs.min(most_pairs(per_link));
         let mut values = Vec::new();
         for kind in &kinds {
-            values.push((*kind, each(&Subject::start(*kind), effort.idle_pairs, per_link).await / 1024.0));
+            values.push((*kind, each(&Subject::start(*kind), pairs, per_link).await / 1024.0));
         }
-        let what = format!("{} idle pairs, {on}, memory a pair", effort.idle_pairs);
+        let what = format!("{pairs} idle pairs, {on}, memory a pair");
         table.add(Row { what, unit: "KiB", values, aim });
     }
+}
+
+/// As many as there are files for: each connection is one here and one in the other process.
+fn most_pairs(per_link: usize) -> usize {
+    let files = jumpstarter_transport::listen::raise_file_limit().unwrap_or(u64::MAX);
+    (usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(500) / 2).saturating_mul(per_link)
 }
 
 /// Resident bytes a pair.

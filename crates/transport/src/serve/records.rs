@@ -40,7 +40,7 @@ impl Records {
     pub(super) fn poll_send_off(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.rest.is_empty() {
             let rest = std::mem::take(&mut self.rest);
-            self.tls.get_mut().1.writer().write_all(&rest)?;
+            seal(&mut self.tls, &mut [IoSlice::new(&rest)], rest.len())?;
             self.sealed += rest.len();
         }
         if self.sealed > 0 || self.tls.get_ref().1.wants_write() {
@@ -70,14 +70,31 @@ impl Records {
             slices.push(IoSlice::new(part));
             wanted -= part.len();
         }
-        let written = self.tls.get_mut().1.writer().write_vectored(&slices)?;
-        if written != whole {
-            return Err(io::Error::other("TLS took a part of what it was given"));
-        }
+        seal(&mut self.tls, &mut slices, whole)?;
         self.rest = Vec::new();
         self.sealed += whole;
         Ok(whole - held)
     }
+}
+
+/// Makes records of all of `bufs`, which are `length` bytes together.
+fn seal(tls: &mut TlsStream<TcpStream>, mut bufs: &mut [IoSlice<'_>], length: usize) -> io::Result<()> {
+    let mut left = length;
+    let mut refused = false;
+    while left > 0 {
+        let taken = tls.get_mut().1.writer().write_vectored(bufs)?;
+        // When keys have served for as many records as they may, rustls takes a part or nothing, and has new ones when
+        // it is asked again.
+        if taken == 0 && std::mem::replace(&mut refused, true) {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        if taken > 0 {
+            refused = false;
+            left -= taken;
+            IoSlice::advance_slices(&mut bufs, taken);
+        }
+    }
+    Ok(())
 }
 
 impl AsyncRead for Records {
