@@ -243,10 +243,6 @@ impl Writer {
 
 /// How a call ended that got no status.
 fn broken(error: &h2::Error) -> End {
-    if error.is_go_away() {
-        // Says more in the output of a failed test.
-        println!("the connection ended: {error:?}");
-    }
     End::Reset(error.reason())
 }
 

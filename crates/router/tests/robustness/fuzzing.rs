@@ -12,7 +12,7 @@ use jumpstarter_router::{Config, Refusal, Router, Side, StreamId, StreamTicket, 
 use jumpstarter_transport::serve::serve_stream;
 use jumpstarter_transport::{PeerAddr, ServeLimits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// Far beyond what anything here takes; reached only by a hang.
 const HANG: Duration = Duration::from_secs(60);
@@ -86,23 +86,31 @@ async fn scenario(bytes: Vec<u8>) {
     };
     reading.await;
     drop(odd);
-    odd_served.await.expect("the connection's task does not panic");
+    ended(odd_served).await;
 
     // Nobody else noticed.
     client.exchange(&mut exporter, b"after").await;
     drop((client, exporter));
     for task in [client_task, exporter_task, client_served, exporter_served] {
-        task.await.expect("no panic beside it");
+        ended(task).await;
     }
     let stats = router.stats();
     assert_eq!((stats.open, stats.waiting), (0, 0), "streams are left: {stats:?}");
 }
 
+/// Waits for the end of the one task.
+async fn ended(mut task: JoinSet<()>) {
+    while let Some(ended) = task.join_next().await {
+        ended.expect("no task of a connection panics");
+    }
+}
+
 /// A connection to `router` within this process.
-fn serve(router: &Router) -> (DuplexStream, JoinHandle<()>) {
+fn serve(router: &Router) -> (DuplexStream, JoinSet<()>) {
     let (ours, theirs) = duplex(64 * 1024);
     let service = router.clone().into_axum_router();
-    let served = tokio::spawn(async move {
+    let mut served = JoinSet::new();
+    served.spawn(async move {
         // How it ends is the peer's business.
         drop(serve_stream(theirs, PeerAddr::Unix { uid: None }, &ServeLimits::default(), service).await);
     });
@@ -117,9 +125,10 @@ struct Honest {
     _send: h2::client::SendRequest<Bytes>,
 }
 
-async fn half(io: DuplexStream, ticket: &str) -> (Honest, JoinHandle<()>) {
+async fn half(io: DuplexStream, ticket: &str) -> (Honest, JoinSet<()>) {
     let (mut send, connection) = h2::client::handshake(io).await.expect("a handshake");
-    let task = tokio::spawn(async move { drop(connection.await) });
+    let mut task = JoinSet::new();
+    task.spawn(async move { drop(connection.await) });
     let request = http::Request::post("http://router/jumpstarter.v1.RouterService/Stream")
         .header("content-type", "application/grpc")
         .header("authorization", format!("Bearer {ticket}"))

@@ -126,14 +126,17 @@ async fn a_flood_of_bad_tickets_leaves_nothing_and_stops_nobody() {
     };
     flood(CALLS / 3).await;
     let warm = router.usage();
-    let flooding = tokio::spawn(flood(CALLS));
+    let mut flooding = tokio::task::JoinSet::new();
+    flooding.spawn(flood(CALLS));
     let mut exchanged = 0;
-    while !flooding.is_finished() || exchanged < 10 {
+    let mut over = None;
+    while over.is_none() || exchanged < 10 {
+        over = over.or_else(|| flooding.try_join_next());
         client.send_data(b"in the middle of it").await;
         exporter.expect(&data(b"in the middle of it")).await;
         exchanged += 1;
     }
-    flooding.await.unwrap();
+    over.expect("awaited").unwrap();
     let after = router.await_usage("rid of the flood", |usage| usage.connections == 2 && usage.waiting == 0);
     let grown = after.memory.saturating_sub(warm.memory);
     println!("{exchanged} round trips during the flood; {grown} bytes more after it");
