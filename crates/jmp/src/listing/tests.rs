@@ -197,7 +197,7 @@ fn a_lease_that_is_over_holds_nothing() {
 fn yaml_has_sorted_keys_and_a_line_to_spare() {
     let view = leases::list(&[Lease { conditions: Vec::new(), ..lease() }], false, &present());
     let yaml = text(&view, Some(ListMode::Yaml));
-    let keys: Vec<_> = yaml.lines().filter_map(|line| line[2..].split_once(':')).map(|(key, _)| key).collect();
+    let keys: Vec<_> = yaml.lines().filter_map(|line| line.get(2..)?.split_once(':')).map(|(key, _)| key).collect();
     assert!(yaml.starts_with("leases:\n"), "{yaml}");
     assert!(yaml.ends_with("\n\n"), "{yaml}");
     let client = keys.iter().position(|key| *key == "client");
