@@ -74,6 +74,9 @@ pub(super) fn status(lease: &Lease) -> String {
 
 /// Why it waits, or why it is over; nothing while it is in use.
 fn reason(lease: &Lease) -> String {
+    if status(lease) == "In-Use" {
+        return String::new();
+    }
     let told =
         |kind: &str| lease.conditions.iter().find(|condition| condition.kind == kind && condition.status == "True");
     let told = ["Invalid", "Unsatisfiable", "Pending"].into_iter().find_map(told);
