@@ -113,12 +113,16 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A pair of connections that a splice joins.
 pub async fn spliced(address: SocketAddr, secured: bool, n: usize) -> [Box<dyn Io>; 2] {
+    static PAIRING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    // A splice joins every second connection to the one before: nobody else's may come in between.
+    let (one, other) = {
+        let _pairing = PAIRING.lock().await;
+        (tcp_from(address, n).await, tcp_from(address, n).await)
+    };
     if !secured {
-        let one = tcp_from(address, n).await;
-        return [Box::new(one), Box::new(tcp_from(address, n).await)];
+        return [Box::new(one), Box::new(other)];
     }
     // The splice does both handshakes at once, when it has both connections.
-    let (one, other) = (tcp_from(address, n).await, tcp_from(address, n).await);
     let name = || ServerName::try_from("localhost").unwrap();
     let (one, other) = tokio::join!(connector().connect(name(), one), connector().connect(name(), other));
     [Box::new(one.unwrap()), Box::new(other.unwrap())]
