@@ -50,7 +50,12 @@ pub(crate) async fn setup(effort: &Effort, table: &mut Table) {
 async fn round(subject: Subject, fresh: bool, count: usize) -> Result {
     let subject = Arc::new(subject);
     let shape = Shape::with_frame(16_384);
-    let links = Arc::new([Link::connect(subject.address, shape).await, Link::connect(subject.address, shape).await]);
+    let links = if fresh {
+        None
+    } else {
+        let one = Link::connect(subject.address, shape).await;
+        Some(Arc::new([one, Link::connect(subject.address, shape).await]))
+    };
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     let cpu = || subject.pid.map_or(f64::NAN, cpu_seconds);
@@ -60,7 +65,7 @@ async fn round(subject: Subject, fresh: bool, count: usize) -> Result {
         tasks.spawn(async move {
             let mut times = Vec::new();
             while next.fetch_add(1, Ordering::Relaxed) < count {
-                times.push(once(&subject, if fresh { None } else { Some(&*links) }).await);
+                times.push(once(&subject, links.as_deref()).await);
             }
             times
         });
