@@ -249,6 +249,7 @@ fn our_j_uses_the_drivers_of_both_exporters() {
             j storage list /
             j storage exists nowhere && exit 1
             j power fly && exit 1
+            rm -f port
             j echo forward-tcp 0 > port & forward=$!
             while ! test -s port; do sleep 0.1; done
             python3 -c 'import socket; s = socket.create_connection(("127.0.0.1", int(open("port").read().rsplit(":", 1)[1]))); s.sendall(b"there and back"); print(s.recv(99).decode())'
