@@ -148,13 +148,14 @@ impl Visit for Line {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use opentelemetry::trace::TracerProvider as _;
     use opentelemetry_sdk::{
         error::OTelSdkResult,
         trace::{SpanData, SpanExporter},
     };
     use tracing_subscriber::layer::SubscriberExt as _;
 
-    use super::{Layer, SdkTracerProvider, SpanLayer, TraceId, TracerProvider as _, KeyValue, Uuid};
+    use super::{KeyValue, SdkTracerProvider, SpanLayer, TraceId, Uuid};
 
     /// Keeps what is sent.
     #[derive(Clone, Debug, Default)]
