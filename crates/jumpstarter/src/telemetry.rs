@@ -152,15 +152,12 @@ pub(crate) fn start(args: &LogArgs, defaults: &LogDefaults) -> anyhow::Result<Te
             builder.with_ansi(colour).finish().with(layer).init();
         }
     }
-    #[cfg(feature = "otlp")]
-    return Ok(Telemetry { _spans: sender });
     #[cfg(not(feature = "otlp"))]
-    {
-        if wanted {
-            tracing::warn!(
-                "OTEL_EXPORTER_OTLP_ENDPOINT has no effect: this program was built without the feature `otlp`"
-            );
-        }
-        Ok(Telemetry {})
+    if wanted {
+        tracing::warn!("OTEL_EXPORTER_OTLP_ENDPOINT has no effect: this program was built without the feature `otlp`");
     }
+    Ok(Telemetry {
+        #[cfg(feature = "otlp")]
+        _spans: sender,
+    })
 }

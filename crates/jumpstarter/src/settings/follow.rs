@@ -152,16 +152,16 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::{collections::BTreeMap, path::PathBuf};
 
     use super::*;
     use crate::settings::Written;
 
-    async fn follower(path: &Path) -> Follower {
+    fn follower(path: &Path) -> Follower {
         let written = Written { data_dir: Some("d".into()), ..Written::default() };
         let args = ServeArgs { config: Some(PathBuf::from(path)), written };
         let started = args.clone().resolve().unwrap();
-        let builtin = RouterTarget { endpoint: "here:8082".into(), labels: Default::default(), probe: true };
+        let builtin = RouterTarget { endpoint: "here:8082".into(), labels: BTreeMap::new(), probe: true };
         let live = Live::new(started.changeable(&builtin));
         Follower::new(args, started, builtin, live).unwrap()
     }
@@ -175,7 +175,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("settings.yaml");
         std::fs::write(&path, "routers: ['r1:1']\n").unwrap();
-        let mut follower = follower(&path).await;
+        let mut follower = follower(&path);
         assert_eq!(routers(&follower), ["here:8082", "r1:1"]);
         let write = |text: &str| std::fs::write(&path, text).unwrap();
 

@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    Standing::{Draining, Full, Gone, Ready, Suspect, Unreached, Untested},
+    *,
+};
 
 fn router(endpoint: &str, labels: &[(&str, &str)]) -> RouterTarget {
     RouterTarget { endpoint: endpoint.to_owned(), labels: map(labels), probe: true }
@@ -65,7 +68,6 @@ fn health_comes_before_labels() {
         (candidates[0].standing, candidates[1].standing) = (fits, other);
         choose(&candidates, &map(&[("site", "x")]), |_| 0).map(|router| router.endpoint.as_str())
     };
-    use Standing::{Draining, Full, Gone, Ready, Suspect, Unreached, Untested};
     let rows = [
         (Ready, Ready, Ok("fits")),
         (Untested, Ready, Ok("other")),
@@ -130,7 +132,6 @@ fn bytes_weigh_like_streams() {
 }
 
 fn standings() -> impl Strategy<Value = Standing> {
-    use Standing::{Draining, Full, Gone, Ready, Suspect, Unreached, Untested};
     prop::sample::select(vec![Ready, Untested, Suspect, Full, Unreached, Gone, Draining])
 }
 

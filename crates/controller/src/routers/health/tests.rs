@@ -1,5 +1,7 @@
 use super::*;
 
+use self::Then::{Answers, Drains, Fails, Refuses, Reports};
+
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
@@ -36,7 +38,6 @@ fn check(happens: &[Then], expected: Health, standing: Standing) {
 
 #[test]
 fn each_event_leads_to_one_state() {
-    use Then::{Answers, Drains, Fails, Refuses, Reports};
     check(&[], Health::Untested, Standing::Untested);
     check(&[Fails], Health::Unreached, Standing::Unreached);
     check(&[Fails, Fails], Health::Unreached, Standing::Unreached);
