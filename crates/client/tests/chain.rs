@@ -8,6 +8,7 @@ use std::time::Duration;
 use fake::{Fake, LEASE};
 use futures::{StreamExt as _, TryStreamExt as _};
 use jumpstarter_client::{ClientError, Connector, CreateLease, LocalHost, Session, UpdateLease};
+use jumpstarter_drivers::Registry;
 use jumpstarter_exporter::{ExitReason, Exporter, ExporterError};
 use jumpstarter_protocol::v1::ExporterStatus;
 use serde_json::json;
@@ -110,7 +111,7 @@ async fn errors_name_what_failed() {
     for (driver, method, args, text) in [
         ("power", "fly", vec![], "gRPC NotFound: method fly not found on driver"),
         ("power", "read", vec![], "gRPC NotFound"),
-        ("power", "on", vec![json!(1)], "gRPC InvalidArgument: on takes no arguments"),
+        ("power", "on", vec![json!(1)], "gRPC InvalidArgument: on takes 0 arguments, 1 given"),
         ("nothing", "on", vec![], "no driver 'nothing' on this exporter; it has: power, echo, group, group.again"),
     ] {
         let err = session.call(driver, method, &args).await.unwrap_err().to_string();
@@ -210,7 +211,7 @@ async fn drivers_that_cannot_be_built_are_reported_before_registering() {
     let mut tasks = JoinSet::new();
     let fake = Fake::start(&mut tasks).await;
     let config = fake.exporter_config("  x: {type: jumpstarter_driver_dutlink.driver.Dutlink}");
-    let exporter = Exporter::new(config, Connector::plaintext()).unwrap();
+    let exporter = Exporter::new(config, Connector::plaintext()).unwrap().with_registry(Registry::builtin());
     let err = exporter.run(CancellationToken::new()).await.unwrap_err();
     let text = format!("{err}: {}", std::error::Error::source(&err).unwrap());
     assert!(text.contains("'x'") && text.contains("pip install jumpstarter-cli jumpstarter-driver-dutlink"), "{text}");

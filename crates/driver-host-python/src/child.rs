@@ -25,7 +25,7 @@ use crate::wire::{Line, Record};
 
 const SCRIPT: &str = include_str!("host.py");
 /// Importing jumpstarter takes a second or two on a small machine, and much longer on a busy one.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// Between the end of its input and the end of a child with nothing to do.
 const LEAVE_LIMIT: Duration = Duration::from_secs(10);
 /// Longest line of an answer, which holds the whole tree, and of an error stream.

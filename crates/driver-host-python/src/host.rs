@@ -29,8 +29,8 @@ pub const INTERPRETER: &str = "JMP_PYTHON";
 const DEFAULT_INTERPRETER: &str = "python3";
 
 /// Importing and constructing all drivers; looking for hardware may take a while.
-const OPEN_LIMIT: Duration = Duration::from_secs(60);
-const RESET_LIMIT: Duration = Duration::from_secs(60);
+const OPEN_LIMIT: Duration = Duration::from_mins(1);
+const RESET_LIMIT: Duration = Duration::from_mins(1);
 /// A driver that hangs while it closes costs the child.
 const CLOSE_LIMIT: Duration = Duration::from_secs(15);
 /// As the exporter's own sessions have it: one call cannot starve the others.

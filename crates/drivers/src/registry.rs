@@ -83,12 +83,15 @@ impl From<Arc<dyn Driver>> for Built {
 
 pub(crate) type Constructor = Arc<dyn Fn(Build) -> BoxFuture<'static, Result<Built, String>> + Send + Sync>;
 
+/// Whether a configuration asks for more than a built-in class has.
+type Beyond = fn(&Map<String, Value>) -> bool;
+
 /// The driver classes that can be built here, and the host of all others.
 #[derive(Clone)]
 pub struct Registry {
     classes: BTreeMap<String, Constructor>,
     /// Configurations of built-in classes that need the original.
-    unable: BTreeMap<String, fn(&Map<String, Value>) -> bool>,
+    unable: BTreeMap<String, Beyond>,
     host: Option<Arc<dyn DriverHost>>,
 }
 

@@ -4,7 +4,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use jumpstarter_config::{Env, ExporterConfig};
 use jumpstarter_drivers::{
     Driver, DriverError, DriverTree, LogSink, NoLog, Registry, Value,
@@ -131,17 +131,17 @@ async fn files_are_stored_in_any_parts_and_read_back_from_anywhere() {
 async fn what_is_cut_or_does_not_fit_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let storage = fs(dir.path()).await;
-    let mut half = parts(&[1; 3_000_000], 65_536);
+    let mut half = parts(&vec![1; 3_000_000], 65_536);
     half.push(cut());
     let err = storage.write("file", half).await.unwrap_err();
     assert!(matches!(&err, DriverError::Connection { .. }), "{err}");
     std::os::unix::fs::symlink("/dev/full", dir.path().join("full")).unwrap();
-    let err = storage.write("full", parts(&[1; 3_000_000], 65_536)).await.unwrap_err();
+    let err = storage.write("full", parts(&vec![1; 3_000_000], 65_536)).await.unwrap_err();
     assert!(matches!(&err, DriverError::Io { .. }) && err.to_string().contains("storage is full"), "{err}");
     // A client that does not wait for its file.
     let stream = storage.resources().offer(stream::empty().boxed()).unwrap();
     let handle = json!({ "kind": "client_stream", "uuid": stream.id() });
-    storage.write("big", parts(&[1; 5_000_000], 1 << 20)).await.unwrap();
+    storage.write("big", parts(&vec![1; 5_000_000], 1 << 20)).await.unwrap();
     let fd = storage.call("open", &[json!("big"), json!("rb")]).await.unwrap();
     drop(stream);
     let err = storage.call("file_read", &[fd, handle]).await.unwrap_err();
@@ -186,9 +186,10 @@ async fn an_image_is_replaced_by_a_whole_one_only() {
         async move {
             let stream = mock.resources().offer(stream::iter(bytes).boxed()).unwrap();
             let handle = json!({ "kind": "client_stream", "uuid": stream.id() });
-            let (called, outgoing) =
-                tokio::join!(mock.driver.call("flash", vec![handle, partition]), stream.collect::<Vec<_>>());
-            called.map(|_| outgoing)
+            // A call that fails may leave the stream untouched.
+            let called = mock.driver.call("flash", vec![handle, partition]);
+            let (_, outgoing) = tokio::try_join!(called, stream.collect::<Vec<_>>().map(Ok))?;
+            Ok::<_, DriverError>(outgoing)
         }
     };
     assert_eq!(flash(json!("root"), parts(b"first", 1)).await.unwrap(), [Outgoing::End]);

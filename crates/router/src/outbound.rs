@@ -66,7 +66,9 @@ impl Outbound {
 
     /// Waits until the partner is there or there is no more reason to wait.
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Stage> {
-        let Stage::Waiting { place, limit, half_closed } = &mut self.stage else { unreachable!("called in this stage only") };
+        let Stage::Waiting { place, limit, half_closed } = &mut self.stage else {
+            unreachable!("called in this stage only")
+        };
         let place = *place;
         let (stage, outcome) = {
             let mut halves = self.tunnel.halves();
@@ -98,9 +100,8 @@ impl Outbound {
                 Poll::Ready(InputEnd::Finished) if limit.as_mut().poll(cx).is_ready() => {
                     (Stage::Trailers(ok()), Outcome::HalfClosed)
                 }
-                Poll::Ready(InputEnd::Finished) => return Poll::Pending,
                 Poll::Pending if limit.as_mut().poll(cx).is_ready() => (Stage::Farewell(ok()), Outcome::Lapsed),
-                Poll::Pending => return Poll::Pending,
+                Poll::Ready(InputEnd::Finished) | Poll::Pending => return Poll::Pending,
             }
         };
         if self.core.leave(&self.tunnel.stream, place).is_some() {

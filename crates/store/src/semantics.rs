@@ -28,12 +28,7 @@ const FRAME: [&str; 4] = ["apiVersion", "kind", "metadata", "status"];
 ///
 /// # Errors
 /// [`StoreError::Invalid`] when it cannot be stored as it is.
-pub fn created(
-    incoming: &Object,
-    key: &Key,
-    uid: &str,
-    now: Timestamp,
-) -> Result<Map<String, Value>, StoreError> {
+pub fn created(incoming: &Object, key: &Key, uid: &str, now: Timestamp) -> Result<Map<String, Value>, StoreError> {
     check(incoming, key)?;
     if incoming.resource_version() != ResourceVersion::ZERO {
         return Err(StoreError::Invalid(format!(
@@ -63,11 +58,7 @@ pub fn created(
 /// # Errors
 /// [`StoreError::Conflict`] when it is not in the state that the writer saw, [`StoreError::Invalid`] when the new state
 /// cannot be stored.
-pub fn changed(
-    current: &Object,
-    incoming: &Object,
-    part: Part,
-) -> Result<Option<Map<String, Value>>, StoreError> {
+pub fn changed(current: &Object, incoming: &Object, part: Part) -> Result<Option<Map<String, Value>>, StoreError> {
     let key = current.key();
     check(incoming, key)?;
     let expected = Precondition {

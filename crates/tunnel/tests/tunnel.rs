@@ -1,4 +1,6 @@
 //! Tunnels between a real HTTP/2 client and server, in memory.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::{
     io,
     sync::{Arc, Mutex},
@@ -233,7 +235,7 @@ async fn a_half_closed_client_waits_for_the_answer_as_long_as_it_takes() {
         let mut heard = Vec::new();
         server.read_to_end(&mut heard).await.unwrap();
         // Paused time: an hour passes as soon as nothing else can happen.
-        tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+        tokio::time::sleep(std::time::Duration::from_hours(1)).await;
         server.write_all(b"late answer").await.unwrap();
         server.shutdown().await.unwrap();
         server.finish(Status::ok("")).await.unwrap();

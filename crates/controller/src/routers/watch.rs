@@ -5,7 +5,7 @@
 //! would need the CA of every router here.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -67,16 +67,15 @@ pub(crate) async fn follow(
             stays
         });
         for endpoint in wanted {
-            if !watched.contains_key(&endpoint) {
-                routers.begin(&endpoint);
-                let watch = Watch {
-                    routers: routers.clone(),
-                    endpoint: endpoint.clone(),
-                    tickets: Arc::clone(&tickets),
-                    clock: clock.clone(),
-                };
-                watched.insert(endpoint, tasks.spawn(watch.run()));
-            }
+            let Entry::Vacant(place) = watched.entry(endpoint) else { continue };
+            routers.begin(place.key());
+            let watch = Watch {
+                routers: routers.clone(),
+                endpoint: place.key().clone(),
+                tickets: Arc::clone(&tickets),
+                clock: clock.clone(),
+            };
+            place.insert(tasks.spawn(watch.run()));
         }
         tokio::select! {
             biased;

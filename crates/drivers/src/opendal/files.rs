@@ -1,6 +1,7 @@
 //! Open files by handle.
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     str::FromStr,
     sync::{Arc, Mutex},
 };
@@ -256,7 +257,10 @@ async fn digest<D: Digest>(operator: &Operator, path: &str) -> Result<String, Dr
     while let Some(chunk) = bytes.try_next().await.map_err(|err| told(err, operator))? {
         digest.update(&chunk);
     }
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(digest.finalize().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
 }
 
 /// A number of the wire as an integer; what is none is out of any range that is checked for.

@@ -189,7 +189,7 @@ impl Opendal {
 }
 
 impl Driver for Opendal {
-    fn client(&self) -> &str {
+    fn client(&self) -> &'static str {
         "jumpstarter_driver_opendal.client.OpendalClient"
     }
 

@@ -8,7 +8,7 @@ use opendal::{
 use serde_json::{Map, Value};
 
 /// An operation on a distant storage without an answer for this long has failed; transfers count each part.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Attempts at an operation on a distant storage that failed for a passing reason.
 const ATTEMPTS: usize = 4;
 

@@ -31,7 +31,8 @@ pub(crate) fn register(all: &mut Registry) {
 /// Runs a configured command for each call.
 struct Shell {
     methods: Vec<(String, Method)>,
-    shell: Vec<String>,
+    /// Program and arguments that a command is given to.
+    interpreter: Vec<String>,
     cwd: Option<PathBuf>,
     groups: Groups,
     log: DriverLog,
@@ -78,7 +79,8 @@ impl Shell {
             }
         }
         keys.end()?;
-        let mut built = Built::new(Self { methods, shell, cwd, groups: Groups::default(), log: build.log });
+        let mut built =
+            Built::new(Self { methods, interpreter: shell, cwd, groups: Groups::default(), log: build.log });
         built.methods_description = descriptions;
         Ok(built)
     }
@@ -111,7 +113,7 @@ impl Shell {
         }
         self.log.info(&format!("calling {name} with {} arguments and {} variables", words.len(), env.len()));
         Ok(Command {
-            shell: self.shell.clone(),
+            shell: self.interpreter.clone(),
             script: method.command.clone(),
             name,
             args: words,

@@ -65,7 +65,7 @@ impl Command {
             log: log.clone(),
         };
         Ok(stream::unfold(Some(run), |run| async move {
-            let (item, rest) = run?.next().await;
+            let (item, rest) = Box::pin(run?.next()).await;
             Some((Ok(item), rest))
         })
         .boxed())

@@ -24,7 +24,7 @@ use plan::Plan;
 /// The class that stands for another node, its path in the key `ref`.
 const PROXY: &str = "jumpstarter_driver_composite.driver.Proxy";
 /// A constructor that takes longer hangs: devices are looked for, not waited for.
-const BUILD_LIMIT: Duration = Duration::from_secs(60);
+const BUILD_LIMIT: Duration = Duration::from_mins(1);
 /// A driver that takes longer to close hangs, and the next lease waits for it. Ending a process group takes 5 s.
 const CLOSE_LIMIT: Duration = Duration::from_secs(20);
 
@@ -312,7 +312,7 @@ impl Builder<'_> {
             DriverInstance::Driver { r#type, description, methods_description, config, children } => {
                 let children = self.children(children, path, hosted).await?;
                 let built = self.construct(r#type, config, &children, path).await?;
-                let mut node = self.node(built, path, r#type);
+                let mut node = self.node(built, path);
                 node.description.clone_from(description);
                 node.methods_description.extend(texts(methods_description));
                 // A child of the file stands in for one of the same name that the driver would bring.
@@ -324,14 +324,14 @@ impl Builder<'_> {
     }
 
     /// A constructed driver and what it brought along, guarded.
-    fn node(&mut self, built: Built, path: &str, class: &str) -> Node {
+    fn node(&mut self, built: Built, path: &str) -> Node {
         let Built { driver, children, methods_description } = built;
         let driver: Arc<dyn Driver> = Arc::new(Guard::new(driver, path));
         self.built.push(Arc::clone(&driver));
         let children = children
             .into_iter()
             .map(|(name, child)| {
-                let node = self.node(child, &format!("{path}.{name}"), class);
+                let node = self.node(child, &format!("{path}.{name}"));
                 (name, Entry::Node(node))
             })
             .collect();

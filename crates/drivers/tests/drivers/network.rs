@@ -70,7 +70,7 @@ async fn udp_keeps_datagrams_apart() {
         let n = stream.read(&mut buffer).await.unwrap();
         assert_eq!(&buffer[..n], b"again");
     }
-    stream.write_all(&[7; 60_000]).await.unwrap();
+    stream.write_all(&vec![7; 60_000]).await.unwrap();
     assert_eq!(peer.recv_from(&mut buffer).await.unwrap().0, 60_000);
 }
 

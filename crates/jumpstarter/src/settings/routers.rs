@@ -122,8 +122,11 @@ pub(crate) fn resolve(written: &[WrittenRouter], faults: &mut Vec<String>) -> Ve
 mod tests {
     use super::*;
 
+    /// Endpoint, labels, whether it is probed.
+    type Read<'a> = (&'a str, &'a [(&'a str, &'a str)], bool);
+
     #[track_caller]
-    fn check(yaml: &str, expected: Result<(&str, &[(&str, &str)], bool), &str>) {
+    fn check(yaml: &str, expected: Result<Read<'_>, &str>) {
         let written: WrittenRouter = serde_saphyr::from_str(yaml).unwrap();
         match (written.resolve(), expected) {
             (Ok(target), Ok((endpoint, labels, probe))) => {

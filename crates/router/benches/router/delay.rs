@@ -29,7 +29,7 @@ const SOCKET: u32 = 128 * 1024;
 const PIECE: usize = 32 * 1024;
 
 /// Opens the line to `router`; it closes when the tasks are dropped.
-pub async fn open(line: Line, router: SocketAddr, tasks: &mut JoinSet<()>) -> SocketAddr {
+pub fn open(line: Line, router: SocketAddr, tasks: &mut JoinSet<()>) -> SocketAddr {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(SOCKET).unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
@@ -61,7 +61,7 @@ async fn carry(line: Line, mut from: impl AsyncRead + Unpin, mut to: impl AsyncW
     let mut buffer = BytesMut::with_capacity(PIECE);
     while open || !under_way.is_empty() {
         buffer.reserve(PIECE);
-        let due = under_way.front().map_or_else(|| Instant::now() + Duration::from_secs(3600), |(due, _)| *due);
+        let due = under_way.front().map_or_else(|| Instant::now() + Duration::from_hours(1), |(due, _)| *due);
         let may_read = open && free <= Instant::now() + Duration::from_micros(200);
         let wake = if may_read || !open { due } else { due.min(free) };
         tokio::select! {
@@ -78,7 +78,7 @@ async fn carry(line: Line, mut from: impl AsyncRead + Unpin, mut to: impl AsyncW
                 Ok(length) if length > 0 => {
                     let now = Instant::now();
                     // What timers are late by may be caught up with, but no more.
-                    let start = free.max(now - Duration::from_millis(3));
+                    let start = free.max(now.checked_sub(Duration::from_millis(3)).unwrap_or(now));
                     free = start + Duration::from_secs_f64(length as f64 / line.bytes_per_second);
                     under_way.push_back((now.max(free) + line.round_trip / 2, buffer.split().freeze()));
                 }
@@ -106,7 +106,7 @@ pub(crate) async fn long_link(effort: &Effort, table: &mut Table) {
 /// The share of the line that one stream fills.
 async fn through(subject: &Subject, line: Line, source_is_far: bool, span: Duration) -> f64 {
     let mut tasks = JoinSet::new();
-    let far = open(line, subject.address, &mut tasks).await;
+    let far = open(line, subject.address, &mut tasks);
     let shape = Shape::with_frame(jumpstarter_transport::MAX_FRAME_SIZE);
     let (to_source, to_sink) = if source_is_far { (far, subject.address) } else { (subject.address, far) };
     let (source, sink) = (Link::connect(to_source, shape).await, Link::connect(to_sink, shape).await);

@@ -56,7 +56,7 @@ async fn round(subject: &Subject, line: Option<Line>, flash: Flash, span: Durati
     let mut tasks = JoinSet::new();
     let shape = Shape::with_frame(16_384);
     let to_exporter = match line {
-        Some(line) => delay::open(line, subject.address, &mut tasks).await,
+        Some(line) => delay::open(line, subject.address, &mut tasks),
         None => subject.address,
     };
     let (client, exporter) = (Link::connect(subject.address, shape).await, Link::connect(to_exporter, shape).await);

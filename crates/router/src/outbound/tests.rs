@@ -147,8 +147,8 @@ fn events() -> impl Strategy<Value = Vec<(usize, Event, bool)>> {
 }
 
 /// Whether it was told nothing yet.
-fn half_is_quiet(half: &Option<Half>) -> bool {
-    half.as_ref().is_none_or(|half| half.hung_up || (half.received.is_empty() && half.status.is_none()))
+fn half_is_quiet(half: Option<&Half>) -> bool {
+    half.is_none_or(|half| half.hung_up || (half.received.is_empty() && half.status.is_none()))
 }
 
 /// What the other side should have got of `sent`, and with which status.
@@ -209,7 +209,7 @@ proptest! {
             if let Some(half) = &mut halves[1] {
                 half.finish();
                 settle(&mut halves);
-                prop_assert!(half_is_quiet(&halves[1]));
+                prop_assert!(half_is_quiet(halves[1].as_ref()));
             }
             router.drain();
             settle(&mut halves);

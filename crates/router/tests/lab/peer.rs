@@ -43,7 +43,7 @@ impl Link {
             .map_err(io::Error::other)?;
         let ping = connection.ping_pong();
         let mut task = JoinSet::new();
-        task.spawn(async move { connection.await });
+        task.spawn(connection);
         Ok(Self { send, ping, task })
     }
 

@@ -68,7 +68,7 @@ async fn a_thousand_streams_that_nobody_reads_take_bounded_memory() {
     for _ in 0..STREAMS / PER_CONNECTION {
         let (writers, readers) = (Link::new(router.address).await, Link::new(router.address).await);
         let mut pairs = streams(&writers, &readers, PER_CONNECTION).await;
-        sent += fill(&mut pairs, &data(&[7; 60_000])).await;
+        sent += fill(&mut pairs, &data(&vec![7; 60_000])).await;
         held.push((writers, readers, pairs));
     }
     let usage = router.usage();
@@ -81,8 +81,8 @@ async fn a_thousand_streams_that_nobody_reads_take_bounded_memory() {
     let mut pairs = streams(&others.0, &others.1, 1).await;
     let (writer, reader) = &mut pairs[0];
     for _ in 0..200 {
-        let bytes = data(&[9; 50_000]);
-        let (_, ()) = soon(async { tokio::join!(writer.send(bytes.clone()), reader.expect(&bytes)) }).await;
+        let bytes = data(&vec![9; 50_000]);
+        soon(async { tokio::join!(writer.send(bytes.clone()), reader.expect(&bytes)) }).await;
     }
     // And what was kept is given back.
     drop((held, pairs, others));

@@ -212,7 +212,7 @@ async fn slow_links_that_are_full_stay_alive() {
         let write = async {
             let mut sent = 0;
             while sent < total {
-                let message = data(&[3; 60_000]);
+                let message = data(&vec![3; 60_000]);
                 sent += message.len();
                 if writer.send(message).await.is_err() {
                     return None;

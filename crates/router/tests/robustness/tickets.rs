@@ -173,7 +173,7 @@ async fn cost_of_refused_calls() {
         }
         println!(
             "{name}: {:?} of processor time, {:?} on the clock each",
-            (cpu() - used) / CALLS,
+            cpu().saturating_sub(used) / CALLS,
             started.elapsed() / CALLS
         );
     }
@@ -185,7 +185,7 @@ async fn cost_of_refused_calls() {
     }
     println!(
         "let in, then left: {:?} of processor time, {:?} on the clock each",
-        (cpu() - used) / CALLS,
+        cpu().saturating_sub(used) / CALLS,
         started.elapsed() / CALLS
     );
 }

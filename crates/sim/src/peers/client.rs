@@ -185,8 +185,6 @@ impl Work {
                     let span = self.dice.around(Duration::from_secs(30));
                     _ = tokio::time::timeout(span, served.closed.cancelled()).await;
                 }
-                // The other half did not come, or the ticket was no good.
-                Ok(None) => sleep(Duration::from_secs(1)).await,
                 Err(status) if refused(&status) => {
                     sleep(Duration::from_secs(2)).await;
                     let Ok(found) = self.link.look(lease).await else { continue };
@@ -196,7 +194,8 @@ impl Work {
                         return;
                     }
                 }
-                Err(_) => sleep(Duration::from_secs(1)).await,
+                // The other half did not come, the ticket was no good, or nobody answered.
+                Ok(None) | Err(_) => sleep(Duration::from_secs(1)).await,
             }
         }
     }

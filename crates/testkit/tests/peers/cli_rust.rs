@@ -15,6 +15,8 @@ fn with_python(command: &mut Command) {
     command.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
 }
 
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/use_device.py");
+
 #[test]
 fn both_show_and_change_the_same_things() {
     let lab = Lab::start();
@@ -189,7 +191,6 @@ fn programs_of_the_released_tools_run_in_our_shell() {
         alice.run_command(command)
     };
 
-    const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/use_device.py");
     let done = run(&["shell", "-l", "name=dut", "--", "python", SCRIPT, "2"]).ok();
     for line in ["power ok", "stream ok", "forward ok", "transfer ok"] {
         done.clone().says(line);

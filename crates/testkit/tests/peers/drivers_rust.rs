@@ -25,7 +25,7 @@ fn echo_servers() -> u16 {
     thread::spawn(move || {
         for mut io in tcp.incoming().map_while(Result::ok) {
             thread::spawn(move || {
-                let mut buffer = [0; 65536];
+                let mut buffer = vec![0; 65536];
                 while let Ok(n) = io.read(&mut buffer)
                     && n > 0
                     && io.write_all(&buffer[..n]).is_ok()
@@ -34,7 +34,7 @@ fn echo_servers() -> u16 {
         }
     });
     thread::spawn(move || {
-        let mut buffer = [0; 65536];
+        let mut buffer = vec![0; 65536];
         while let Ok((n, peer)) = udp.recv_from(&mut buffer) {
             let _ = udp.send_to(&buffer[..n], peer);
         }
@@ -83,6 +83,8 @@ flasher: {{ type: lab_bench.Flasher }}
     )
 }
 
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/use_drivers.py");
+
 #[test]
 fn a_released_client_uses_native_and_hosted_drivers_of_one_exporter() {
     let lab = Lab::start();
@@ -96,7 +98,6 @@ fn a_released_client_uses_native_and_hosted_drivers_of_one_exporter() {
     let mut dut = lab.exporter(setup);
     let alice = lab.client("alice");
 
-    const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/use_drivers.py");
     let port = port.to_string();
     let (unix, serial) = (unix.display().to_string(), serial.display().to_string());
     let mut command = alice.command(&["shell", "-l", "name=dut", "--", "python", SCRIPT, &port, &unix, &serial]);

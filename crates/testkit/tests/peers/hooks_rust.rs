@@ -128,7 +128,8 @@ fn long_hooks_run_once_and_endless_ones_are_ended() {
         journal.display()
     );
     let _dut = lab.exporter(setup("dut", &long));
-    let endless = "beforeLease: { timeout: 2, onFailure: endLease, script: \"trap '' TERM; sleep 600 & wait; wait\" }\n";
+    let endless =
+        "beforeLease: { timeout: 2, onFailure: endLease, script: \"trap '' TERM; sleep 600 & wait; wait\" }\n";
     let mut hung = lab.exporter(setup("hung", endless));
     let alice = lab.client("alice");
     let bob = lab.client("bob");

@@ -50,7 +50,7 @@ fn a_released_client_stores_and_flashes_with_our_exporter() {
         done.clone().says(line);
     }
     lab.await_available(&mut dut);
-    eventually("what the session created is removed", Duration::from_secs(60), || {
+    eventually("what the session created is removed", Duration::from_mins(1), || {
         fs::read_dir(&root).unwrap().next().is_none().then_some(())
     });
 }
@@ -72,7 +72,7 @@ impl Mine {
             let client = Client::from_config(&config).await.unwrap();
             let wanted = CreateLease {
                 selector: "name=dut".to_owned(),
-                duration: Duration::from_secs(600),
+                duration: Duration::from_mins(10),
                 ..CreateLease::default()
             };
             let lease = client.create_lease(&wanted).await.unwrap().name;
@@ -84,7 +84,7 @@ impl Mine {
     }
 
     fn run<F: Future>(&self, work: F) -> F::Output {
-        self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), work).await.unwrap() })
+        self.runtime.block_on(async { tokio::time::timeout(Duration::from_mins(2), work).await.unwrap() })
     }
 }
 
@@ -205,7 +205,7 @@ fn half_a_file_is_never_a_success() {
         // A device that takes no more, as a full disk.
         let full = Storage::new(session, "storage");
         std::os::unix::fs::symlink("/dev/full", root.join("full")).unwrap();
-        let failed = full.write("full", &[0; 3_000_000][..], Transfer::default()).await.unwrap_err();
+        let failed = full.write("full", &*vec![0; 3_000_000], Transfer::default()).await.unwrap_err();
         assert!(failed.to_string().contains("storage is full"), "{failed}");
     });
     // A client that vanishes in the middle leaves an exporter that can be leased again.

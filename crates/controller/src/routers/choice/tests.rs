@@ -32,11 +32,14 @@ fn possible(candidates: &[Candidate<'_>], labels: &[(&str, &str)]) -> Vec<String
     found
 }
 
+/// Labels of an exporter, and who may be chosen.
+type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 #[test]
 fn labels_decide_among_routers_that_work() {
     let routers = [router("a", &[]), router("b", &[("site", "x")]), router("c", &[("site", "y")]), router("d", &[])];
     let candidates: Vec<_> = routers.iter().map(ready).collect();
-    let rows: [(&[(&str, &str)], &[&str]); 5] = [
+    let rows: [Row<'_>; 5] = [
         (&[("site", "x")], &["b"]),
         (&[("site", "y")], &["c"]),
         // Nothing matches: any router but those for another site.

@@ -91,7 +91,7 @@ impl Transfer {
 async fn open(path: &Path) -> Option<(File, u64)> {
     let file = File::open(path).await.ok()?;
     let metadata = file.metadata().await.ok()?;
-    metadata.is_file().then(|| (file, metadata.len()))
+    metadata.is_file().then_some((file, metadata.len()))
 }
 
 /// The next block; shorter only at the end.
