@@ -77,8 +77,11 @@ impl One {
     async fn write(&self, path: &str, parts: Vec<io::Result<Bytes>>) -> Result<bool, DriverError> {
         let fd = self.call("open", &[json!(path), json!("wb")]).await?;
         let sent = self.send("file_write", std::slice::from_ref(&fd), parts).await;
-        self.call("file_close", &[fd]).await.unwrap();
-        sent
+        // What could not be stored may be told by either.
+        let closed = self.call("file_close", &[fd]).await;
+        let complete = sent?;
+        closed?;
+        Ok(complete)
     }
 
     async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, DriverError> {

@@ -73,7 +73,7 @@ impl Opendal {
         let mut args = Args::new(method, args);
         match method {
             "open" => {
-                let (path, mode) = (args.string("path")?, args.string("mode")?);
+                let (path, mode) = (path_argument(&mut args, "path")?, args.string("mode")?);
                 args.end()?;
                 let mode: Mode = mode.parse().map_err(DriverError::InvalidArgument)?;
                 let fd = self.files.open(&path, mode).await?;
@@ -118,12 +118,12 @@ impl Opendal {
     async fn answer_about_paths(&self, method: &str, mut args: Args<'_>) -> Result<Value, DriverError> {
         match method {
             "stat" | "exists" | "create_dir" | "delete" | "remove_all" | "register_path" => {
-                let path = args.string("path")?;
+                let path = path_argument(&mut args, "path")?;
                 args.end()?;
                 self.answer_about_path(method, &path).await
             }
             "copy" | "rename" => {
-                let (source, target) = (args.string("source")?, args.string("target")?);
+                let (source, target) = (path_argument(&mut args, "source")?, path_argument(&mut args, "target")?);
                 args.end()?;
                 if method == "copy" {
                     self.operator.copy(&source, &target).await.map_err(failed)?;
@@ -135,13 +135,13 @@ impl Opendal {
                 Ok(Value::Null)
             }
             "hash" => {
-                let path = args.string("path")?;
+                let path = path_argument(&mut args, "path")?;
                 let algorithm = args.value().unwrap_or_else(|| json!("sha256"));
                 args.end()?;
                 files::hash(&self.operator, &path, algorithm.as_str().unwrap_or_default()).await.map(Value::from)
             }
             "presign_stat" | "presign_read" | "presign_write" => {
-                let (path, seconds) = (args.string("path")?, args.integer("expire_second")?);
+                let (path, seconds) = (path_argument(&mut args, "path")?, args.integer("expire_second")?);
                 args.end()?;
                 let seconds = u64::try_from(seconds).map_err(|_| {
                     DriverError::InvalidArgument(format!("{method}: expire_second must not be negative, got {seconds}"))
@@ -188,6 +188,15 @@ impl Opendal {
     }
 }
 
+/// The next argument, a path that stays below the storage's root: clients have the storage, not the lab host.
+fn path_argument(args: &mut Args<'_>, name: &str) -> Result<String, DriverError> {
+    let path = args.string(name)?;
+    if path.split('/').any(|part| part == "..") {
+        return Err(DriverError::InvalidArgument(format!("{name} '{path}' leads out of the storage: leave '..' out")));
+    }
+    Ok(path)
+}
+
 impl Driver for Opendal {
     fn client(&self) -> &'static str {
         "jumpstarter_driver_opendal.client.OpendalClient"
@@ -205,7 +214,7 @@ impl Driver for Opendal {
                 _ => return Err(DriverError::not_found(method)),
             };
             let mut args = Args::new(method, args);
-            let path = args.string("path")?;
+            let path = path_argument(&mut args, "path")?;
             args.end()?;
             let entries = self.operator.lister_with(&path).recursive(deep).await.map_err(failed)?;
             let paths = entries.map_ok(|entry| Value::from(entry.path().to_owned())).map_err(failed);
