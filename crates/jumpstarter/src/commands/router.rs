@@ -84,7 +84,7 @@ struct KeepaliveArgs {
     #[arg(long, value_name = "DURATION")]
     keepalive_interval: Option<GoDuration>,
 
-    /// Time for its answer [default: 10s]
+    /// Time for its answer [default: 60s]
     #[arg(long, value_name = "DURATION")]
     keepalive_timeout: Option<GoDuration>,
 
