@@ -44,13 +44,13 @@ const ATTEMPTS: usize = 8;
 /// Why a credential could not be brought in order.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialError {
-    #[error("store the credential")]
+    #[error("store the credential: {0}")]
     Store(#[from] StoreError),
-    #[error("sign the token")]
+    #[error("sign the token: {0}")]
     Sign(#[from] jumpstarter_auth::KeyError),
     #[error("the object cannot be read: {0}")]
     Decode(#[from] jumpstarter_store::DecodeError),
-    #[error("keep the signing keys")]
+    #[error("keep the signing keys: {0}")]
     Keys(#[from] KeysError),
 }
 

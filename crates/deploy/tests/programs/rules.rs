@@ -9,9 +9,14 @@ use serde_json::Value;
 /// `VERB RESOURCE.GROUP[/SUBRESOURCE]`, and a name in brackets where only that object is meant.
 pub(crate) type Right = String;
 
-/// What is asked of whoever makes an owner wait for its dependents, where the cluster enforces that. It is a question
-/// to the authorizer and no request, so no log shows it.
-const OWNERS: [&str; 2] = ["update clients.jumpstarter.dev/finalizers", "update exporters.jumpstarter.dev/finalizers"];
+/// What is asked of whoever makes an owner wait for its dependents, or gives an object another owner, where the cluster
+/// enforces that. These are questions to the authorizer and no requests, so no log shows them; the move of a lab to
+/// Kubernetes fails without them.
+const OWNERS: [&str; 3] = [
+    "update clients.jumpstarter.dev/finalizers",
+    "update exporters.jumpstarter.dev/finalizers",
+    "delete secrets",
+];
 /// The lock of the replicas.
 const LOCK: &str = "a38b78e7.jumpstarter.dev";
 
