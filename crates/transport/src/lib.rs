@@ -37,10 +37,10 @@ pub const FILLED_RATE: u32 = 125_000_000;
 /// 30 ms, given that room is given back only when half of a window was read.
 pub const CLIENT_STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 /// Room for all streams of a connection. h2 gives unread frames below 256 bytes a budget of half of it and ends the
-/// connection with `ENHANCE_YOUR_CALM` beyond: with 64 MiB flow control stops a sender of frames of 8 bytes long before
-/// (and four such streams at once, when windows are small). More than the windows of 256 near streams together, so that readers that are slow
-/// never stop others on their connection.
-pub const CONNECTION_WINDOW: u32 = 128 * 1024 * 1024;
+/// connection with `ENHANCE_YOUR_CALM` beyond. 32 times the longest window of a stream: flow control stops a sender of
+/// frames of 16 bytes first even there, and one of single bytes where windows are near ones. More than the windows of
+/// 256 near streams together, so that readers that are slow never stop others on their connection.
+pub const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
 /// Larger frames pay more than anything else in the data plane.
 pub const MAX_FRAME_SIZE: u32 = 64 * 1024;
 /// Bound on the headers of one message. Tokens have up to 8 KiB; what is larger is refused as it arrives.

@@ -12,11 +12,8 @@ pub(crate) type Right = String;
 /// What is asked of whoever makes an owner wait for its dependents, or gives an object another owner, where the cluster
 /// enforces that. These are questions to the authorizer and no requests, so no log shows them; the move of a lab to
 /// Kubernetes fails without them.
-const OWNERS: [&str; 3] = [
-    "update clients.jumpstarter.dev/finalizers",
-    "update exporters.jumpstarter.dev/finalizers",
-    "delete secrets",
-];
+const OWNERS: [&str; 3] =
+    ["update clients.jumpstarter.dev/finalizers", "update exporters.jumpstarter.dev/finalizers", "delete secrets"];
 /// The lock of the replicas.
 const LOCK: &str = "a38b78e7.jumpstarter.dev";
 

@@ -73,11 +73,10 @@ impl fmt::Display for Port {
 
 /// Opens a device with 8 data bits, no parity, one stop bit and no flow control.
 pub(super) fn open(path: &Path, baudrate: u32) -> Result<SerialStream, DriverError> {
-    let opened = tokio_serial::new(path.to_string_lossy(), baudrate).open_native_async();
-    let mut stream = opened.map_err(|err| failed(path, err.into()))?;
-    // Others, such as a terminal on the lab host, may watch.
-    stream.set_exclusive(false).map_err(|err| failed(path, err.into()))?;
-    Ok(stream)
+    // Shared: others, such as a terminal on the lab host, may watch, and a stream that follows at once does not have to
+    // wait until the one before has let go.
+    let opened = tokio_serial::new(path.to_string_lossy(), baudrate).exclusive(false).open_native_async();
+    opened.map_err(|err| failed(path, err.into()))
 }
 
 /// Opens the device, sets DTR or RTS, and closes it.
