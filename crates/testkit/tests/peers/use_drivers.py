@@ -11,6 +11,8 @@ import threading
 import tty
 from pathlib import Path
 
+import pexpect
+
 from jumpstarter.client.core import DriverInvalidArgument, DriverMethodNotImplemented
 from jumpstarter.common.utils import env
 
@@ -83,8 +85,13 @@ def console(client):
         # The port is open, and what lay in it is gone, once something has come through.
         console.sendline("root")
         assert os.read(master, 100) == b"root\n"
-        os.write(master, b"login: ")
-        console.expect_exact("login: ", timeout=60)
+        # The stream before may read along until its end has come through, as two terminals on a port do.
+        for _ in range(60):
+            os.write(master, b"login: ")
+            if console.expect_exact(["login: ", pexpect.TIMEOUT], timeout=1) == 0:
+                break
+        else:
+            raise AssertionError("no prompt")
     with client.loop.stream() as stream:
         echoes(stream, b"slowly")
     raises(DriverInvalidArgument, lambda: client.serial.call("set_dtr", "high"))
