@@ -175,6 +175,12 @@ impl Credentials {
     /// # Errors
     /// When the store is in trouble: the same would happen to every object.
     async fn reconcile(&self, state: &mut State, key: &Key, renew: bool) -> Result<(), CredentialError> {
+        let outcome = self.bring_in_order(state, key, renew).await;
+        state.mark_stuck(key, outcome.is_err());
+        outcome
+    }
+
+    async fn bring_in_order(&self, state: &mut State, key: &Key, renew: bool) -> Result<(), CredentialError> {
         for attempt in 0..ATTEMPTS {
             let outcome = async {
                 if attempt > 0 {

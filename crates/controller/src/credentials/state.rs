@@ -40,6 +40,8 @@ pub(super) struct State {
     by_time: BTreeSet<(Timestamp, Key)>,
     /// What was last said about tokens that are about to end.
     warned: HashMap<Key, &'static str>,
+    /// Where the store failed last time: looked at after all others, which it may serve.
+    stuck: BTreeSet<Key>,
 }
 
 impl State {
@@ -49,12 +51,23 @@ impl State {
         self.settled.retain(|key, _| self.view.contains_key(key));
         self.warned.retain(|key, _| self.view.contains_key(key));
         self.renewals.retain(|key| self.view.contains_key(key));
+        self.stuck.retain(|key| self.view.contains_key(key));
         self.look_at_all();
     }
 
     /// Looks at every client and exporter.
     pub(super) fn look_at_all(&mut self) {
-        self.pending = self.view.keys().filter(|key| key.kind != Kind::Secret).cloned().collect();
+        let holders = self.view.keys().filter(|key| key.kind != Kind::Secret && !self.stuck.contains(key));
+        self.pending = holders.chain(&self.stuck).cloned().collect();
+    }
+
+    /// Whether the store failed when it was brought in order.
+    pub(super) fn mark_stuck(&mut self, key: &Key, stuck: bool) {
+        if stuck {
+            self.stuck.insert(key.clone());
+        } else {
+            self.stuck.remove(key);
+        }
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Object> {
@@ -201,6 +214,27 @@ mod tests {
         assert!(!state.is_settled(&key("b"), 2) && state.is_settled(&key("a"), 1));
         state.wake_at(&key("a"), None);
         assert_eq!(state.next_due(), None);
+    }
+
+    #[test]
+    fn what_the_store_refuses_holds_up_nothing_else() {
+        let mut state = State::default();
+        let object = |name: &str| {
+            let exporter = serde_json::json!({
+                "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "Exporter",
+                "metadata": { "name": name, "namespace": "lab", "uid": name, "resourceVersion": "1" },
+            });
+            Object::from_value(exporter).unwrap()
+        };
+        state.mark_stuck(&key("a"), true);
+        state.mark_stuck(&key("gone"), true);
+        let pending = |state: &mut State| {
+            state.reset(["a", "b", "c"].map(object));
+            std::iter::from_fn(|| state.next_pending()).map(|key| key.name).collect::<Vec<_>>()
+        };
+        assert_eq!(pending(&mut state), ["b", "c", "a"]);
+        state.mark_stuck(&key("a"), false);
+        assert_eq!(pending(&mut state), ["a", "b", "c"]);
     }
 
     #[test]
