@@ -3,7 +3,6 @@ use std::{path::Path, process::ExitCode};
 
 use jumpstarter_client::ExporterStatus;
 use jumpstarter_config::{Env, ExporterConfig};
-use jumpstarter_drivers::Registry;
 use jumpstarter_exporter::{Session, SessionInfo};
 use rustix::process::Signal;
 use tokio::{net::UnixListener, sync::watch, task::JoinSet};
@@ -19,7 +18,9 @@ use crate::failure::Failure;
 
 impl Shell {
     pub(super) async fn local(&self, env: &Env, config: ExporterConfig) -> Result<ExitCode, Failure> {
-        let session = Session::new(&config, &Registry::builtin(), SessionInfo::default()).await;
+        // Held until the end: it owns the process of the drivers that are written in Python.
+        let registry = jumpstarter_driver_host_python::registry();
+        let session = Session::new(&config, &registry, SessionInfo::default()).await;
         let session = session.map_err(|error| Failure::from_error("set up the drivers", &error))?;
         let (stop, child) = (CancellationToken::new(), watch::Sender::new(None));
         let mut signals = Signals::catch()?;
