@@ -8,9 +8,14 @@ use std::{
     process::{ExitCode, ExitStatus},
 };
 
-use tokio::process::{Child, Command};
+use rustix::process::Signal;
+use tokio::{
+    process::{Child, Command},
+    sync::watch,
+};
 
-use crate::output;
+use super::signals::tell;
+use crate::{failure::Failure, output};
 
 /// What the program is told through its environment; the names are those that every other tool reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +41,25 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// Runs `words`, or a shell without any, to its end. `child` has its process meanwhile, for signals.
+    pub(super) async fn run(
+        &self,
+        words: &[OsString],
+        child: &watch::Sender<Option<u32>>,
+    ) -> Result<ExitCode, Failure> {
+        let mut program = match self.spawn(words) {
+            Ok(program) => program,
+            Err(code) => return Ok(code),
+        };
+        child.send_replace(program.id());
+        let status = program.wait().await.map_err(|error| Failure::from_error("wait for the command", &error));
+        if status.is_err() {
+            tell(*child.borrow(), Signal::TERM);
+        }
+        child.send_replace(None);
+        Ok(exit_code(status?))
+    }
+
     fn apply(&self, command: &mut Command) {
         command
             .env("JUMPSTARTER_HOST", &self.host)

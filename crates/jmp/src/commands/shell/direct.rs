@@ -2,7 +2,6 @@
 use std::process::ExitCode;
 
 use jumpstarter_client::{ClientError, DirectTls, Session};
-use rustix::process::Signal;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -10,8 +9,8 @@ use tonic::Code;
 use super::{
     Shell,
     around::{Before, show_logs, wait_for_exporter},
-    child::{Told, exit_code},
-    signals::{Signals, tell},
+    child::Told,
+    signals::Signals,
 };
 use crate::failure::Failure;
 
@@ -62,18 +61,9 @@ impl Shell {
             context: "direct".to_owned(),
             ..Told::default()
         };
-        let mut program = match told.spawn(&self.command) {
-            Ok(program) => program,
-            Err(code) => return Ok(code),
-        };
-        child.send_replace(program.id());
-        let status = program.wait().await.map_err(|error| Failure::from_error("wait for the command", &error));
-        if status.is_err() {
-            tell(*child.borrow(), Signal::TERM);
-        }
-        child.send_replace(None);
+        let ended = told.run(&self.command, child).await;
         tasks.shutdown().await;
-        Ok(exit_code(status?))
+        ended
     }
 }
 

@@ -4,16 +4,10 @@ use std::{path::Path, process::ExitCode};
 use jumpstarter_client::ExporterStatus;
 use jumpstarter_config::{Env, ExporterConfig};
 use jumpstarter_exporter::{Session, SessionInfo};
-use rustix::process::Signal;
 use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Shell,
-    around::show_logs,
-    child::{Told, exit_code},
-    signals::{Signals, tell},
-};
+use super::{Shell, around::show_logs, child::Told, signals::Signals};
 use crate::failure::Failure;
 
 impl Shell {
@@ -79,17 +73,8 @@ impl Shell {
             context: "local".to_owned(),
             ..Told::default()
         };
-        let mut program = match told.spawn(&self.command) {
-            Ok(program) => program,
-            Err(code) => return Ok(code),
-        };
-        child.send_replace(program.id());
-        let status = program.wait().await.map_err(|error| Failure::from_error("wait for the command", &error));
-        if status.is_err() {
-            tell(*child.borrow(), Signal::TERM);
-        }
-        child.send_replace(None);
+        let ended = told.run(&self.command, child).await;
         tasks.shutdown().await;
-        Ok(exit_code(status?))
+        ended
     }
 }
