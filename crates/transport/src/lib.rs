@@ -4,10 +4,12 @@
 //! * [`tls`]: the certificate that we present, made by ourselves or brought by the operator, reloaded while serving.
 //! * [`serve`]: one tower service behind many listeners, HTTP/1.1 and HTTP/2, with limits and a graceful end.
 //! * [`connect`]: channels of our own clients and exporters.
+//! * [`direct`]: from a client to an exporter without a router.
 //!
 //! Facts come from `reference/protocol.md` §9.
 
 pub mod connect;
+pub mod direct;
 pub mod listen;
 pub mod serve;
 pub mod tls;

@@ -20,9 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::TlsError;
 pub use own_ca::OwnCa;
-pub(crate) use pair::{certificates, provider};
-
-use pair::Pair;
+pub(crate) use pair::{Pair, certificates, provider};
 
 /// How often the operator's files are looked at.
 const FILE_POLL: Duration = Duration::from_secs(2);

@@ -14,14 +14,14 @@ use super::TlsError;
 
 /// What is served, and what we need to know about it.
 #[derive(Debug, Clone)]
-pub(super) struct Pair {
-    pub(super) served: Arc<CertifiedKey>,
+pub(crate) struct Pair {
+    pub(crate) served: Arc<CertifiedKey>,
     pub(super) facts: Facts,
 }
 
 /// What a leaf certificate says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     /// Names and addresses, as written in the certificate.
     pub(super) hosts: Vec<String>,
     pub(super) not_before: Timestamp,
@@ -30,7 +30,7 @@ pub(super) struct Facts {
 
 impl Pair {
     /// Reads PEM texts and checks that they belong together. `certificate` and `key` name the files in errors.
-    pub(super) fn from_pem(
+    pub(crate) fn from_pem(
         (certificate, chain): (&Path, &[u8]),
         (key, key_text): (&Path, &[u8]),
     ) -> Result<Self, TlsError> {
