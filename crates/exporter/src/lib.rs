@@ -12,6 +12,7 @@ mod runner;
 mod session;
 
 pub use error::ExporterError;
+pub use hook::{HookProgram, HookRunner};
 pub use jumpstarter_tunnel::Connector;
 pub use lifecycle::{Action, Assignment, Event, ExitReason, HookKind, LeaseMachine, Plan, SessionId, StopWhen};
 pub use link::ControllerLink;

@@ -8,6 +8,7 @@ mod socket;
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
+use futures::{FutureExt as _, future::BoxFuture};
 use jumpstarter_config::{Hook, OnFailure};
 use jumpstarter_drivers::LogLevel;
 use jumpstarter_protocol::v1::LogStreamResponse;
@@ -18,8 +19,39 @@ use crate::{Assignment, HookKind, LogRing, Session};
 pub(crate) use clean::clean;
 pub(crate) use socket::HookSocket;
 
+/// A program that a hook asks for.
+pub struct HookProgram<'a> {
+    /// The program and its arguments.
+    pub argv: &'a [String],
+    /// Variables beyond the exporter's own.
+    pub environment: &'a HashMap<&'a str, String>,
+    /// Time after which it has failed.
+    pub limit: Duration,
+    /// Fires when its end is not to be waited for.
+    pub cancel: &'a CancellationToken,
+    /// Takes its lines.
+    pub line: &'a mut (dyn FnMut(&str) + Send),
+}
+
+/// What runs the programs of hooks: processes on this machine, unless a simulated host takes their place.
+pub trait HookRunner: Send + Sync {
+    /// Runs a program to its end, within its limit; the error is a sentence for people.
+    fn run<'a>(&'a self, program: HookProgram<'a>) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// Processes on this machine.
+pub(crate) struct Processes;
+
+impl HookRunner for Processes {
+    fn run<'a>(&'a self, program: HookProgram<'a>) -> BoxFuture<'a, Result<(), String>> {
+        let HookProgram { argv, environment, limit, cancel, line } = program;
+        process::run(argv, environment, limit, cancel, line).boxed()
+    }
+}
+
 /// A hook of one session.
 pub(crate) struct Run<'a> {
+    pub(crate) runner: &'a dyn HookRunner,
     pub(crate) kind: HookKind,
     pub(crate) hook: &'a Hook,
     pub(crate) holder: &'a Assignment,
@@ -36,7 +68,7 @@ impl Run<'_> {
     /// # Cancel safety
     /// Dropping the future kills the program, not what it started.
     pub(crate) async fn run(self, cancel: &CancellationToken) -> Result<(), String> {
-        let Self { kind, hook, holder, host, session, extra } = self;
+        let Self { runner, kind, hook, holder, host, session, extra } = self;
         let name = kind.name();
         tracing::info!(hook = name, lease = %holder.lease, client = %holder.client, "hook starts");
         let motd = match kind {
@@ -57,10 +89,10 @@ impl Run<'_> {
         }
         let log = HookLog { kind, ring: session.logs() };
         let limit = Duration::from_secs(hook.timeout);
-        let outcome = process::run(&command::argv(hook), &environment, limit, cancel, &mut |line| {
-            log.line(LogLevel::Info, line);
-        })
-        .await;
+        let mut line = |text: &str| log.line(LogLevel::Info, text);
+        let argv = command::argv(hook);
+        let program = HookProgram { argv: &argv, environment: &environment, limit, cancel, line: &mut line };
+        let outcome = runner.run(program).await;
         if let Some(text) = motd.and_then(motd::MotdFile::read) {
             session.add_motd(&text);
         }

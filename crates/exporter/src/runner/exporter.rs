@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Stop, host::close_session, register::register, serving::Serving};
-use crate::{ControllerLink, ExitReason, ExporterError, Session, SessionInfo, link::Identity};
+use crate::{
+    ControllerLink, ExitReason, ExporterError, HookRunner, Session, SessionInfo, hook::Processes, link::Identity,
+};
 
 /// An exporter that registers with a controller. One of them costs a few tasks, so thousands fit a process;
 /// [`Connector::shared`] lets them share connections.
@@ -20,6 +22,7 @@ pub struct Exporter {
     pub(super) endpoint: String,
     pub(super) connector: Connector,
     pub(super) registry: Arc<Registry>,
+    pub(super) programs: Arc<dyn HookRunner>,
     pub(super) reported: watch::Sender<Option<ExporterStatus>>,
 }
 
@@ -37,13 +40,20 @@ impl Exporter {
         let endpoint = config.endpoint.clone().ok_or(ExporterError::NotConfigured)?;
         let reported = watch::Sender::new(None);
         let (config, registry) = (Arc::new(config), Arc::new(jumpstarter_driver_host_python::registry()));
-        Ok(Self { config, identity, endpoint, connector, registry, reported })
+        Ok(Self { config, identity, endpoint, connector, registry, programs: Arc::new(Processes), reported })
     }
 
     /// The same with other driver classes.
     #[must_use]
     pub fn with_registry(mut self, registry: Registry) -> Self {
         self.registry = Arc::new(registry);
+        self
+    }
+
+    /// The same with hooks that run elsewhere.
+    #[must_use]
+    pub fn with_hooks(mut self, runner: impl HookRunner + 'static) -> Self {
+        self.programs = Arc::new(runner);
         self
     }
 

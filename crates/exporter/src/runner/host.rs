@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{chain, listen::Dial};
 use crate::{
     Assignment, Event, HookKind, Session, SessionId, SessionInfo,
-    hook::{HookSocket, Run},
+    hook::{HookRunner, HookSocket, Run},
 };
 
 /// Limit for bringing all devices of an exporter to their default state.
@@ -64,6 +64,7 @@ pub(super) struct Material {
     pub(super) registry: Arc<Registry>,
     pub(super) info: SessionInfo,
     pub(super) passphrase: Option<String>,
+    pub(super) programs: Arc<dyn HookRunner>,
 }
 
 /// Owns the live session and all that works on it.
@@ -196,10 +197,12 @@ impl Host {
         let cancel = CancellationToken::new();
         self.hook = cancel.clone();
         let news = self.news.clone();
+        let runner = Arc::clone(&self.material.programs);
         self.tasks.spawn(async move {
             let failure = match (hook, place) {
                 (Some(hook), Some((session, host))) => {
-                    let run = Run { kind, hook: &hook, holder: &holder, host: &host, session: &session, extra: &extra };
+                    let (runner, extra) = (&*runner, &extra[..]);
+                    let run = Run { runner, kind, hook: &hook, holder: &holder, host: &host, session: &session, extra };
                     run.run(&cancel).await.err()
                 }
                 (None, _) => None,
@@ -236,7 +239,7 @@ async fn open(
     over: CancellationToken,
     news: mpsc::Sender<News>,
 ) {
-    let Material { config, registry, info, passphrase } = material;
+    let Material { config, registry, info, passphrase, programs: _ } = material;
     let failed = |message| News::Event(Event::OpenFailed(id, message));
     let session = match Session::new(&config, &registry, info).await {
         Ok(session) => session,

@@ -40,7 +40,8 @@ pub(super) struct Serving<'a> {
 impl<'a> Serving<'a> {
     pub(super) fn new(exporter: &'a Exporter, link: ControllerLink, info: SessionInfo) -> Self {
         let config = &exporter.config;
-        let material = Material { config: config.clone(), registry: exporter.registry.clone(), info, passphrase: None };
+        let (registry, programs) = (exporter.registry.clone(), exporter.programs.clone());
+        let material = Material { config: config.clone(), registry, info, passphrase: None, programs };
         let (mut host, inbox) = Host::new(material);
         let report = watch::Sender::new((ExporterStatus::Available, "Exporter registered and available".to_owned()));
         host.spawn(send_reports(link.clone(), report.subscribe(), exporter.reported.clone()));

@@ -18,7 +18,10 @@ use super::{
     Stop,
     host::{Host, Material, News},
 };
-use crate::{Action, Assignment, Event, ExitReason, ExporterError, LeaseMachine, Plan, Session, SessionInfo, StopWhen};
+use crate::{
+    Action, Assignment, Event, ExitReason, ExporterError, LeaseMachine, Plan, Session, SessionInfo, StopWhen,
+    hook::Processes,
+};
 
 /// What stands for the lease in hooks' environments.
 const LEASE: &str = "standalone";
@@ -90,7 +93,8 @@ impl Standalone {
         let mut plan = Plan::new(&config.hooks, false);
         plan.before = plan.before.map(|failure| if failure == OnFailure::EndLease { OnFailure::Exit } else { failure });
         let mut machine = LeaseMachine::new(plan);
-        let (mut host, mut inbox) = Host::new(Material { config, registry, info, passphrase });
+        let (mut host, mut inbox) =
+            Host::new(Material { config, registry, info, passphrase, programs: Arc::new(Processes) });
         host.spawn(accept(listener, host.news()));
         if let Some(tls) = &tls {
             let (tls, stop) = (Arc::clone(tls), stop.now.clone());
