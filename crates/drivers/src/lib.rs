@@ -16,12 +16,14 @@ mod network;
 mod opendal;
 mod power;
 mod process;
+mod qemu;
 mod registry;
 mod remote;
 mod serial;
 mod serve;
 mod shell;
 pub mod storage;
+mod tls;
 mod tree;
 
 pub use driver::{ByteStream, Driver, DriverError, DuplexStream, HostedResource, Value, ValueStream};

@@ -12,7 +12,7 @@ use crate::{
     Driver, DriverHost, DriverLog,
     composite::Composite,
     keys::{BASE_KEYS, ConfigKeys},
-    network, power, remote, serial, serve, shell,
+    network, power, qemu, remote, serial, serve, shell,
     storage::Resources,
 };
 
@@ -105,6 +105,7 @@ impl Registry {
             Ok(Arc::new(Composite))
         });
         power::register(&mut all);
+        qemu::register(&mut all);
         network::register(&mut all);
         crate::opendal::register(&mut all);
         crate::flasher::register(&mut all);

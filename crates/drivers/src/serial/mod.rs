@@ -2,7 +2,7 @@
 mod port;
 mod stream;
 
-use std::sync::Mutex;
+use std::{path::Path, sync::Mutex};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::{Map, Value};
@@ -12,6 +12,7 @@ use crate::{
     Build, Built, ByteStream, Driver, DriverError, DriverLog, Registry,
     args::Args,
     network::{self, Echo},
+    storage::Resources,
 };
 
 use port::Port;
@@ -25,6 +26,15 @@ pub(crate) fn register(all: &mut Registry) {
     all.leave_to_host(CLASS, |config: &Map<String, Value>| {
         config.get("url").and_then(Value::as_str).is_some_and(|url| Port::parse(url).is_err())
     });
+}
+
+/// The port at `path`, which need not be there yet, as a child of another driver.
+pub(crate) async fn at(path: &Path, log: DriverLog, resources: Resources) -> Result<Built, String> {
+    let mut config = Map::new();
+    config.insert("url".to_owned(), path.display().to_string().into());
+    config.insert("check_present".to_owned(), false.into());
+    let build = Build { config, children: Vec::new(), proxies: Vec::new(), log, resources };
+    Ok(Built::new(PySerial::new(build).await?))
 }
 
 /// Opens the port anew for each stream; several streams at once see the same wire.

@@ -1,5 +1,5 @@
 //! `jumpstarter_driver_shell.driver.Shell`: commands of the lab host as methods.
-mod run;
+pub(crate) mod run;
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 

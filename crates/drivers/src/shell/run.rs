@@ -28,20 +28,20 @@ const CHUNK: usize = 16 * 1024;
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Everything about a run, checked.
-pub(super) struct Command {
-    pub(super) shell: Vec<String>,
-    pub(super) script: String,
+pub(crate) struct Command {
+    pub(crate) shell: Vec<String>,
+    pub(crate) script: String,
     /// The method, which is `$0`.
-    pub(super) name: String,
-    pub(super) args: Vec<String>,
-    pub(super) env: HashMap<String, String>,
-    pub(super) cwd: Option<PathBuf>,
-    pub(super) timeout: Duration,
+    pub(crate) name: String,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: HashMap<String, String>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) timeout: Duration,
 }
 
 impl Command {
     /// Starts the command. Its output waits in pipes for whoever reads the stream; dropping the stream kills it.
-    pub(super) fn run(self, groups: &Groups, log: &DriverLog) -> Result<ValueStream, DriverError> {
+    pub(crate) fn run(self, groups: &Groups, log: &DriverLog) -> Result<ValueStream, DriverError> {
         let (program, first) = self.shell.split_first().ok_or_else(|| DriverError::Other("no shell".to_owned()))?;
         let mut command = tokio::process::Command::new(program);
         command.args(first).arg(&self.script).arg(&self.name).args(&self.args).envs(&self.env);

@@ -4,6 +4,7 @@
 //! or fills by itself. Drivers turn handles into a [`Resource`] with [`Resources::open`], which undoes (or applies) the
 //! compression that the client asked for.
 
+mod detect;
 mod disk;
 mod encoding;
 mod outgoing;

@@ -52,6 +52,12 @@ impl Resource {
         Self { chunks: futures::stream::empty().boxed(), way: Way::Fresh(outgoing, None), upload: Some(upload) }
     }
 
+    /// The same file with other bytes to read.
+    pub(super) fn map_chunks(self, change: impl FnOnce(Chunks) -> Chunks) -> Self {
+        let Self { chunks, way, upload } = self;
+        Self { chunks: change(chunks), way, upload }
+    }
+
     /// The next bytes, never empty; none at the end of a whole file.
     ///
     /// # Errors
