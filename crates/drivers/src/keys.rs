@@ -51,6 +51,20 @@ impl ConfigKeys {
         }
     }
 
+    /// A text that no message may show.
+    pub(crate) fn secret(&mut self, key: &'static str) -> Option<String> {
+        self.known.push(key);
+        match self.map.remove(key)? {
+            Value::Null => None,
+            Value::String(text) => Some(text),
+            other => {
+                let shown = kind(&other);
+                self.faults.push(format!("config key '{key}' must be a string, not {shown}; quotes make it one"));
+                None
+            }
+        }
+    }
+
     /// Records a fault found by the driver itself.
     pub(crate) fn fault(&mut self, key: &str, message: &str) {
         self.faults.push(format!("config key '{key}': {message}"));
@@ -85,6 +99,15 @@ mod tests {
     fn keys(value: Value) -> ConfigKeys {
         let Value::Object(map) = value else { panic!("a mapping") };
         ConfigKeys::new(map)
+    }
+
+    #[test]
+    fn secrets_are_not_told() {
+        let mut keys = keys(json!({"password": 4711, "other": "x", "none": null}));
+        assert_eq!((keys.secret("password"), keys.secret("none")), (None, None));
+        assert_eq!(keys.secret("other").as_deref(), Some("x"));
+        let text = keys.end().unwrap_err();
+        assert!(text.contains("'password' must be a string, not a number") && !text.contains("4711"), "{text}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{DriverError, Value, args::Args, keys::ConfigKeys};
 pub(super) struct Target {
     pub(super) host: String,
     pub(super) port: u16,
-    told: bool,
+    pub(super) told: bool,
 }
 
 impl Target {

@@ -5,6 +5,8 @@ mod echo;
 mod tcp;
 mod udp;
 mod unix;
+mod vsock;
+mod websocket;
 
 use std::{
     io,
@@ -19,11 +21,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{DriverError, Registry};
+use crate::{Built, DriverError, Registry};
 
 pub(crate) use echo::Echo;
 use tcp::TcpNetwork;
 use unix::UnixNetwork;
+use vsock::VsockNetwork;
 
 /// The client class of all plain network drivers.
 const CLIENT: &str = "jumpstarter_driver_network.client.NetworkClient";
@@ -39,7 +42,24 @@ pub(crate) fn register(all: &mut Registry) {
     all.add(class("TcpNetwork"), |build| Ok(Arc::new(TcpNetwork::new(build)?)));
     all.add(class("UdpNetwork"), |build| Ok(Arc::new(udp::UdpNetwork::new(build)?)));
     all.add(class("UnixNetwork"), |build| Ok(Arc::new(UnixNetwork::new(build)?)));
+    all.add(class("VsockNetwork"), |build| Ok(Arc::new(VsockNetwork::new(build)?)));
+    all.add(class("WebsocketNetwork"), |build| Ok(Arc::new(websocket::WebsocketNetwork::new(build)?)));
     all.add(class("DbusNetwork"), |build| Ok(Arc::new(dbus::DbusNetwork::new(build)?)));
+}
+
+/// A port as a child of another driver.
+pub(crate) fn tcp(host: String, port: u16) -> Built {
+    Built::new(TcpNetwork::to(host, port))
+}
+
+/// A socket as a child of another driver.
+pub(crate) fn unix(path: PathBuf) -> Built {
+    Built::new(UnixNetwork::at(path))
+}
+
+/// A guest's port as a child of another driver.
+pub(crate) fn vsock(cid: u32, port: u32) -> Built {
+    Built::new(VsockNetwork::to(cid, port))
 }
 
 pub(crate) async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, DriverError> {

@@ -9,6 +9,11 @@ use super::{CLIENT, address::Target, connect_tcp};
 pub(super) struct TcpNetwork(Target);
 
 impl TcpNetwork {
+    /// The port `port` of `host`, which clients may be told.
+    pub(super) fn to(host: String, port: u16) -> Self {
+        Self(Target { host, port, told: true })
+    }
+
     pub(super) fn new(mut build: Build) -> Result<Self, String> {
         let mut keys = build.keys();
         let target = Target::new(&mut keys);

@@ -11,6 +11,11 @@ use super::{CLIENT, connect_unix, socket_path};
 pub(super) struct UnixNetwork(PathBuf);
 
 impl UnixNetwork {
+    /// The socket at `path`, which need not be there yet.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
     pub(super) fn new(mut build: Build) -> Result<Self, String> {
         let mut keys = build.keys();
         let path: String = keys.required("path");

@@ -1,6 +1,4 @@
 //! `jumpstarter_driver_http_power.driver.HttpPower`: a socket that is switched by HTTP requests.
-use std::time::Duration;
-
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use reqwest::{Client, Method, Url};
 use serde_json::{Map, json};
@@ -11,12 +9,10 @@ use crate::{
     keys::ConfigKeys,
 };
 
-use super::CLIENT;
-
-/// A socket that takes longer hangs.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// Largest answer that is read; sockets answer with a few hundred bytes.
-const MAX_ANSWER: usize = 1024 * 1024;
+use super::{
+    CLIENT,
+    web::{self, shown},
+};
 
 /// Sends the configured requests.
 pub(super) struct HttpPower {
@@ -56,7 +52,7 @@ impl HttpPower {
             keys.fault("auth", fault);
         }
         keys.end()?;
-        let client = Client::builder().timeout(TIMEOUT).build().map_err(|err| format!("set up HTTP: {err}"))?;
+        let client = web::client()?;
         let (Some(on), Some(off)) = (on, off) else { return Err("endpoints are missing".to_owned()) };
         let login = login.transpose()?.flatten();
         Ok(Self { name, on: on?, off: off?, read: read.transpose()?, login, client, log: build.log })
@@ -73,22 +69,10 @@ impl HttpPower {
             request = request.body(body.clone());
         }
         self.log.debug(&format!("{method} {shown}"));
-        let failed = |err: reqwest::Error| http_error(&format!("{method} {shown}"), err);
-        let mut answer = request.send().await.map_err(failed)?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > MAX_ANSWER {
-                return Err(DriverError::Other(format!(
-                    "{method} {shown}: the answer has more than {MAX_ANSWER} bytes"
-                )));
-            }
-        }
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let status = answer.status();
+        let (status, text) = web::fetch(&format!("{method} {shown}"), request).await?;
         if !status.is_success() {
-            let start: String = text.chars().take(200).collect();
-            return Err(DriverError::Other(format!("{method} {shown} was answered with {status}: {}", start.trim())));
+            let start = web::start(&text);
+            return Err(DriverError::Other(format!("{method} {shown} was answered with {status}: {start}")));
         }
         Ok(text)
     }
@@ -136,34 +120,9 @@ fn login(map: Map<String, Value>) -> Result<Option<(String, String)>, String> {
     keys.end()?;
     let Some(basic) = basic else { return Ok(None) };
     let mut keys = ConfigKeys::new(basic);
-    let login = (keys.or("user", String::new()), keys.or("password", String::new()));
+    let login = (keys.or("user", String::new()), keys.secret("password").unwrap_or_default());
     keys.end()?;
     Ok(Some(login))
-}
-
-/// The URL without what may be secret.
-fn shown(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{host}{port}{}", url.scheme(), url.path())
-}
-
-fn http_error(what: &str, err: reqwest::Error) -> DriverError {
-    if err.is_timeout() {
-        return DriverError::Timeout(format!("{what}: no answer within {} s", TIMEOUT.as_secs()));
-    }
-    let connect = err.is_connect();
-    // The chain's last link says what happened; the URL, which may hold secrets, is left out.
-    let err = err.without_url();
-    let mut root: &dyn std::error::Error = &err;
-    while let Some(source) = root.source() {
-        root = source;
-    }
-    let message = format!("{what}: {root}");
-    if connect {
-        return DriverError::Connection { source: std::io::Error::other(root.to_string()), message };
-    }
-    DriverError::Other(message)
 }
 
 /// The number at `path`; without a configured path a missing `default` means that the device does not measure it.
@@ -238,11 +197,5 @@ mod tests {
         ] {
             assert_eq!(number(&data, path, default).ok(), wanted, "{path:?} {default}");
         }
-    }
-
-    #[test]
-    fn shown_urls_hold_no_secrets() {
-        let url = Url::parse("http://me:secret@socket:81/relay?key=abc").unwrap();
-        assert_eq!(shown(&url), "http://socket:81/relay");
     }
 }

@@ -1,5 +1,7 @@
 //! Power switches: the mock without a wire, and sockets on the network.
 mod http;
+mod tasmota;
+mod web;
 
 use std::sync::Arc;
 
@@ -13,6 +15,8 @@ use crate::{Driver, DriverError, DriverLog, Registry, Value, ValueStream, args::
 /// The client class of everything that switches power.
 pub(crate) const CLIENT: &str = "jumpstarter_driver_power.client.PowerClient";
 
+const TASMOTA: &str = "jumpstarter_driver_tasmota.driver.TasmotaPower";
+
 pub(crate) fn register(all: &mut Registry) {
     for class in ["MockPower", "SyncMockPower"] {
         all.add(format!("jumpstarter_driver_power.driver.{class}"), |build| {
@@ -21,6 +25,9 @@ pub(crate) fn register(all: &mut Registry) {
         });
     }
     all.add("jumpstarter_driver_http_power.driver.HttpPower", |build| Ok(Arc::new(http::HttpPower::new(build)?)));
+    all.add_async(TASMOTA, tasmota::build);
+    // MQTT inside of a WebSocket is what the Python driver can do and this one cannot.
+    all.leave_to_host(TASMOTA, |config| config.get("transport").is_some_and(|kind| kind == "websockets"));
 }
 
 /// Logs `on` and `off`; `read` streams two fixed readings.

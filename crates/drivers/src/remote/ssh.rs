@@ -31,7 +31,7 @@ impl SshWrapper {
         let mut keys = build.keys();
         let user = keys.or("default_username", String::new());
         let command = keys.or("ssh_command", COMMAND.to_owned());
-        let text = keys.option::<String>("ssh_identity").filter(|text| !text.is_empty());
+        let text = keys.secret("ssh_identity").filter(|text| !text.is_empty());
         let file = keys.option::<PathBuf>("ssh_identity_file").filter(|file| !file.as_os_str().is_empty());
         if text.is_some() && file.is_some() {
             keys.fault("ssh_identity_file", "cannot be combined with 'ssh_identity'");

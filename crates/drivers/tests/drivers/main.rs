@@ -7,6 +7,8 @@ mod remote;
 mod serial;
 mod serve;
 mod shell;
+mod tasmota;
+mod websocket;
 
 use std::sync::{Arc, Mutex};
 
