@@ -1,27 +1,28 @@
 //! Calls to the controller.
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicBool},
     time::Duration,
 };
 
+use futures::{Stream, StreamExt as _};
 use jumpstarter_config::{ClientConfig, Secret};
 use jumpstarter_protocol::{
     client::v1::{
         CreateLeaseRequest, DeleteLeaseRequest, GetExporterRequest, GetLeaseRequest, ListExportersRequest,
-        ListLeasesRequest, RotateTokenRequest, client_service_client::ClientServiceClient,
+        ListLeasesRequest, RotateTokenRequest, WatchLeaseRequest, client_service_client::ClientServiceClient,
     },
     v1::{ExporterStatus, controller_service_client::ControllerServiceClient},
 };
 use jumpstarter_tunnel::Connector;
 use tonic::{
-    Request, Response, Status,
+    Request, Response, Status, Streaming,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
 };
 
-use crate::{ClientError, CreateLease, Lease, UpdateLease, lease::split};
+use crate::{ClientError, CreateLease, Lease, UpdateLease, around::Around, lease::split};
 
 /// Limit of one call; the service holds a poll for less than this.
 const CALL: Duration = Duration::from_secs(30);
@@ -42,6 +43,9 @@ pub(crate) struct Inner {
     pub(crate) connector: Connector,
     pub(crate) acquisition_timeout: Duration,
     pub(crate) dial_timeout: Duration,
+    pub(crate) around: Around,
+    /// The service has said that it has no watches.
+    pub(crate) no_watch: AtomicBool,
 }
 
 /// An exporter as a client sees it.
@@ -140,6 +144,8 @@ impl Client {
             connector,
             acquisition_timeout: Duration::from_secs(config.leases.acquisition_timeout),
             dial_timeout: Duration::try_from_secs_f64(dial).unwrap_or(Duration::MAX),
+            around: Around::default(),
+            no_watch: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -160,6 +166,12 @@ impl Client {
     pub fn set_token(&self, token: &Secret) -> Result<(), ClientError> {
         self.inner.identity.write().unwrap_or_else(PoisonError::into_inner).authorization = bearer(token)?;
         Ok(())
+    }
+
+    /// Sets how long a connection straight to an exporter may take before the router is used, one second at first. With
+    /// zero the router is always used. Concerns connections made from now on, by this client and all its clones.
+    pub fn set_direct_limit(&self, limit: Duration) {
+        self.inner.around.set_limit(limit);
     }
 
     fn identity(&self) -> Identity {
@@ -197,6 +209,30 @@ impl Client {
     pub async fn get_lease(&self, name: &str) -> Result<Lease, ClientError> {
         let answer = self.service().get_lease(limited(GetLeaseRequest { name: self.lease_name(name) })).await;
         lease(checked(&format!("read lease {name}"), answer)?)
+    }
+
+    /// One lease at once, and again whenever it has changed, its place in the queue included. The stream ends once a
+    /// lease has ended; any other end comes as an error, after which the lease may be watched again.
+    ///
+    /// Services that have no watches refuse with UNIMPLEMENTED; [`Client::wait_ready`] manages with all of them.
+    pub async fn watch_lease(
+        &self,
+        name: &str,
+    ) -> Result<impl Stream<Item = Result<Lease, ClientError>> + Send + use<>, ClientError> {
+        let action = format!("watch lease {name}");
+        Ok(self.watch(name).await?.map(move |found| match found {
+            Ok(found) => lease(found),
+            Err(status) => Err(refused(&action, status)),
+        }))
+    }
+
+    pub(crate) async fn watch(
+        &self,
+        name: &str,
+    ) -> Result<Streaming<jumpstarter_protocol::client::v1::Lease>, ClientError> {
+        // No limit: the stream lasts as long as the lease.
+        let request = WatchLeaseRequest { name: self.lease_name(name) };
+        checked(&format!("watch lease {name}"), self.service().watch_lease(request).await)
     }
 
     /// Every lease of the namespace, or only those that have not ended.
@@ -306,11 +342,14 @@ fn limited<T>(message: T) -> Request<T> {
 }
 
 fn checked<T>(action: &str, answer: Result<Response<T>, Status>) -> Result<T, ClientError> {
-    let refused = |status| ClientError::Controller { action: action.to_owned(), status: Box::new(status) };
-    answer.map(Response::into_inner).map_err(refused)
+    answer.map(Response::into_inner).map_err(|status| refused(action, status))
 }
 
-fn lease(found: jumpstarter_protocol::client::v1::Lease) -> Result<Lease, ClientError> {
+pub(crate) fn refused(action: &str, status: Status) -> ClientError {
+    ClientError::Controller { action: action.to_owned(), status: Box::new(status) }
+}
+
+pub(crate) fn lease(found: jumpstarter_protocol::client::v1::Lease) -> Result<Lease, ClientError> {
     Lease::from_proto(found).map_err(|err| ClientError::Protocol("the controller", err))
 }
 

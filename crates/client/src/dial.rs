@@ -2,11 +2,10 @@
 use std::time::Duration;
 
 use jumpstarter_protocol::v1::{DialRequest, DialResponse};
-use jumpstarter_tunnel::Tunnel;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
 
-use crate::{Client, ClientError};
+use crate::{Client, ClientError, Line};
 
 /// Limit of one Dial; the service answers within 15 s.
 const CALL: Duration = Duration::from_secs(20);
@@ -37,11 +36,11 @@ fn judge(status: &Status) -> Verdict {
 
 impl Client {
     /// Asks for a router and a ticket, waiting while the exporter is not ready yet.
-    async fn dial(&self, lease: &str) -> Result<DialResponse, ClientError> {
+    async fn dial(&self, lease: &str, accept_direct: bool) -> Result<DialResponse, ClientError> {
         let started = Instant::now();
         let mut pause = FIRST;
         loop {
-            let request = DialRequest { lease_name: lease.to_owned() };
+            let request = DialRequest { lease_name: lease.to_owned(), accept_direct };
             let answer = match timeout(CALL, self.controller().dial(request)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(Status::deadline_exceeded("the controller did not answer Dial in time")),
@@ -65,13 +64,23 @@ impl Client {
         }
     }
 
-    /// Opens one byte stream to the exporter of `lease`: a Dial and a router stream of its own.
-    pub async fn tunnel(&self, lease: &str) -> Result<Tunnel, ClientError> {
-        let DialResponse { router_endpoint, router_token } = self.dial(lease).await?;
+    /// Opens one byte stream to the exporter of `lease`: by a Dial of its own, straight to the exporter where that works,
+    /// else through a router.
+    pub async fn line(&self, lease: &str) -> Result<Line, ClientError> {
+        let limit = self.inner.around.limit(lease);
+        let DialResponse { router_endpoint, router_token, direct } = self.dial(lease, limit.is_some()).await?;
+        if let (Some(path), Some(limit)) = (direct, limit)
+            && let Some(line) = self.inner.around.go(lease, &path, limit).await
+        {
+            tracing::debug!(lease, way = %line.way(), "connected to the exporter");
+            return Ok(line);
+        }
         let channel = self.inner.connector.connect(&router_endpoint).await;
-        let channel = channel.map_err(|source| ClientError::Connect { endpoint: router_endpoint, source })?;
-        jumpstarter_tunnel::open(channel, &router_token)
-            .map_err(|status| ClientError::Protocol("the controller", status.message().to_owned()))
+        let channel =
+            channel.map_err(|source| ClientError::Connect { endpoint: router_endpoint.clone(), source })?;
+        let tunnel = jumpstarter_tunnel::open(channel, &router_token)
+            .map_err(|status| ClientError::Protocol("the controller", status.message().to_owned()))?;
+        Ok(Line::routed(tunnel, router_endpoint))
     }
 }
 

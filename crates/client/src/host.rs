@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jumpstarter_tunnel::join;
 use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -63,9 +62,9 @@ impl LocalHost {
                     Ok((local, _)) => {
                         let (client, lease, failure) = (client.clone(), lease.to_owned(), self.failure.clone());
                         connections.spawn(async move {
-                            match client.tunnel(&lease).await {
-                                Ok(tunnel) => {
-                                    if let Err(err) = join(local, tunnel).await {
+                            match client.line(&lease).await {
+                                Ok(line) => {
+                                    if let Err(err) = line.join(local).await {
                                         tracing::debug!(%err, "a local connection was cut");
                                     }
                                 }

@@ -3,6 +3,7 @@
 //! [`Client`] talks to the controller, [`Session`] to the exporter behind a lease (or directly), and [`LocalHost`]
 //! gives other programs on this machine a Unix socket that leads there.
 
+mod around;
 mod client;
 mod dial;
 mod direct;
@@ -10,6 +11,7 @@ mod error;
 mod forward;
 mod host;
 mod lease;
+mod line;
 mod report;
 mod resource;
 mod session;
@@ -22,6 +24,7 @@ pub use error::{ClientError, LeaseProblem};
 pub use host::LocalHost;
 pub use jumpstarter_tunnel::Connector;
 pub use lease::{CreateLease, Lease, LeaseCandidate, LeaseCondition, LeaseQueue, LeaseState, UpdateLease};
+pub use line::{Line, Way};
 pub use report::{DriverNode, Report};
 pub use resource::{Digest, Transfer, Transferred};
 pub use session::{ByteStream, ExporterState, LogLine, Session};

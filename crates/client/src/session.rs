@@ -24,7 +24,7 @@ use tonic::{
 };
 use tower::service_fn;
 
-use crate::{Client, ClientError, Report, Value, direct::Passphrase};
+use crate::{Client, ClientError, Report, Value, Way, direct::Passphrase};
 
 /// Limit for the first answer: dial, router and exporter together, as other clients have it.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
@@ -47,6 +47,8 @@ pub struct Session {
     channel: Channel,
     passphrase: Passphrase,
     report: Arc<OnceCell<Report>>,
+    /// The way of the last connection.
+    way: Arc<Mutex<Option<Way>>>,
 }
 
 /// What the exporter says it is doing.
@@ -76,21 +78,30 @@ pub struct LogLine {
 impl Client {
     /// Opens a session with the exporter of `lease`, which must be ready.
     pub async fn session(&self, lease: &str) -> Result<Session, ClientError> {
+        let way: Arc<Mutex<Option<Way>>> = Arc::default();
+        let told = Arc::clone(&way);
         // The transport wraps what a connector returns; the reason is kept beside it, to be told as it is.
         let reason: Arc<Mutex<Option<ClientError>>> = Arc::default();
         let (client, lease, slot) = (self.clone(), lease.to_owned(), Arc::clone(&reason));
         let connect = service_fn(move |_| {
-            let (client, lease, slot) = (client.clone(), lease.clone(), Arc::clone(&slot));
+            let (client, lease, slot, told) =
+                (client.clone(), lease.clone(), Arc::clone(&slot), Arc::clone(&told));
             async move {
-                client.tunnel(&lease).await.map(TokioIo::new).map_err(|err| {
-                    let text = err.to_string();
-                    *slot.lock().expect("no code panics while it holds the slot") = Some(err);
-                    std::io::Error::other(text)
-                })
+                match client.line(&lease).await {
+                    Ok(line) => {
+                        *told.lock().expect("no code panics while it holds the slot") = Some(line.way().clone());
+                        Ok(TokioIo::new(line))
+                    }
+                    Err(err) => {
+                        let text = err.to_string();
+                        *slot.lock().expect("no code panics while it holds the slot") = Some(err);
+                        Err(std::io::Error::other(text))
+                    }
+                }
             }
         });
         match endpoint().connect_with_connector(connect).await {
-            Ok(channel) => Ok(Session::over(channel)),
+            Ok(channel) => Ok(Session { way, ..Session::over(channel) }),
             Err(err) => {
                 let told = reason.lock().expect("no code panics while it holds the slot").take();
                 Err(told.unwrap_or_else(|| unreachable("the exporter", err)))
@@ -103,7 +114,7 @@ impl Session {
     /// A session over a channel that leads to an exporter.
     #[must_use]
     pub fn over(channel: Channel) -> Self {
-        Self { channel, passphrase: Passphrase::default(), report: Arc::default() }
+        Self { channel, passphrase: Passphrase::default(), report: Arc::default(), way: Arc::default() }
     }
 
     /// A session with the exporter behind a Unix socket, such as `JUMPSTARTER_HOST`.
@@ -115,6 +126,12 @@ impl Session {
         });
         let channel = endpoint().connect_with_connector(connect).await;
         channel.map(Self::over).map_err(|err| unreachable(&name, err))
+    }
+
+    /// How the exporter of a lease was reached last. None for sessions that do without a service.
+    #[must_use]
+    pub fn way(&self) -> Option<Way> {
+        self.way.lock().expect("no code panics while it holds the slot").clone()
     }
 
     /// The same session, with `passphrase` added to every call.

@@ -17,7 +17,7 @@ use crate::{
     config::ControllerConfig,
     convert,
     credentials::Credentials,
-    lease_calls::{LeaseCalls, LeaseUpdate, requested_lease},
+    lease_calls::{LeaseCalls, LeaseUpdate, WatchStream, requested_lease},
     status::{self, invalid, not_found, permission_denied},
     world::World,
 };
@@ -151,6 +151,8 @@ fn caller_name(caller: &Client) -> &str {
 
 #[tonic::async_trait]
 impl ClientService for ClientCalls {
+    type WatchLeaseStream = WatchStream;
+
     async fn get_exporter(
         &self,
         request: Request<client::GetExporterRequest>,
@@ -194,6 +196,16 @@ impl ClientService for ClientCalls {
         self.own_namespace(&name.namespace)?;
         let lease = self.leases.look(&caller, &name.name, deadline(request.metadata()), peer(&request)).await?;
         Ok(Response::new(self.leases.show(&lease).await))
+    }
+
+    async fn watch_lease(
+        &self,
+        request: Request<client::WatchLeaseRequest>,
+    ) -> Result<Response<Self::WatchLeaseStream>, Status> {
+        let name = lease_name(&request.get_ref().name)?;
+        self.gate.client(&request).await?;
+        self.own_namespace(&name.namespace)?;
+        self.leases.watch(&name.name).map(Response::new)
     }
 
     async fn list_leases(

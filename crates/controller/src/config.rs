@@ -23,6 +23,8 @@ pub struct ControllerConfig {
     pub hook_limit: Duration,
     /// How long ended leases are kept.
     pub lease_retention: Duration,
+    /// Clients may be told how to reach exporters without a router, where those exporters want it.
+    pub direct_paths: bool,
     /// Limits of waits that peers bring about.
     pub limits: Limits,
     /// What may change while the controller runs.
@@ -195,6 +197,7 @@ impl ControllerConfig {
             presence_grace: Duration::from_secs(8),
             hook_limit: Duration::from_mins(30),
             lease_retention: Duration::from_hours(7 * 24),
+            direct_paths: true,
             limits: Limits::default(),
             live: Live::new(Changeable::new(router)),
             clock: Clock::system(),

@@ -9,7 +9,7 @@ use jumpstarter_protocol::{
 };
 use jumpstarter_store::{EventRecorder, Store};
 use prometheus_client::registry::Registry;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::warn;
@@ -23,7 +23,7 @@ use crate::{
     dial::Dialer,
     exporter_service::ExporterCalls,
     fence::FencedStore,
-    lease_calls::{LeaseCalls, Polls},
+    lease_calls::{LeaseCalls, MAX_WATCHERS, Polls},
     metrics::Metrics,
     migrate,
     presence::Presence,
@@ -147,6 +147,7 @@ impl Controller {
             lab: lab.clone(),
             world: world.clone(),
             polls: Polls::default(),
+            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             stop: stop.clone(),
         };
         let exporters = ExporterCalls {

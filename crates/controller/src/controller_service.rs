@@ -68,7 +68,7 @@ impl ControllerService for ControllerCalls {
 
     async fn dial(&self, request: Request<v1::DialRequest>) -> Result<Response<v1::DialResponse>, Status> {
         let caller = self.gate.client(&request).await?;
-        self.dialer.dial(&caller, &request.get_ref().lease_name).await.map(Response::new)
+        self.dialer.dial(&caller, request.get_ref()).await.map(Response::new)
     }
 
     async fn audit_stream(&self, _: Request<Streaming<v1::AuditStreamRequest>>) -> Result<Response<()>, Status> {

@@ -5,6 +5,10 @@ use std::{sync::Arc, time::Duration};
 use jumpstarter_auth::{Side, TicketIssuer};
 use jumpstarter_model::{Client, Lease};
 use jumpstarter_protocol::v1;
+use jumpstarter_transport::{
+    Endpoint,
+    direct::{Digest, Ticket},
+};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -25,6 +29,28 @@ const CLIENT_TICKET: Duration = Duration::from_mins(5);
 /// Added to the longest hook for the exporter's ticket, which it may keep until the hook has ended.
 const TICKET_SLACK: Duration = Duration::from_mins(1);
 
+/// Life of the ticket for a connection without a router: clients use it at once, and try for a second or so.
+const DIRECT_TICKET: Duration = Duration::from_secs(30);
+/// Most addresses that an exporter may name for such connections, and most bytes of each.
+const MAX_ENDPOINTS: usize = 8;
+const MAX_ENDPOINT: usize = 261;
+
+/// Whether clients can be sent to where an exporter says that it listens.
+pub(crate) fn is_usable(direct: &v1::DirectListener, exporter: &str) -> bool {
+    let endpoints = &direct.endpoints;
+    let usable = (1..=MAX_ENDPOINTS).contains(&endpoints.len())
+        && endpoints.iter().all(|text| text.len() <= MAX_ENDPOINT && text.parse::<Endpoint>().is_ok())
+        && Digest::from_bytes(&direct.certificate_sha256).is_some();
+    if !usable {
+        tracing::warn!(
+            exporter,
+            "the exporter's direct listener is left out: it needs 1 to {MAX_ENDPOINTS} addresses HOST:PORT and the \
+             SHA-256 of its certificate"
+        );
+    }
+    usable
+}
+
 /// What Dial needs.
 #[derive(Clone)]
 pub(crate) struct Dialer {
@@ -40,8 +66,9 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     /// A ticket for the client; the exporter gets its own.
-    pub(crate) async fn dial(&self, caller: &Client, lease_name: &str) -> Result<v1::DialResponse, Status> {
+    pub(crate) async fn dial(&self, caller: &Client, request: &v1::DialRequest) -> Result<v1::DialResponse, Status> {
         let asked = Instant::now();
+        let lease_name = request.lease_name.as_str();
         let lease = self.reachable(caller, lease_name).await?;
         let exporter = lease.assigned_exporter().unwrap_or_default();
         let labels =
@@ -63,9 +90,12 @@ impl Dialer {
                 status::status(Code::Internal, "the router ticket could not be signed")
             })
         };
+        let (invitation, path) = self.around(lease_name, request.accept_direct).unzip();
+        let direct = path.is_some();
         let offer = Offer {
             endpoint: router.endpoint.clone(),
             ticket: sign(Side::Exporter, exporter_life)?,
+            direct: invitation,
             good_until: Instant::now() + exporter_life,
         };
         let ticket = sign(Side::Client, CLIENT_TICKET)?;
@@ -73,9 +103,31 @@ impl Dialer {
             .offer(lease_name, offer)
             .map_err(|error| status::status(Code::ResourceExhausted, error.to_string()))?;
         self.metrics.dials.inc();
+        if direct {
+            self.metrics.dials_direct.inc();
+        }
         let seconds = asked.elapsed().as_secs_f64();
-        tracing::info!(lease = lease_name, exporter, stream = %stream, router = %router.endpoint, seconds, "dial");
-        Ok(v1::DialResponse { router_endpoint: router.endpoint.clone(), router_token: ticket })
+        tracing::info!(lease = lease_name, exporter, stream = %stream, router = %router.endpoint, direct, seconds, "dial");
+        Ok(v1::DialResponse { router_endpoint: router.endpoint.clone(), router_token: ticket, direct: path })
+    }
+
+    /// A way around the router, for the exporter and for the client, where both want one and the operator lets them.
+    fn around(&self, lease: &str, accepted: bool) -> Option<(v1::DirectInvitation, v1::DirectPath)> {
+        if !accepted || !self.config.direct_paths {
+            return None;
+        }
+        let announced = self.rendezvous.announced(lease)?;
+        let ticket = Ticket::generate().inspect_err(|error| tracing::error!(%error, "make a direct ticket")).ok()?;
+        let invitation = v1::DirectInvitation {
+            ticket_sha256: ticket.digest().as_bytes().to_vec().into(),
+            lifetime_seconds: u32::try_from(DIRECT_TICKET.as_secs()).unwrap_or(u32::MAX),
+        };
+        let path = v1::DirectPath {
+            endpoints: announced.endpoints.clone(),
+            certificate_sha256: announced.certificate_sha256.clone(),
+            ticket: ticket.expose().to_vec().into(),
+        };
+        Some((invitation, path))
     }
 
     /// Waits until the exporter of the lease listens.

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::{
     caller::Gate,
+    dial,
     presence::{Attendance, Presence},
     rendezvous::{Listener, Rendezvous},
     runtime::{EditError, LabHandle, edits},
@@ -189,7 +190,7 @@ impl ExporterCalls {
 
     pub(crate) async fn listen(&self, request: Request<v1::ListenRequest>) -> Result<ListenStream, Status> {
         let exporter = name_of(&*self.gate.exporter(&request).await?);
-        let lease = request.into_inner().lease_name;
+        let v1::ListenRequest { lease_name: lease, direct } = request.into_inner();
         if lease.is_empty() {
             return Err(invalid("lease_name is required"));
         }
@@ -197,7 +198,8 @@ impl ExporterCalls {
         if found.assigned_exporter() != Some(exporter.as_str()) {
             return Err(permission_denied(format!("lease `{lease}` is not held by exporter `{exporter}`")));
         }
-        let watcher = ListenWatcher { listener: self.rendezvous.listen(&lease), stop: self.stop.clone() };
+        let announced = direct.filter(|direct| dial::is_usable(direct, &exporter));
+        let watcher = ListenWatcher { listener: self.rendezvous.listen(&lease, announced), stop: self.stop.clone() };
         Ok(Box::pin(stream::unfold(Some(watcher), |watcher| async move {
             let mut watcher = watcher?;
             match watcher.next().await {
@@ -220,9 +222,11 @@ impl ListenWatcher {
             biased;
             () = self.stop.cancelled() => Err(stopping()),
             offer = self.listener.next() => match offer {
-                Ok(offer) => {
-                    Ok(v1::ListenResponse { router_endpoint: offer.endpoint, router_token: offer.ticket })
-                }
+                Ok(offer) => Ok(v1::ListenResponse {
+                    router_endpoint: offer.endpoint,
+                    router_token: offer.ticket,
+                    direct: offer.direct,
+                }),
                 Err(_) => Err(status::status(Code::Unavailable, "another stream listens for this lease now")),
             },
         }

@@ -3,14 +3,21 @@
 mod create;
 mod hold;
 mod update;
+mod watch;
 
 use std::sync::Arc;
 
 use jumpstarter_model::{Client, Lease, condition};
 use jumpstarter_protocol::client::v1 as client;
+use tokio::sync::Semaphore;
 use tonic::Status;
 
-pub(crate) use self::{create::requested_lease, hold::Polls, update::LeaseUpdate};
+pub(crate) use self::{
+    create::requested_lease,
+    hold::Polls,
+    update::LeaseUpdate,
+    watch::{MAX_WATCHERS, WatchStream},
+};
 use crate::{
     config::ControllerConfig,
     convert,
@@ -26,6 +33,8 @@ pub(crate) struct LeaseCalls {
     pub(crate) lab: LabHandle,
     pub(crate) world: World,
     pub(crate) polls: Polls,
+    /// Places of those who watch a lease.
+    pub(crate) watchers: Arc<Semaphore>,
     pub(crate) stop: tokio_util::sync::CancellationToken,
 }
 

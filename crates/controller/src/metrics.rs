@@ -46,6 +46,8 @@ pub(crate) struct Metrics {
     pub(crate) objects_unreadable: Gauge<i64, AtomicI64>,
     /// Dials answered with a ticket.
     pub(crate) dials: Counter<u64, AtomicU64>,
+    /// Those of them that were also told a way around the router.
+    pub(crate) dials_direct: Counter<u64, AtomicU64>,
     /// Dials refused for want of a router.
     pub(crate) dials_unrouted: Counter<u64, AtomicU64>,
     /// Writes refused because the object had changed meanwhile; each is tried again.
@@ -67,6 +69,7 @@ impl Metrics {
             objects_unreadable: Gauge::default(),
             pass_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 14)),
             dials: Counter::default(),
+            dials_direct: Counter::default(),
             dials_unrouted: Counter::default(),
             conflicts: Counter::default(),
             authentication_failures: Counter::default(),
@@ -93,6 +96,11 @@ impl Metrics {
             metrics.pass_seconds.clone(),
         );
         registry.register("dials", "Dials answered with a ticket", metrics.dials.clone());
+        registry.register(
+            "dials_direct",
+            "Dials answered with a way around the router, too",
+            metrics.dials_direct.clone(),
+        );
         registry.register("dials_unrouted", "Dials refused for want of a router", metrics.dials_unrouted.clone());
         registry.register("store_conflicts", "Writes tried again after a conflict", metrics.conflicts.clone());
         registry.register(

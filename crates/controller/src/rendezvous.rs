@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use jumpstarter_protocol::v1;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -27,6 +28,8 @@ pub(crate) struct Offer {
     pub(crate) endpoint: String,
     /// Ticket of the exporter's half; a secret.
     pub(crate) ticket: String,
+    /// The same client may come without the router.
+    pub(crate) direct: Option<v1::DirectInvitation>,
     /// After this instant the ticket is worthless and the offer is dropped.
     pub(crate) good_until: Instant,
 }
@@ -47,6 +50,8 @@ struct Slot {
     given: VecDeque<(Instant, Offer)>,
     /// Generation of the stream that listens now.
     listener: Option<u64>,
+    /// Where that exporter takes connections itself.
+    announced: Option<Arc<v1::DirectListener>>,
     /// Wakes the listener (new offer, taken over) and the dials that wait for one.
     changed: Arc<Notify>,
     /// Dials that wait; keeps the slot alive.
@@ -91,12 +96,13 @@ impl Rendezvous {
 
     /// Starts listening for a lease; an earlier listener of the same lease is superseded.
     #[must_use]
-    pub(crate) fn listen(&self, lease: &str) -> Listener {
+    pub(crate) fn listen(&self, lease: &str, announced: Option<v1::DirectListener>) -> Listener {
         let mut slots = self.lock();
         slots.generations += 1;
         let generation = slots.generations;
         let slot = slots.by_lease.entry(lease.to_owned()).or_default();
         slot.listener = Some(generation);
+        slot.announced = announced.map(Arc::new);
         slot.take_back(Instant::now());
         let changed = Arc::clone(&slot.changed);
         changed.notify_waiters();
@@ -107,6 +113,12 @@ impl Rendezvous {
     #[must_use]
     pub(crate) fn has_listener(&self, lease: &str) -> bool {
         self.lock().by_lease.get(lease).is_some_and(|slot| slot.listener.is_some())
+    }
+
+    /// Where the exporter that listens for this lease takes connections itself.
+    #[must_use]
+    pub(crate) fn announced(&self, lease: &str) -> Option<Arc<v1::DirectListener>> {
+        self.lock().by_lease.get(lease)?.announced.clone()
     }
 
     /// Waits until an exporter listens for this lease; `false` when none came in time.
@@ -247,6 +259,7 @@ impl Drop for Listener {
         if let Some(slot) = slots.by_lease.get_mut(&self.lease) {
             if slot.listener == Some(self.generation) {
                 slot.listener = None;
+                slot.announced = None;
             } else {
                 slot.changed.notify_waiters();
             }
@@ -263,6 +276,7 @@ mod tests {
         Offer {
             endpoint: "router:1".to_owned(),
             ticket: name.to_owned(),
+            direct: None,
             good_until: Instant::now() + Duration::from_mins(1),
         }
     }
@@ -270,7 +284,7 @@ mod tests {
     #[tokio::test]
     async fn an_offer_reaches_the_listener() {
         let meeting = Rendezvous::default();
-        let mut listener = meeting.listen("l");
+        let mut listener = meeting.listen("l", None);
         meeting.offer("l", offer("a")).unwrap();
         assert_eq!(listener.next().await.unwrap().ticket, "a");
     }
@@ -278,12 +292,12 @@ mod tests {
     #[tokio::test]
     async fn an_offer_that_may_be_lost_goes_to_the_next_listener_in_order() {
         let meeting = Rendezvous::default();
-        let mut first = meeting.listen("l");
+        let mut first = meeting.listen("l", None);
         meeting.offer("l", offer("a")).unwrap();
         meeting.offer("l", offer("b")).unwrap();
         assert_eq!(first.next().await.unwrap().ticket, "a");
         drop(first);
-        let mut second = meeting.listen("l");
+        let mut second = meeting.listen("l", None);
         assert_eq!(second.next().await.unwrap().ticket, "a");
         assert_eq!(second.next().await.unwrap().ticket, "b");
     }
@@ -291,12 +305,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_offer_is_not_repeated_when_nobody_waits_for_it_any_more() {
         let meeting = Rendezvous::default();
-        let mut first = meeting.listen("l");
+        let mut first = meeting.listen("l", None);
         meeting.offer("l", offer("a")).unwrap();
         first.next().await.unwrap();
         tokio::time::advance(FRESH).await;
         drop(first);
-        let mut second = meeting.listen("l");
+        let mut second = meeting.listen("l", None);
         assert!(tokio::time::timeout(Duration::from_millis(20), second.next()).await.is_err());
         drop(second);
         assert_eq!(meeting.slot_count(), 0);
@@ -305,7 +319,7 @@ mod tests {
     #[tokio::test]
     async fn offers_of_a_lease_that_ended_are_gone() {
         let meeting = Rendezvous::default();
-        let mut first = meeting.listen("l");
+        let mut first = meeting.listen("l", None);
         meeting.offer("l", offer("a")).unwrap();
         first.next().await.unwrap();
         meeting.close("l");
@@ -314,10 +328,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_an_exporter_announces_goes_with_its_stream() {
+        let meeting = Rendezvous::default();
+        let listener = |port: u16| v1::DirectListener {
+            endpoints: vec![format!("lab:{port}")],
+            ..v1::DirectListener::default()
+        };
+        let told = || meeting.announced("l").map(|found| found.endpoints[0].clone());
+        let old = meeting.listen("l", Some(listener(1)));
+        assert_eq!(told().as_deref(), Some("lab:1"));
+        let new = meeting.listen("l", Some(listener(2)));
+        drop(old);
+        assert_eq!(told().as_deref(), Some("lab:2"));
+        drop(new);
+        assert_eq!(told(), None);
+    }
+
+    #[tokio::test]
     async fn a_newer_listener_takes_over() {
         let meeting = Rendezvous::default();
-        let mut old = meeting.listen("l");
-        let mut new = meeting.listen("l");
+        let mut old = meeting.listen("l", None);
+        let mut new = meeting.listen("l", None);
         meeting.offer("l", offer("a")).unwrap();
         assert_eq!(old.next().await.err(), Some(Superseded));
         assert_eq!(new.next().await.unwrap().ticket, "a");
@@ -343,7 +374,7 @@ mod tests {
             let meeting = meeting.clone();
             async move {
                 tokio::time::sleep(Duration::from_secs(3)).await;
-                meeting.listen("l")
+                meeting.listen("l", None)
             }
         };
         let (found, listener) = tokio::join!(waiter, listen);
@@ -370,6 +401,6 @@ mod tests {
         meeting.offer("l", offer("old")).unwrap();
         tokio::time::advance(Duration::from_secs(61)).await;
         meeting.offer("l", offer("new")).unwrap();
-        assert_eq!(meeting.listen("l").next().await.unwrap().ticket, "new");
+        assert_eq!(meeting.listen("l", None).next().await.unwrap().ticket, "new");
     }
 }

@@ -69,6 +69,8 @@ impl Objects {
 #[derive(Default)]
 pub(crate) struct Topics {
     by_name: Mutex<HashMap<String, Arc<Topic>>>,
+    /// Of changes of whatever name.
+    any: Arc<Topic>,
 }
 
 #[derive(Default)]
@@ -94,6 +96,12 @@ impl Topics {
         Subscription { seen: topic.changes.load(Ordering::Acquire), topic }
     }
 
+    /// Subscribes to changes of all names.
+    pub(crate) fn subscribe_to_all(&self) -> Subscription {
+        let topic = Arc::clone(&self.any);
+        Subscription { seen: topic.changes.load(Ordering::Acquire), topic }
+    }
+
     /// Forgets topics without subscribers: names may be asked for that nothing is ever published about.
     pub(crate) fn sweep(&self) {
         self.lock().retain(|_, topic| Arc::strong_count(topic) > 1);
@@ -106,10 +114,18 @@ impl Topics {
             if Arc::strong_count(topic) == 1 {
                 topics.remove(name);
             } else {
-                topic.changes.fetch_add(1, Ordering::Release);
-                topic.bell.notify_waiters();
+                topic.ring();
             }
         }
+        drop(topics);
+        self.any.ring();
+    }
+}
+
+impl Topic {
+    fn ring(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+        self.bell.notify_waiters();
     }
 }
 
@@ -197,6 +213,10 @@ mod tests {
         topics.publish("kept");
         kept.mark_unchanged();
         assert!(kept.changed().now_or_never().is_none());
+        let mut all = topics.subscribe_to_all();
+        topics.publish("nobody asked for it");
+        assert!(all.changed().now_or_never().is_some());
+        assert!(all.changed().now_or_never().is_none());
         drop(kept);
         topics.publish("kept");
         assert_eq!(topics.lock().len(), 0);

@@ -4,6 +4,7 @@
 //! [`Standalone`] listens on a port instead. What to do when is decided by the pure [`LeaseMachine`].
 
 mod backoff;
+mod direct;
 mod error;
 mod hook;
 mod lifecycle;
@@ -11,6 +12,7 @@ mod link;
 mod runner;
 mod session;
 
+pub use direct::{DirectListener, Door};
 pub use error::ExporterError;
 pub use hook::{HookProgram, HookRunner};
 pub use jumpstarter_tunnel::Connector;

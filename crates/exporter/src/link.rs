@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use jumpstarter_config::{ExporterConfig, Secret};
 use jumpstarter_protocol::v1::{
-    ExporterStatus, ListenRequest, ListenResponse, RegisterRequest, ReleaseLeaseRequest, ReportStatusRequest,
-    StatusRequest, StatusResponse, UnregisterRequest, controller_service_client::ControllerServiceClient,
+    DirectListener, ExporterStatus, ListenRequest, ListenResponse, RegisterRequest, ReleaseLeaseRequest,
+    ReportStatusRequest, StatusRequest, StatusResponse, UnregisterRequest,
+    controller_service_client::ControllerServiceClient,
 };
 use tonic::{
     Request, Status, Streaming,
@@ -110,9 +111,14 @@ impl ControllerLink {
     }
 
     /// Opens the stream of dials of a lease.
-    pub async fn listen(&self, lease: &str) -> Result<Streaming<ListenResponse>, Status> {
+    /// `direct` says where this exporter takes clients without a router.
+    pub async fn listen(
+        &self,
+        lease: &str,
+        direct: Option<DirectListener>,
+    ) -> Result<Streaming<ListenResponse>, Status> {
         // No limit here: headers may come only with the first dial.
-        let request = ListenRequest { lease_name: lease.to_owned() };
+        let request = ListenRequest { lease_name: lease.to_owned(), direct };
         self.client.clone().listen(request).await.map(tonic::Response::into_inner)
     }
 }

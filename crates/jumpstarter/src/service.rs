@@ -109,6 +109,7 @@ impl Service {
             presence_grace: settings.presence_grace,
             hook_limit: settings.hook_limit,
             lease_retention: settings.lease_retention,
+            direct_paths: settings.direct_paths,
             limits: jumpstarter_controller::Limits::default(),
             live: live.clone(),
             clock: jumpstarter_store::Clock::system(),

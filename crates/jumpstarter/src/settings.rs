@@ -77,6 +77,11 @@ pub(crate) struct Written {
     #[serde(default)]
     pub(crate) no_builtin_router: bool,
 
+    /// Never tell clients how to reach exporters without a router
+    #[arg(long, env = "JUMPSTARTER_NO_DIRECT", value_parser = clap::builder::FalseyValueParser::new())]
+    #[serde(default)]
+    pub(crate) no_direct: bool,
+
     /// How long ended leases are kept, e.g. 168h [default: 168h]
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_LEASE_RETENTION")]
     pub(crate) lease_retention: Option<String>,
@@ -129,6 +134,7 @@ impl Written {
             tls_ca: self.tls_ca.or(other.tls_ca),
             routers: list(self.routers, other.routers),
             no_builtin_router: self.no_builtin_router || other.no_builtin_router,
+            no_direct: self.no_direct || other.no_direct,
             lease_retention: self.lease_retention.or(other.lease_retention),
             hook_limit: self.hook_limit.or(other.hook_limit),
             presence_grace: self.presence_grace.or(other.presence_grace),
@@ -153,6 +159,7 @@ pub(crate) struct Settings {
     pub(crate) certificate: Certificate,
     pub(crate) routers: Vec<RouterTarget>,
     pub(crate) builtin_router: bool,
+    pub(crate) direct_paths: bool,
     pub(crate) lease_retention: Duration,
     pub(crate) hook_limit: Duration,
     pub(crate) presence_grace: Duration,
@@ -278,6 +285,7 @@ impl ServeArgs {
             certificate,
             routers,
             builtin_router: !written.no_builtin_router,
+            direct_paths: !written.no_direct,
             lease_retention,
             hook_limit,
             presence_grace,

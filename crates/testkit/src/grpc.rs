@@ -197,7 +197,7 @@ impl Grpc {
 
     /// A ticket for the exporter of a lease.
     pub fn dial(&self, lease: &str) -> Result<DialResponse, Status> {
-        let request = DialRequest { lease_name: lease.to_owned() };
+        let request = DialRequest { lease_name: lease.to_owned(), ..DialRequest::default() };
         self.call(self.controller().dial(self.request(request)))
     }
 }

@@ -214,12 +214,12 @@ impl ControllerService for Fake {
         let (router_endpoint, router_token) = router(ticket);
         let listener = self.0.listener.lock().unwrap().clone();
         let message =
-            pb::ListenResponse { router_endpoint: router_endpoint.clone(), router_token: router_token.clone() };
+            pb::ListenResponse { router_endpoint: router_endpoint.clone(), router_token: router_token.clone(), direct: None };
         match listener {
             Some(listener) if listener.send(message).await.is_ok() => {}
             _ => return Err(Status::unavailable("nobody listens")),
         }
-        Ok(Response::new(pb::DialResponse { router_endpoint, router_token }))
+        Ok(Response::new(pb::DialResponse { router_endpoint, router_token, direct: None }))
     }
 
     async fn audit_stream(&self, _: Request<Streaming<pb::AuditStreamRequest>>) -> Answer<()> {
@@ -249,6 +249,11 @@ impl ControllerService for Fake {
 
 #[tonic::async_trait]
 impl ClientService for Fake {
+    type WatchLeaseStream = BoxStream<'static, Result<api::Lease, Status>>;
+
+    async fn watch_lease(&self, _: Request<api::WatchLeaseRequest>) -> Answer<Self::WatchLeaseStream> {
+        Err(Status::unimplemented("as old services say it"))
+    }
     async fn create_lease(&self, request: Request<api::CreateLeaseRequest>) -> Answer<api::Lease> {
         self.record("CreateLease", &request, "Client")?;
         self.0.assigned.send_replace(Some(LEASE.to_owned()));

@@ -167,7 +167,7 @@ async fn each_side_calls_what_is_meant_for_it() {
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
     let refused = exporter.stub.clone().register(alice.identity.request(RegisterRequest::default())).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
-    let request = exporter.identity.request(DialRequest { lease_name: "x".into() });
+    let request = exporter.identity.request(DialRequest { lease_name: "x".into(), ..DialRequest::default() });
     assert_eq!(alice.controller.clone().dial(request).await.unwrap_err().code(), Code::InvalidArgument);
 }
 

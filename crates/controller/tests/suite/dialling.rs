@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use jumpstarter_auth::Side;
-use jumpstarter_protocol::v1::{ExporterStatus, controller_service_client::ControllerServiceClient};
+use jumpstarter_protocol::v1::{ExporterStatus, ListenRequest, controller_service_client::ControllerServiceClient};
 use tonic::Code;
 
 use crate::support::{FakeClient, FakeExporter, Lab, StatusFeed, exporter::offer, for_exporter, lab::now, soon};
@@ -71,7 +71,7 @@ async fn offers_that_were_not_delivered_go_to_the_next_listener_and_a_full_queue
     let (exporter, _feed, alice) = leased(&lab).await;
     // A connection that takes a byte of what is sent to it: the first offer is on its way, the rest waits.
     let narrow = lab.endpoint().initial_stream_window_size(1).connect_lazy();
-    let request = exporter.identity.request(jumpstarter_protocol::v1::ListenRequest { lease_name: "one".into() });
+    let request = exporter.identity.request(ListenRequest { lease_name: "one".into(), ..ListenRequest::default() });
     let stuck = soon("Listen", ControllerServiceClient::new(narrow).listen(request)).await.unwrap();
     let mut streams = Vec::new();
     let refused = loop {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Stop, host::close_session, register::register, serving::Serving};
 use crate::{
-    ControllerLink, ExitReason, ExporterError, HookRunner, Session, SessionInfo, hook::Processes, link::Identity,
+    ControllerLink, Door, ExitReason, ExporterError, HookRunner, Session, SessionInfo, hook::Processes, link::Identity,
 };
 
 /// An exporter that registers with a controller. One of them costs a few tasks, so thousands fit a process;
@@ -23,6 +23,7 @@ pub struct Exporter {
     pub(super) connector: Connector,
     pub(super) registry: Arc<Registry>,
     pub(super) programs: Arc<dyn HookRunner>,
+    pub(super) door: Option<Door>,
     pub(super) reported: watch::Sender<Option<ExporterStatus>>,
 }
 
@@ -40,7 +41,16 @@ impl Exporter {
         let endpoint = config.endpoint.clone().ok_or(ExporterError::NotConfigured)?;
         let reported = watch::Sender::new(None);
         let (config, registry) = (Arc::new(config), Arc::new(jumpstarter_driver_host_python::registry()));
-        Ok(Self { config, identity, endpoint, connector, registry, programs: Arc::new(Processes), reported })
+        Ok(Self {
+            config,
+            identity,
+            endpoint,
+            connector,
+            registry,
+            programs: Arc::new(Processes),
+            door: None,
+            reported,
+        })
     }
 
     /// The same with other driver classes.
@@ -54,6 +64,13 @@ impl Exporter {
     #[must_use]
     pub fn with_hooks(mut self, runner: impl HookRunner + 'static) -> Self {
         self.programs = Arc::new(runner);
+        self
+    }
+
+    /// The same with a door for clients that need no router. Whoever has the listener keeps it going.
+    #[must_use]
+    pub fn with_door(mut self, door: Door) -> Self {
+        self.door = Some(door);
         self
     }
 

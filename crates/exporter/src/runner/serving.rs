@@ -178,7 +178,9 @@ impl<'a> Serving<'a> {
             return;
         }
         let stop = CancellationToken::new();
-        self.host.spawn(listen(self.link.clone(), holder.lease.clone(), self.host.news(), stop.clone()));
+        let door = self.exporter.door.clone().map(|door| (door, self.exporter.endpoint.clone()));
+        let link = self.link.clone();
+        self.host.spawn(listen(link, holder.lease.clone(), door, self.host.news(), stop.clone()));
         self.listening = Some((holder.lease.clone(), stop));
     }
 

@@ -62,6 +62,10 @@ pub(crate) struct ControllerArgs {
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_DRAIN", default_value = "5s")]
     drain: GoDuration,
 
+    /// Never tell clients how to reach exporters without a router
+    #[arg(long, env = "JUMPSTARTER_NO_DIRECT", value_parser = clap::builder::FalseyValueParser::new())]
+    no_direct: bool,
+
     /// No effect: /metrics is served over plain HTTP
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", value_parser = go_bool)]
@@ -89,6 +93,7 @@ pub(crate) struct Settings {
     pub(crate) hook_limit: Duration,
     pub(crate) presence_grace: Duration,
     pub(crate) drain: Duration,
+    pub(crate) direct_paths: bool,
     /// Flags without effect. Log each.
     pub(crate) warnings: Vec<&'static str>,
 }
@@ -136,6 +141,7 @@ impl ControllerArgs {
             hook_limit,
             presence_grace,
             drain,
+            direct_paths: !self.no_direct,
             warnings,
         })
     }

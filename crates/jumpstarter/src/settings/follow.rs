@@ -45,6 +45,7 @@ impl Settings {
             certificate,
             routers: _,
             builtin_router: _,
+            direct_paths,
             lease_retention,
             hook_limit,
             presence_grace,
@@ -64,6 +65,7 @@ impl Settings {
             ("leaseRetention", *lease_retention == other.lease_retention),
             ("hookLimit", *hook_limit == other.hook_limit),
             ("presenceGrace", *presence_grace == other.presence_grace),
+            ("noDirect", *direct_paths == other.direct_paths),
             ("drain", *drain == other.drain),
         ];
         compared.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()

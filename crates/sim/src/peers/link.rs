@@ -120,12 +120,12 @@ impl Link {
     }
 
     pub(crate) async fn listen(&self, lease: &str) -> Result<Streaming<ListenResponse>, Status> {
-        let request = self.request(ListenRequest { lease_name: lease.to_owned() });
+        let request = self.request(ListenRequest { lease_name: lease.to_owned(), ..ListenRequest::default() });
         self.controller.clone().listen(request).await.map(tonic::Response::into_inner)
     }
 
     pub(crate) async fn dial(&self, lease: &str) -> Result<DialResponse, Status> {
-        let request = self.request(DialRequest { lease_name: lease.to_owned() });
+        let request = self.request(DialRequest { lease_name: lease.to_owned(), ..DialRequest::default() });
         within(CALL, self.controller.clone().dial(request)).await
     }
 

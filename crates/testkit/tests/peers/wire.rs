@@ -89,7 +89,7 @@ impl ScriptedExporter {
 
     #[track_caller]
     pub(crate) fn listen(&mut self, lease: &str) {
-        let request = ListenRequest { lease_name: lease.to_owned() };
+        let request = ListenRequest { lease_name: lease.to_owned(), ..ListenRequest::default() };
         let call = self.grpc.call(self.grpc.controller().listen(self.grpc.request(request)));
         self.listen = Some(call.unwrap());
     }

@@ -93,7 +93,7 @@ impl FakeClient {
     }
 
     pub(crate) async fn dial(&self, id: &str) -> Result<DialResponse, Status> {
-        let request = DialRequest { lease_name: id.to_owned() };
+        let request = DialRequest { lease_name: id.to_owned(), ..DialRequest::default() };
         soon("Dial", self.controller.clone().dial(self.identity.request(request))).await.map(Response::into_inner)
     }
 

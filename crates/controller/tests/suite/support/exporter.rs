@@ -73,7 +73,7 @@ impl FakeExporter {
     }
 
     pub(crate) async fn try_listen(&self, lease: &str) -> Result<Streaming<ListenResponse>, Status> {
-        let request = ListenRequest { lease_name: lease.to_owned() };
+        let request = ListenRequest { lease_name: lease.to_owned(), ..ListenRequest::default() };
         let call = soon("Listen", self.stub.clone().listen(self.identity.request(request))).await?;
         Ok(call.into_inner())
     }

@@ -104,6 +104,7 @@ pub(super) async fn start(settings: Settings) -> anyhow::Result<Replica> {
             presence_grace: settings.presence_grace,
             hook_limit: settings.hook_limit,
             lease_retention: settings.lease_retention,
+            direct_paths: settings.direct_paths,
             limits: jumpstarter_controller::Limits::default(),
             live,
             clock: jumpstarter_store::Clock::system(),

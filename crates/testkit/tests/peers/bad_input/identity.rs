@@ -104,7 +104,7 @@ fn only_tokens_of_this_service_for_this_object_count() {
     );
 
     // Calls of the other kind.
-    let listen = ListenRequest { lease_name: "any".to_owned() };
+    let listen = ListenRequest { lease_name: "any".to_owned(), ..ListenRequest::default() };
     refused("a client listens", alice.call(alice.controller().listen(alice.request(listen))), Code::InvalidArgument);
     let register = RegisterRequest::default();
     refused(
