@@ -1,4 +1,8 @@
-//! Installs what tests need beside Rust: the Python peers and `cargo-deny`, into a cache outside the repository.
+//! Installs what tests need beside Rust: programs of the system, and into a cache outside the repository the Python
+//! peers, the parts of a virtual machine, Kubernetes' programs and `cargo-deny`.
+
+mod guest;
+mod packages;
 
 use std::{
     fs::{self, File},
@@ -22,6 +26,8 @@ pub(crate) fn run() -> Result<()> {
     let lock = File::create(root.join(".lock")).context("create the lock of the cache")?;
     lock.lock().context("wait for another `cargo xtask setup`")?;
     python()?;
+    packages::programs()?;
+    guest::parts()?;
     for release in [NEWEST, OLDEST] {
         peers(&release)?;
     }
@@ -39,16 +45,7 @@ fn python() -> Result<()> {
     if works() {
         return Ok(());
     }
-    if succeeds(Command::new("apt-get").arg("--version")) {
-        run_command(Command::new("apt-get").args(["update", "--quiet"]))?;
-        run_command(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args([
-            "install",
-            "--yes",
-            "--no-install-recommends",
-            "python3",
-            "python3-venv",
-        ]))?;
-    }
+    packages::apt(&["python3", "python3-venv"])?;
     if works() {
         return Ok(());
     }

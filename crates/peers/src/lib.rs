@@ -4,10 +4,12 @@
 //! outside the repository, with every package pinned; `cargo xtask setup` makes it, tests only look for it.
 
 mod cache;
+mod guest;
 pub mod kubernetes;
 mod venv;
 
 pub use cache::{CacheError, cache_root, is_complete, mark_complete};
+pub use guest::{GUEST_MODULES, GUEST_PACKAGES, GUEST_RECIPE, Guest};
 pub use venv::{Missing, Release, Venv};
 
 /// The newest release: the one that our peers must match feature by feature.
