@@ -76,8 +76,7 @@ impl Client {
             return Ok(line);
         }
         let channel = self.inner.connector.connect(&router_endpoint).await;
-        let channel =
-            channel.map_err(|source| ClientError::Connect { endpoint: router_endpoint.clone(), source })?;
+        let channel = channel.map_err(|source| ClientError::Connect { endpoint: router_endpoint.clone(), source })?;
         let tunnel = jumpstarter_tunnel::open(channel, &router_token)
             .map_err(|status| ClientError::Protocol("the controller", status.message().to_owned()))?;
         Ok(Line::routed(tunnel, router_endpoint))

@@ -2,6 +2,30 @@
 //!
 //! [`Client`] talks to the controller, [`Session`] to the exporter behind a lease (or directly), and [`LocalHost`]
 //! gives other programs on this machine a Unix socket that leads there.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::{path::Path, time::Duration};
+//!
+//! use jumpstarter_client::{Client, CreateLease};
+//! use jumpstarter_config::{ClientConfig, Env};
+//!
+//! let config = ClientConfig::from_file(Path::new("alice.yaml"), &Env::empty())?;
+//! let client = Client::from_config(&config).await?;
+//! let wanted =
+//!     CreateLease { selector: "board=rpi4".into(), duration: Duration::from_secs(600), ..CreateLease::default() };
+//! let lease = client.create_lease(&wanted).await?;
+//! client.wait_ready(&lease.name, |reason| println!("waiting: {reason}")).await?;
+//! let session = client.session(&lease.name).await?;
+//! session.call("power", "on", &[]).await?;
+//! client.delete_lease(&lease.name).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The directory `examples` has programs for each: a lease, calls, a byte stream, a local port that leads to a device.
+//! The program installs a TLS provider first (`jumpstarter_transport::install_crypto_provider`). Every call has a limit
+//! and every error says what failed and what to do; a lease that was created is the caller's to delete.
 
 mod around;
 mod client;

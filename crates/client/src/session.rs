@@ -84,8 +84,7 @@ impl Client {
         let reason: Arc<Mutex<Option<ClientError>>> = Arc::default();
         let (client, lease, slot) = (self.clone(), lease.to_owned(), Arc::clone(&reason));
         let connect = service_fn(move |_| {
-            let (client, lease, slot, told) =
-                (client.clone(), lease.clone(), Arc::clone(&slot), Arc::clone(&told));
+            let (client, lease, slot, told) = (client.clone(), lease.clone(), Arc::clone(&slot), Arc::clone(&told));
             async move {
                 match client.line(&lease).await {
                     Ok(line) => {

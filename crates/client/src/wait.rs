@@ -41,7 +41,8 @@ impl Client {
         loop {
             // At least one look, however short the limit.
             let left = limit.saturating_sub(started.elapsed()).max(FIRST);
-            let late = || ClientError::AcquisitionTimeout { lease: lease.to_owned(), after: limit, waiting: String::new() };
+            let late =
+                || ClientError::AcquisitionTimeout { lease: lease.to_owned(), after: limit, waiting: String::new() };
             let now = match timeout(left, looks.next()).await.unwrap_or_else(|_| Err(late())) {
                 Ok(found) => match found.state() {
                     LeaseState::Ready(_) => return Ok(found),

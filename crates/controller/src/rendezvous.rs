@@ -330,10 +330,8 @@ mod tests {
     #[tokio::test]
     async fn what_an_exporter_announces_goes_with_its_stream() {
         let meeting = Rendezvous::default();
-        let listener = |port: u16| v1::DirectListener {
-            endpoints: vec![format!("lab:{port}")],
-            ..v1::DirectListener::default()
-        };
+        let listener =
+            |port: u16| v1::DirectListener { endpoints: vec![format!("lab:{port}")], ..v1::DirectListener::default() };
         let told = || meeting.announced("l").map(|found| found.endpoints[0].clone());
         let old = meeting.listen("l", Some(listener(1)));
         assert_eq!(told().as_deref(), Some("lab:1"));

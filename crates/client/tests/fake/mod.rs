@@ -22,6 +22,7 @@ use jumpstarter_protocol::{
         router_service_server::{RouterService, RouterServiceServer},
     },
 };
+use jumpstarter_transport::direct::Ticket;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
@@ -55,6 +56,14 @@ pub struct State {
     pub refusals: Mutex<Vec<Status>>,
     /// GetLease answers that still say "pending".
     pub pending: Mutex<u32>,
+    /// Where the exporter takes clients itself.
+    announced: Mutex<Option<pb::DirectListener>>,
+    /// What is done to the direct ways that clients are told.
+    pub twist: Mutex<Option<fn(&mut pb::DirectPath)>>,
+    /// Life of direct tickets in seconds.
+    pub direct_life: Mutex<u32>,
+    /// The direct way that was told last.
+    pub last_path: Mutex<Option<pb::DirectPath>>,
 }
 
 impl Fake {
@@ -71,6 +80,10 @@ impl Fake {
             tickets: Mutex::default(),
             refusals: Mutex::default(),
             pending: Mutex::default(),
+            announced: Mutex::default(),
+            twist: Mutex::default(),
+            direct_life: Mutex::new(30),
+            last_path: Mutex::default(),
         };
         let fake = Self(Arc::new(state));
         let server = tonic::transport::Server::builder()
@@ -122,6 +135,34 @@ impl Fake {
             return Err(Status::unauthenticated("wrong identity"));
         }
         Ok(())
+    }
+
+    fn around(&self, accepted: bool) -> Option<(pb::DirectInvitation, pb::DirectPath)> {
+        if !accepted {
+            return None;
+        }
+        self.0.calls.lock().unwrap().push("asked for a direct way".to_owned());
+        let announced = self.0.announced.lock().unwrap().clone()?;
+        let ticket = Ticket::generate().unwrap();
+        let invitation = pb::DirectInvitation {
+            ticket_sha256: ticket.digest().as_bytes().to_vec().into(),
+            lifetime_seconds: *self.0.direct_life.lock().unwrap(),
+        };
+        let mut path = pb::DirectPath {
+            endpoints: announced.endpoints,
+            certificate_sha256: announced.certificate_sha256,
+            ticket: ticket.expose().to_vec().into(),
+        };
+        if let Some(twist) = *self.0.twist.lock().unwrap() {
+            twist(&mut path);
+        }
+        *self.0.last_path.lock().unwrap() = Some(path.clone());
+        Some((invitation, path))
+    }
+
+    /// Halves of streams that wait for the other.
+    pub fn waiting_halves(&self) -> usize {
+        self.0.halves.lock().unwrap().len()
     }
 
     fn lease(&self) -> api::Lease {
@@ -179,6 +220,7 @@ impl ControllerService for Fake {
     async fn listen(&self, request: Request<pb::ListenRequest>) -> Answer<Self::ListenStream> {
         self.record("Listen", &request, "Exporter")?;
         assert_eq!(request.get_ref().lease_name, LEASE);
+        self.0.announced.lock().unwrap().clone_from(&request.get_ref().direct);
         let (sender, dials) = mpsc::channel(8);
         *self.0.listener.lock().unwrap() = Some(sender);
         Ok(Response::new(until_epoch_changes(self, ReceiverStream::new(dials).map(Ok)).boxed()))
@@ -213,13 +255,17 @@ impl ControllerService for Fake {
         let router = |token| (self.0.address.clone(), token);
         let (router_endpoint, router_token) = router(ticket);
         let listener = self.0.listener.lock().unwrap().clone();
-        let message =
-            pb::ListenResponse { router_endpoint: router_endpoint.clone(), router_token: router_token.clone(), direct: None };
+        let (invitation, path) = self.around(request.get_ref().accept_direct).unzip();
+        let message = pb::ListenResponse {
+            router_endpoint: router_endpoint.clone(),
+            router_token: router_token.clone(),
+            direct: invitation,
+        };
         match listener {
             Some(listener) if listener.send(message).await.is_ok() => {}
             _ => return Err(Status::unavailable("nobody listens")),
         }
-        Ok(Response::new(pb::DialResponse { router_endpoint, router_token, direct: None }))
+        Ok(Response::new(pb::DialResponse { router_endpoint, router_token, direct: path }))
     }
 
     async fn audit_stream(&self, _: Request<Streaming<pb::AuditStreamRequest>>) -> Answer<()> {
@@ -291,6 +337,15 @@ impl ClientService for Fake {
     }
 }
 
+/// A half that leaves is no longer waited with.
+struct Gone<'a>(&'a State, String);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.halves.lock().unwrap().remove(&self.1);
+    }
+}
+
 fn pipe(from: Streaming<StreamRequest>) -> Frames {
     from.map(|frame| frame.map(|f| StreamResponse { payload: f.payload, frame_type: f.frame_type }))
         .take_while(|frame| futures::future::ready(frame.is_ok()))
@@ -313,7 +368,8 @@ impl RouterService for Fake {
             }
             None => {
                 let (tell, partner) = oneshot::channel();
-                self.0.halves.lock().unwrap().insert(ticket, (mine, tell));
+                self.0.halves.lock().unwrap().insert(ticket.clone(), (mine, tell));
+                let _gone = Gone(&self.0, ticket);
                 let partner = partner.await.map_err(|_| Status::aborted("gone"))?;
                 Ok(Response::new(pipe(partner)))
             }

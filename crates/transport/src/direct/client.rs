@@ -104,9 +104,9 @@ async fn first(
 
 async fn at(endpoint: &str, config: &Arc<ClientConfig>) -> Result<(TlsStream<TcpStream>, SocketAddr), String> {
     let parsed: Endpoint = endpoint.parse().map_err(|error: crate::EndpointError| error.to_string())?;
-    let found = lookup_host((parsed.host.as_str(), parsed.port)).await.map_err(|error| format!("{endpoint}: {error}"))?;
-    let mut attempts: FuturesUnordered<_> =
-        found.take(MAX_ADDRESSES).map(|address| secured(address, config)).collect();
+    let found =
+        lookup_host((parsed.host.as_str(), parsed.port)).await.map_err(|error| format!("{endpoint}: {error}"))?;
+    let mut attempts: FuturesUnordered<_> = found.take(MAX_ADDRESSES).map(|address| secured(address, config)).collect();
     let mut reasons = Vec::new();
     while let Some(outcome) = attempts.next().await {
         match outcome {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod client;
+mod direct;
 mod kit;
 mod lifetime;
 mod limits;

@@ -9,7 +9,7 @@ use jumpstarter_protocol::{
     },
     v1::{Condition, DialRequest, DialResponse, controller_service_client::ControllerServiceClient},
 };
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status, Streaming, transport::Channel};
 
 use super::{Identity, Lab, eventually, lab::NAMESPACE, soon};
 
@@ -95,6 +95,20 @@ impl FakeClient {
     pub(crate) async fn dial(&self, id: &str) -> Result<DialResponse, Status> {
         let request = DialRequest { lease_name: id.to_owned(), ..DialRequest::default() };
         soon("Dial", self.controller.clone().dial(self.identity.request(request))).await.map(Response::into_inner)
+    }
+
+    /// A dial of a client that can do without a router.
+    pub(crate) async fn dial_directly(&self, id: &str) -> Result<DialResponse, Status> {
+        let request = DialRequest { lease_name: id.to_owned(), accept_direct: true };
+        soon("Dial", self.controller.clone().dial(self.identity.request(request))).await.map(Response::into_inner)
+    }
+
+    /// Watches a lease.
+    pub(crate) async fn watch(&self, id: &str) -> Result<Streaming<Lease>, Status> {
+        let request = client::WatchLeaseRequest { name: path("leases", id) };
+        soon("WatchLease", self.stub.clone().watch_lease(self.identity.request(request)))
+            .await
+            .map(Response::into_inner)
     }
 
     /// Looks until the lease is ready.

@@ -1,8 +1,8 @@
 //! An exporter as the wire sees it.
 
 use jumpstarter_protocol::v1::{
-    DriverInstanceReport, ExporterStatus, ListenRequest, ListenResponse, RegisterRequest, RegisterResponse,
-    ReleaseLeaseRequest, ReportStatusRequest, StatusRequest, StatusResponse, UnregisterRequest,
+    DirectListener, DriverInstanceReport, ExporterStatus, ListenRequest, ListenResponse, RegisterRequest,
+    RegisterResponse, ReleaseLeaseRequest, ReportStatusRequest, StatusRequest, StatusResponse, UnregisterRequest,
     controller_service_client::ControllerServiceClient,
 };
 use tokio::time::timeout;
@@ -76,6 +76,13 @@ impl FakeExporter {
         let request = ListenRequest { lease_name: lease.to_owned(), ..ListenRequest::default() };
         let call = soon("Listen", self.stub.clone().listen(self.identity.request(request))).await?;
         Ok(call.into_inner())
+    }
+
+    /// Listens as an exporter that takes clients itself.
+    pub(crate) async fn listen_with_door(&self, lease: &str, door: DirectListener) -> Streaming<ListenResponse> {
+        let request = ListenRequest { lease_name: lease.to_owned(), direct: Some(door) };
+        let call = soon("Listen", self.stub.clone().listen(self.identity.request(request))).await;
+        call.unwrap().into_inner()
     }
 
     pub(crate) async fn listen(&self, lease: &str) -> Streaming<ListenResponse> {
