@@ -206,6 +206,13 @@ impl Selector {
         &self.requirements
     }
 
+    /// The same selector with one requirement less; the same one when there is none of that index.
+    #[must_use]
+    pub fn without(&self, index: usize) -> Self {
+        let kept = self.requirements.iter().enumerate().filter(|(at, _)| *at != index);
+        Self { requirements: kept.map(|(_, requirement)| requirement.clone()).collect() }
+    }
+
     /// Key and value of each `key=value` requirement.
     pub fn equalities(&self) -> impl Iterator<Item = (&str, &str)> {
         self.requirements.iter().filter_map(Requirement::equality)

@@ -30,6 +30,16 @@ pub(crate) enum Access {
     NoClient,
 }
 
+impl Access {
+    /// The priority with which it may be had, if it may.
+    pub(crate) fn granted(self) -> Option<i64> {
+        match self {
+            Self::Granted(priority) => Some(priority),
+            Self::Spot(_) | Self::TooLong(_) | Self::Denied | Self::NoClient => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Rule {
     description: Option<String>,

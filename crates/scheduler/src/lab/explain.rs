@@ -22,7 +22,7 @@ impl Lab {
             let (reason, message) = self.current_reason(entry, want, now);
             return Some(Explanation {
                 standing: LeaseStanding::Waiting,
-                position: Some(1 + self.ahead(entry, want, now).len()),
+                position: Some(1 + self.ahead_of(entry, &want.request, now)),
                 reason: reason.to_owned(),
                 message,
                 candidates: self.candidates(entry, want, now),
@@ -53,36 +53,6 @@ impl Lab {
             Access::Denied => Err(AccessError::NoAccess { client, exporter }),
             Access::NoClient => Err(AccessError::ClientNotFound(client)),
         }
-    }
-
-    /// Leases that come before this one at any exporter that it may have.
-    fn ahead(&self, entry: &Entry, want: &Want, now: Timestamp) -> BTreeSet<&Name> {
-        let mut ahead = BTreeSet::new();
-        let mut seen = BTreeSet::new();
-        let requested = entry.times.requested(now);
-        for ((scope, slot), names) in &want.tally {
-            if matches!(slot, Slot::Mismatch | Slot::Disabled) {
-                continue;
-            }
-            let Access::Granted(mine) = self.book.access(*scope, &entry.client, requested) else { continue };
-            for bench in names.iter().filter_map(|name| self.exporters.get(name)) {
-                for id in &bench.wants {
-                    let Some(other) = self.wants.get(id) else { continue };
-                    let usable = !matches!(other.request.slot(bench), Slot::Mismatch | Slot::Disabled);
-                    if !usable || !seen.insert((*scope, *id)) {
-                        continue;
-                    }
-                    for (age, client, requested) in self.queue(other, now) {
-                        let Access::Granted(theirs) = self.book.access(*scope, client, requested) else { continue };
-                        if theirs > mine || (theirs == mine && *age < entry.age) {
-                            ahead.insert(&age.name);
-                        }
-                    }
-                }
-            }
-        }
-        ahead.remove(&entry.age.name);
-        ahead
     }
 
     fn candidates(&self, entry: &Entry, want: &Want, now: Timestamp) -> Vec<Candidate> {

@@ -14,6 +14,7 @@ mod serve;
 mod times;
 mod waiting;
 mod want;
+mod why;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -26,6 +27,7 @@ use lease::Entry;
 use names::Name;
 use open::Open;
 use want::{LabelIndex, Shift, Want, WantId, WantIndex};
+use why::History;
 
 /// Indexed state of exporters, leases, policies and clients.
 ///
@@ -50,6 +52,8 @@ pub struct Lab {
     timers: BTreeSet<(Timestamp, Name)>,
 
     book: AccessBook,
+    /// What ended leases teach about the time that leases use.
+    history: History,
 
     wants: HashMap<WantId, Want>,
     want_ids: HashMap<String, WantId>,
@@ -109,6 +113,7 @@ impl Lab {
             clients: HashMap::new(),
             timers: BTreeSet::new(),
             book: AccessBook::default(),
+            history: History::default(),
             wants: HashMap::new(),
             want_ids: HashMap::new(),
             want_index: WantIndex::default(),

@@ -54,6 +54,7 @@ impl Lab {
         self.remove_lease(&name);
         self.marked.unlabelled.remove(&name);
         if lease.is_ended() {
+            self.history.note(&name, lease);
             let labelled = lease.metadata.labels.iter().flatten().any(|(key, _)| key == LEASE_ENDED);
             if !labelled {
                 self.marked.unlabelled.insert(name.clone());

@@ -15,3 +15,4 @@ mod repairs;
 mod sequences;
 mod transitions;
 mod waiting;
+mod why;

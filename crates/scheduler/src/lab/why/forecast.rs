@@ -1,0 +1,194 @@
+//! When a waiting lease may begin: the future played through on the devices that it could have.
+//!
+//! Devices come free one after the other, each goes to whoever has the best claim on it, as decisions do it. Devices
+//! that only others could have are part of the game when leases ahead may use them, so that a lease that wants one
+//! device does not wait behind all those that find another one.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, HashSet},
+};
+
+use jiff::SignedDuration;
+use jumpstarter_model::Timestamp;
+
+use super::{
+    Ask,
+    history::{Pace, Usage, seconds},
+};
+use crate::{
+    Forecast,
+    lab::{
+        Lab,
+        exporter::{Bench, Usable},
+        names::{Age, Name},
+        times::later,
+        want::{Slot, WantId},
+    },
+};
+
+/// Devices that take part; what lies beyond is left out, which makes the forecast later, never earlier.
+const MAX_DEVICES: usize = 4000;
+/// Looks at waiting leases before the forecast is given up: it runs where decisions are made.
+const MAX_LOOKS: usize = 100_000;
+
+/// One way in which things may go.
+struct Game<'a> {
+    lab: &'a Lab,
+    ask: &'a Ask<'a>,
+    usage: &'a Usage,
+    pace: Pace,
+    now: Timestamp,
+    /// Devices by the second, from now, at which they come free.
+    coming: BinaryHeap<Reverse<(i64, &'a Name)>>,
+    queues: HashMap<WantId, Queue<'a>>,
+    served: HashSet<&'a str>,
+    looks: usize,
+}
+
+/// Those who wait with one want; the ones before `first` are all served.
+struct Queue<'a> {
+    waiting: Vec<&'a Age>,
+    first: usize,
+}
+
+/// Seconds within which a lease that is taken to begin at once begins.
+const AT_ONCE: i64 = 0;
+
+impl Lab {
+    /// When `ask` may begin.
+    pub(super) fn forecast(&self, ask: &Ask<'_>, usage: &Usage, now: Timestamp) -> Option<Forecast> {
+        let play = |pace| {
+            let at = if ask.finds_free { Some(AT_ONCE) } else { Game::new(self, ask, usage, pace, now).play() };
+            at.map(|seconds| later(now, SignedDuration::from_secs(seconds)))
+        };
+        let earliest = play(Pace::Early)?;
+        // Another pace can deal the devices out otherwise; an interval must not be inside out all the same.
+        let likely = play(Pace::Likely)?.max(earliest);
+        let latest = play(Pace::Declared).map(|at| at.max(likely));
+        Some(Forecast { earliest, likely, latest, learned_from: usage.learned_from() })
+    }
+}
+
+impl<'a> Game<'a> {
+    fn new(lab: &'a Lab, ask: &'a Ask<'a>, usage: &'a Usage, pace: Pace, now: Timestamp) -> Self {
+        let mut game = Self {
+            lab,
+            ask,
+            usage,
+            pace,
+            now,
+            coming: BinaryHeap::new(),
+            queues: HashMap::new(),
+            served: HashSet::new(),
+            looks: 0,
+        };
+        let mut seen = HashSet::new();
+        let mut wants = HashSet::new();
+        for name in ask.devices.keys().take(MAX_DEVICES) {
+            seen.insert(name.clone());
+            game.add(name);
+            if let Some(bench) = lab.exporters.get(name) {
+                wants.extend(bench.wants.iter().copied());
+            }
+        }
+        // What those who compete could have instead.
+        let others = wants.iter().filter_map(|id| lab.wants.get(id)).filter(|want| !want.waiting.is_empty());
+        for name in others.flat_map(|want| want.tally.values().flatten()) {
+            if seen.len() >= MAX_DEVICES {
+                break;
+            }
+            if seen.insert(name.clone()) {
+                game.add(name);
+            }
+        }
+        game
+    }
+
+    fn add(&mut self, name: &Name) {
+        let Some((name, bench)) = self.lab.exporters.get_key_value(name) else { return };
+        if let Some(at) = self.comes_free(name, bench) {
+            self.coming.push(Reverse((at, name)));
+        }
+    }
+
+    /// Seconds until a device comes free; `None` for one that does not, or is free and wanted by nobody.
+    fn comes_free(&self, name: &Name, bench: &Bench) -> Option<i64> {
+        match bench.usable {
+            Usable::Offline | Usable::Free => None,
+            // It may be back any moment, or never.
+            Usable::NotReady => (self.pace != Pace::Declared).then_some(AT_ONCE),
+            Usable::Leased => {
+                let holder = bench.claim.as_ref().or_else(|| self.lab.holders.get(name)?.first())?;
+                let entry = self.lab.leases.get(holder)?;
+                let begin = entry.begin.unwrap_or(self.now);
+                let planned = seconds(begin, entry.times.end(begin));
+                let lasts = self.usage.lasts(self.pace, planned, seconds(begin, self.now));
+                Some((lasts - seconds(begin, self.now)).max(AT_ONCE))
+            }
+        }
+    }
+
+    /// Seconds until the asker is served.
+    fn play(mut self) -> Option<i64> {
+        while let Some(Reverse((at, name))) = self.coming.pop() {
+            let Some(bench) = self.lab.exporters.get(name) else { continue };
+            let best = self.best_waiting(bench);
+            if self.looks > MAX_LOOKS {
+                return None;
+            }
+            let mine = self.ask.devices.get(name).map(|priority| (Reverse(*priority), self.ask.age));
+            match (mine, best) {
+                (Some(mine), best) if best.is_none_or(|best| mine < best) => return Some(at),
+                (_, Some((_, age))) => {
+                    self.served.insert(&age.name);
+                    let planned = self.lab.leases.get(&age.name).map_or(0, |entry| {
+                        let begin = later(self.now, SignedDuration::from_secs(at));
+                        seconds(begin, entry.times.end(begin))
+                    });
+                    let end = at.saturating_add(self.usage.lasts(self.pace, planned, 0));
+                    self.coming.push(Reverse((end, name)));
+                }
+                // Nobody wants it now, and nobody new is expected.
+                (_, None) => {}
+            }
+        }
+        None
+    }
+
+    /// Whoever has the best claim on a device among those who still wait, the asker left aside.
+    fn best_waiting(&mut self, bench: &'a Bench) -> Option<(Reverse<i64>, &'a Age)> {
+        let lab = self.lab;
+        let ceiling = lab.book.best_priority(bench.scope);
+        let mut best: Option<(Reverse<i64>, &Age)> = None;
+        for id in &bench.wants {
+            let Some(want) = lab.wants.get(id) else { continue };
+            if want.waiting.is_empty() || matches!(want.request.slot(bench), Slot::Mismatch | Slot::Disabled) {
+                continue;
+            }
+            let queue =
+                self.queues.entry(*id).or_insert_with(|| Queue { waiting: want.waiting.iter().collect(), first: 0 });
+            while queue.waiting.get(queue.first).is_some_and(|age| self.served.contains(&*age.name)) {
+                queue.first += 1;
+            }
+            for age in &queue.waiting[queue.first..] {
+                self.looks += 1;
+                if self.looks > MAX_LOOKS || best.is_some_and(|(Reverse(had), eldest)| had == ceiling && eldest < *age)
+                {
+                    break;
+                }
+                if *age == self.ask.age || self.served.contains(&*age.name) {
+                    continue;
+                }
+                let Some(entry) = lab.leases.get(&age.name) else { continue };
+                let requested = entry.times.requested(self.now);
+                let Some(priority) = lab.book.access(bench.scope, &entry.client, requested).granted() else { continue };
+                best = Some(best.map_or((Reverse(priority), *age), |best| best.min((Reverse(priority), *age))));
+                if priority == ceiling {
+                    break;
+                }
+            }
+        }
+        best
+    }
+}

@@ -1,0 +1,190 @@
+//! Why a lease waits, who is ahead, when it may begin, and what would bring it there sooner. Answers on demand, bounded
+//! in what they look at, since they are found where decisions are made.
+
+mod forecast;
+mod history;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet},
+};
+
+use jumpstarter_model::{GoDuration, Selector, Timestamp};
+
+pub(super) use history::History;
+
+use super::{
+    Lab,
+    exporter::Usable,
+    lease::Entry,
+    names::{Age, Name},
+    want::{Request, Slot},
+};
+use crate::{Ahead, Alternative, CandidateReason, Forecast, LeaseStanding, WhatIf, Why, why::MAX_AHEAD};
+
+/// Alternatives that the lab names of its own accord.
+const MAX_FOUND: usize = 5;
+/// Requirements that it tries to do without.
+const MAX_TRIED: usize = 8;
+
+/// A request as it stands in the queue, or would.
+struct Ask<'a> {
+    age: &'a Age,
+    /// Enabled exporters that policies let it have, with the priority there.
+    devices: BTreeMap<Name, i64>,
+    /// How many of them are connected.
+    connected: usize,
+    /// Whether one of them is free.
+    finds_free: bool,
+}
+
+impl Lab {
+    /// Says everything about a live lease that helps whoever waits for it, as of the last [`Lab::decide`]; `None` for
+    /// ended and unknown leases. Only waiting and scheduled leases have a start and alternatives.
+    pub fn why(&self, lease: &str, what_if: &WhatIf, now: Timestamp) -> Option<Why> {
+        let explanation = self.explain(lease, now)?;
+        let entry = self.leases.get(lease)?;
+        let mut why = Why { explanation, ahead: Vec::new(), start: None, alternatives: Vec::new() };
+        if why.explanation.standing == LeaseStanding::Scheduled {
+            let begin = entry.times.begin().unwrap_or(now);
+            why.start = Some(Forecast { earliest: begin, likely: begin, latest: None, learned_from: 0 });
+            return Some(why);
+        }
+        let Some((entry, want)) = self.waiting(lease) else { return Some(why) };
+        let usage = self.history.usage();
+        let duration = entry.times.requested(now);
+        let ask = self.ask(entry, &want.request, duration);
+        why.ahead = self.who_is_ahead(&ask, now);
+        why.start = self.forecast(&ask, &usage, now);
+
+        let asked = (*what_if != WhatIf::default()).then(|| {
+            let request = what_if.selector.as_ref().map_or_else(|| want.request.clone(), wish);
+            (request, what_if.duration.unwrap_or(duration))
+        });
+        let judge = |request: &Request, duration, asked| {
+            let ask = self.ask(entry, request, duration);
+            Alternative {
+                selector: request.selector.to_string(),
+                duration,
+                asked,
+                devices: ask.connected,
+                position: 1 + self.ahead(&ask, now).len(),
+                start: self.forecast(&ask, &usage, now),
+            }
+        };
+        let mut found = self
+            .ideas(&want.request, duration, &why.explanation.candidates)
+            .into_iter()
+            .map(|(request, duration)| judge(&request, duration, false))
+            .filter(|alternative| is_sooner(alternative.start, why.start))
+            .collect::<Vec<_>>();
+        found.sort_by_key(|alternative| alternative.start.map(|start| (start.likely, start.latest)));
+        found.truncate(MAX_FOUND);
+        why.alternatives = asked.map(|(request, duration)| judge(&request, duration, true)).into_iter().collect();
+        why.alternatives.extend(found);
+        Some(why)
+    }
+
+    fn ask<'a>(&'a self, entry: &'a Entry, request: &Request, duration: GoDuration) -> Ask<'a> {
+        let mut ask = Ask { age: &entry.age, devices: BTreeMap::new(), connected: 0, finds_free: false };
+        for name in self.matching(request) {
+            let Some(bench) = self.exporters.get(&name) else { continue };
+            if matches!(request.slot(bench), Slot::Mismatch | Slot::Disabled) {
+                continue;
+            }
+            if let Some(priority) = self.book.access(bench.scope, &entry.client, duration).granted() {
+                ask.connected += usize::from(bench.usable != Usable::Offline);
+                ask.finds_free |= bench.usable == Usable::Free;
+                ask.devices.insert(name, priority);
+            }
+        }
+        ask
+    }
+
+    /// Requests that differ in one point and may be served sooner.
+    fn ideas(
+        &self,
+        request: &Request,
+        duration: GoDuration,
+        candidates: &[crate::Candidate],
+    ) -> Vec<(Request, GoDuration)> {
+        let mut ideas = Vec::new();
+        if request.pinned.is_some() && !request.selector.is_empty() {
+            ideas.push((wish(&request.selector), duration));
+        }
+        if request.pinned.is_none() && request.selector.requirements().len() > 1 {
+            let tried = 0..request.selector.requirements().len().min(MAX_TRIED);
+            ideas.extend(tried.map(|index| (wish(&request.selector.without(index)), duration)));
+        }
+        let limit = |reason: &CandidateReason| match reason {
+            CandidateReason::DurationTooLong(limit) => Some(*limit),
+            _ => None,
+        };
+        let limits = candidates.iter().filter_map(|candidate| limit(&candidate.reason)).collect::<HashSet<_>>();
+        if let Some(limit) = limits.into_iter().max() {
+            ideas.push((request.clone(), limit));
+        }
+        ideas
+    }
+
+    /// Leases that come before this one at any exporter that it may have, with their highest priority there.
+    pub(super) fn ahead_of(&self, entry: &Entry, request: &Request, now: Timestamp) -> usize {
+        self.ahead(&self.ask(entry, request, entry.times.requested(now)), now).len()
+    }
+
+    fn ahead<'a>(&'a self, ask: &Ask<'_>, now: Timestamp) -> HashMap<&'a Name, i64> {
+        let mut ahead = HashMap::new();
+        let mut seen = HashSet::new();
+        for (name, mine) in &ask.devices {
+            let Some(bench) = self.exporters.get(name) else { continue };
+            for id in &bench.wants {
+                let Some(other) = self.wants.get(id) else { continue };
+                let usable = !matches!(other.request.slot(bench), Slot::Mismatch | Slot::Disabled);
+                if !usable || !seen.insert((bench.scope, *id)) {
+                    continue;
+                }
+                for (age, client, requested) in self.queue(other, now) {
+                    let Some(theirs) = self.book.access(bench.scope, client, requested).granted() else { continue };
+                    if theirs > *mine || (theirs == *mine && age < ask.age) {
+                        let highest = ahead.entry(&age.name).or_insert(theirs);
+                        *highest = theirs.max(*highest);
+                    }
+                }
+            }
+        }
+        ahead.remove(&ask.age.name);
+        ahead
+    }
+
+    fn who_is_ahead(&self, ask: &Ask<'_>, now: Timestamp) -> Vec<Ahead> {
+        let ahead = self.ahead(ask, now);
+        let mut entries = ahead
+            .into_iter()
+            .filter_map(|(name, priority)| Some((Reverse(priority), self.leases.get(name)?)))
+            .collect::<Vec<_>>();
+        entries.sort_by(|(one, first), (other, second)| (one, &first.age).cmp(&(other, &second.age)));
+        entries
+            .into_iter()
+            .take(MAX_AHEAD)
+            .map(|(Reverse(priority), entry)| Ahead {
+                lease: entry.age.name.to_string(),
+                client: entry.client.to_string(),
+                priority,
+                created: entry.age.created,
+            })
+            .collect()
+    }
+}
+
+/// A request for any exporter with these labels.
+fn wish(selector: &Selector) -> Request {
+    Request::new(selector.clone(), None, false)
+}
+
+fn is_sooner(one: Option<Forecast>, other: Option<Forecast>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.likely < other.likely,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
