@@ -22,7 +22,7 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::{ClientError, CreateLease, Lease, UpdateLease, around::Around, lease::split};
+use crate::{ClientError, CreateLease, Lease, LeaseWhy, UpdateLease, WhatIf, around::Around, lease::split};
 
 /// Limit of one call; the service holds a poll for less than this.
 const CALL: Duration = Duration::from_secs(30);
@@ -275,6 +275,15 @@ impl Client {
     pub async fn delete_lease(&self, name: &str) -> Result<(), ClientError> {
         let answer = self.service().delete_lease(limited(DeleteLeaseRequest { name: self.lease_name(name) })).await;
         checked(&format!("release lease {name}"), answer)
+    }
+
+    /// Asks why a lease waits and until when, and what another request would mean. A service that cannot tell answers
+    /// `UNIMPLEMENTED`.
+    pub async fn explain_lease(&self, name: &str, what_if: &WhatIf) -> Result<LeaseWhy, ClientError> {
+        let request = what_if.to_proto(self.lease_name(name));
+        let answer = self.service().explain_lease(limited(request)).await;
+        let found = checked(&format!("explain lease {name}"), answer)?;
+        LeaseWhy::from_proto(found).map_err(|err| ClientError::Protocol("the controller", err))
     }
 
     /// Reads one exporter.

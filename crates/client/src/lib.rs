@@ -41,6 +41,7 @@ mod resource;
 mod session;
 mod storage;
 mod wait;
+mod why;
 
 pub use client::{Client, Exporter, ExporterQuery, LeaseQuery};
 pub use direct::DirectTls;
@@ -53,6 +54,7 @@ pub use report::{DriverNode, Report};
 pub use resource::{Digest, Transfer, Transferred};
 pub use session::{ByteStream, ExporterState, LogLine, Session};
 pub use storage::{Flasher, Storage, StorageMux};
+pub use why::{LeaseAhead, LeaseAlternative, LeaseWhy, StartForecast, WhatIf};
 
 /// Arguments and results of driver calls; numbers come back as doubles.
 pub type Value = serde_json::Value;

@@ -294,6 +294,16 @@ impl ClientService for ClientCalls {
             expiry: Some(convert::timestamp(issued.expires_at)),
         }))
     }
+
+    async fn explain_lease(
+        &self,
+        request: Request<client::ExplainLeaseRequest>,
+    ) -> Result<Response<client::ExplainLeaseResponse>, Status> {
+        let name = lease_name(&request.get_ref().name)?;
+        self.gate.client(&request).await?;
+        self.own_namespace(&name.namespace)?;
+        Ok(Response::new(self.leases.explain(&name.name, request.into_inner()).await?))
+    }
 }
 
 /// Leases of one client that have not ended, by name.

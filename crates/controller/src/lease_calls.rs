@@ -1,6 +1,7 @@
 //! What clients ask about leases: the rules behind ClientService and the legacy lease calls (protocol.md §1.8, §5.1).
 
 mod create;
+mod explain;
 mod hold;
 mod update;
 mod watch;

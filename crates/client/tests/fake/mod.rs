@@ -260,6 +260,10 @@ impl ControllerService for Fake {
             router_endpoint: router_endpoint.clone(),
             router_token: router_token.clone(),
             direct: invitation,
+        let message = pb::ListenResponse {
+            router_endpoint: router_endpoint.clone(),
+            router_token: router_token.clone(),
+            direct: None,
         };
         match listener {
             Some(listener) if listener.send(message).await.is_ok() => {}
@@ -330,6 +334,9 @@ impl ClientService for Fake {
         Err(Status::not_found("no such exporter"))
     }
     async fn list_exporters(&self, _: Request<api::ListExportersRequest>) -> Answer<api::ListExportersResponse> {
+        Err(Status::unimplemented(""))
+    }
+    async fn explain_lease(&self, _: Request<api::ExplainLeaseRequest>) -> Answer<api::ExplainLeaseResponse> {
         Err(Status::unimplemented(""))
     }
     async fn rotate_token(&self, _: Request<api::RotateTokenRequest>) -> Answer<api::RotateTokenResponse> {

@@ -1,7 +1,7 @@
 //! How RPC handlers reach the runtime: edits of one object, tried again on conflict, and questions to the core.
 
 use jumpstarter_model::{Exporter, Lease, Timestamp};
-use jumpstarter_scheduler::{Explanation, Lab, LeaseStanding};
+use jumpstarter_scheduler::{Explanation, Lab, LeaseStanding, WhatIf, Why};
 use jumpstarter_store::{Key, Kind, Object, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -80,6 +80,11 @@ pub(crate) enum Command {
         leases: Vec<String>,
         reply: oneshot::Sender<Vec<Option<Explanation>>>,
     },
+    Why {
+        lease: String,
+        what_if: WhatIf,
+        reply: oneshot::Sender<Option<Why>>,
+    },
 }
 
 impl Command {
@@ -122,7 +127,7 @@ impl Envelope {
             }
             Command::EditLease { name, .. } => Some(Key::new(Kind::Lease, namespace, name)),
             Command::EditExporter { name, .. } => Some(Key::new(Kind::Exporter, namespace, name)),
-            Command::Explain { .. } => None,
+            Command::Explain { .. } | Command::Why { .. } => None,
         }
     }
 
@@ -163,11 +168,16 @@ impl Envelope {
     }
 
     pub(crate) fn answer_query(self, lab: &Lab, now: Timestamp) {
-        if let Command::Explain { leases, reply } = self.command {
-            // The core is ahead of what is durable: of a lease that it has just served nobody is told yet.
-            let waits =
-                |found: &Explanation| matches!(found.standing, LeaseStanding::Waiting | LeaseStanding::Scheduled);
-            let _ = reply.send(leases.iter().map(|lease| lab.explain(lease, now).filter(waits)).collect());
+        // The core is ahead of what is durable: of a lease that it has just served nobody is told yet.
+        let waits = |found: &Explanation| matches!(found.standing, LeaseStanding::Waiting | LeaseStanding::Scheduled);
+        match self.command {
+            Command::Explain { leases, reply } => {
+                let _ = reply.send(leases.iter().map(|lease| lab.explain(lease, now).filter(waits)).collect());
+            }
+            Command::Why { lease, what_if, reply } => {
+                let _ = reply.send(lab.why(&lease, &what_if, now).filter(|why| waits(&why.explanation)));
+            }
+            Command::CreateLease(_) | Command::EditLease { .. } | Command::EditExporter { .. } => {}
         }
     }
 
@@ -190,7 +200,7 @@ impl Envelope {
                     Some(ExporterEdit::Whole(edited)) => Plan::Write(Draft::Exporter(edited)),
                 }),
             },
-            Command::Explain { .. } => Ok(Plan::Done(Answer::Nothing)),
+            Command::Explain { .. } | Command::Why { .. } => Ok(Plan::Done(Answer::Nothing)),
         };
         planned.unwrap_or_else(|error| Plan::Refused(Refusal::Edit(error)))
     }
@@ -256,6 +266,13 @@ impl LabHandle {
             return vec![None; count];
         }
         answer.await.unwrap_or_else(|_| vec![None; count])
+    }
+
+    /// Everything about the wait of a lease; `None` when it does not wait.
+    pub(crate) async fn why(&self, lease: String, what_if: WhatIf) -> Option<Why> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Envelope::internal(Command::Why { lease, what_if, reply })).await.ok()?;
+        answer.await.ok()?
     }
 }
 

@@ -8,6 +8,7 @@ mod creating;
 mod credentials;
 mod dialling;
 mod direct;
+mod explaining;
 mod full_disk;
 mod interrupted;
 mod keys;

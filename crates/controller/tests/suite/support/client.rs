@@ -92,6 +92,15 @@ impl FakeClient {
         soon("DeleteLease", self.stub.clone().delete_lease(self.identity.request(request))).await.map(drop)
     }
 
+    pub(crate) async fn explain(
+        &self,
+        request: client::ExplainLeaseRequest,
+    ) -> Result<client::ExplainLeaseResponse, Status> {
+        soon("ExplainLease", self.stub.clone().explain_lease(self.identity.request(request)))
+            .await
+            .map(Response::into_inner)
+    }
+
     pub(crate) async fn dial(&self, id: &str) -> Result<DialResponse, Status> {
         let request = DialRequest { lease_name: id.to_owned(), ..DialRequest::default() };
         soon("Dial", self.controller.clone().dial(self.identity.request(request))).await.map(Response::into_inner)

@@ -30,7 +30,7 @@ use crate::{
 /// Devices that take part; what lies beyond is left out, which makes the forecast later, never earlier.
 const MAX_DEVICES: usize = 4000;
 /// Looks at waiting leases before the forecast is given up: it runs where decisions are made.
-const MAX_LOOKS: usize = 100_000;
+const MAX_LOOKS: usize = 20_000;
 
 /// One way in which things may go.
 struct Game<'a> {
