@@ -1,10 +1,12 @@
 //! `ClientConfig`: how a person or a test reaches the service.
+mod keys;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
-use crate::{ApiVersion, ConfigError, Env, GrpcOptions, ObjectMeta, Secret, TlsConfig, file};
+use crate::{ApiVersion, ConfigError, Env, GrpcOptions, ObjectMeta, Secret, TlsConfig, check, file};
 
 /// A client configuration. Keys that the format does not know are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -189,7 +191,7 @@ impl ClientConfig {
 
     /// Reads `path`; keys missing there come from the environment. The alias is the file name up to its first dot.
     pub fn from_file(path: &Path, env: &Env) -> Result<Self, ConfigError> {
-        let mut config = Self::finish(file::read(path)?, env, &file::origin(path))?;
+        let mut config = Self::parse(&file::text(path)?, env, &file::origin(path))?;
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         config.alias = name.split('.').next().unwrap_or_default().to_owned();
         config.path = Some(path.to_owned());
@@ -198,7 +200,11 @@ impl ClientConfig {
 
     /// Parses YAML text; keys missing there come from the environment.
     pub fn from_yaml(text: &str, env: &Env) -> Result<Self, ConfigError> {
-        Self::finish(file::parse(text, "text")?, env, "text")
+        Self::parse(text, env, "text")
+    }
+
+    fn parse(text: &str, env: &Env, origin: &str) -> Result<Self, ConfigError> {
+        Self::finish(file::parse(text, origin)?, Some(text), env, origin)
     }
 
     /// A configuration from the environment alone: none unless both `JMP_NAMESPACE` and `JMP_NAME` are set.
@@ -206,14 +212,14 @@ impl ClientConfig {
         if env.get("JMP_NAMESPACE").is_none() || env.get("JMP_NAME").is_none() {
             return Ok(None);
         }
-        let mut config = Self::finish(Map::new(), env, "environment")?;
+        let mut config = Self::finish(Map::new(), None, env, "environment")?;
         if let Some(alias) = env.get("JMP_ALIAS") {
             alias.clone_into(&mut config.alias);
         }
         Ok(Some(config))
     }
 
-    fn finish(mut map: Map<String, Value>, env: &Env, origin: &str) -> Result<Self, ConfigError> {
+    fn finish(mut map: Map<String, Value>, text: Option<&str>, env: &Env, origin: &str) -> Result<Self, ConfigError> {
         for (key, name) in [
             ("endpoint", "JMP_ENDPOINT"),
             ("token", "JMP_TOKEN"),
@@ -250,6 +256,8 @@ impl ClientConfig {
             env.fill_number(leases, "dial_timeout", "DIAL_TIMEOUT")?;
             env.fill_number(leases, "retry_timeout", "RETRY_TIMEOUT")
         })?;
+        // Strange keys that do not matter are no business of the person who runs a command.
+        let _ = check::judge(&mut map, &keys::TOP, text, origin)?;
         let mut config: Self = file::typed(map, origin)?;
         if config.drivers.allow.iter().any(|pattern| pattern == "UNSAFE") {
             config.drivers.r#unsafe = true;

@@ -1,13 +1,12 @@
 //! `ExporterConfig`: what a lab host offers, and to which service.
-mod check;
-mod locate;
+mod keys;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ApiVersion, ConfigError, Env, GrpcOptions, Instances, ObjectMeta, Secret, TlsConfig, file};
+use crate::{ApiVersion, ConfigError, Env, GrpcOptions, Instances, ObjectMeta, Secret, TlsConfig, check, file};
 
 /// An exporter configuration. Unknown keys are ignored except in `metadata`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -200,23 +199,9 @@ impl ExporterConfig {
             env.fill(metadata, "namespace", "JMP_NAMESPACE");
             env.fill(metadata, "name", "JMP_NAME");
         }
-        let check::Findings { faults, warnings } = check::check(&mut map);
-        let places = (!faults.is_empty() || !warnings.is_empty()).then(|| locate::Places::of(text)).flatten();
-        let shown = |finding: &check::Finding| {
-            let path: Vec<_> = finding.path.iter().map(String::as_str).collect();
-            let place = places.as_ref().and_then(|places| places.find(&path));
-            let place = place.map_or_else(String::new, |(line, column)| format!("line {line}, column {column}: "));
-            let key = if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) };
-            format!("{place}{key}{}", finding.text)
-        };
-        if let [first, rest @ ..] = &faults[..] {
-            let all = [first].into_iter().chain(rest).map(shown).collect::<Vec<_>>();
-            let message =
-                if rest.is_empty() { all.concat() } else { format!("{} faults:\n  {}", all.len(), all.join("\n  ")) };
-            return Err(ConfigError::Invalid { origin: origin.to_owned(), message });
-        }
+        let warnings = check::judge(&mut map, &keys::TOP, Some(text), origin)?;
         let mut config: Self = file::typed(map, origin)?;
-        config.warnings = warnings.iter().map(|finding| format!("config {origin}: {}", shown(finding))).collect();
+        config.warnings = warnings.iter().map(|text| format!("config {origin}: {text}")).collect();
         Ok(config)
     }
 

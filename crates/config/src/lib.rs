@@ -3,6 +3,7 @@
 //! Nothing here touches global state: the environment comes in as an [`Env`], the directories as a
 //! [`ConfigHome`]. A value present in a file wins over the environment, which only fills gaps.
 
+mod check;
 mod client;
 mod common;
 mod env;

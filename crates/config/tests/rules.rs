@@ -32,8 +32,20 @@ fn client_files_refuse_what_they_do_not_know() {
         let err = ClientConfig::from_yaml(&yaml, &Env::empty()).unwrap_err().to_string();
         assert!(err.contains(text), "{yaml}: {err}");
     }
+    let many = "metadata: {namespace: a, name: b}\ntoken: 5\ncolour: red\nleases:\n  retry_timeout: soon\n";
+    let many = ClientConfig::from_yaml(many, &Env::empty()).unwrap_err().to_string();
+    for line in [
+        "3 faults",
+        "line 2, column 1: token: expected text (put it in quotes), found 5",
+        "line 3, column 1: colour: unknown key; expected one of apiVersion, kind, metadata, endpoint, tls, token, \
+         refresh_token, grpcOptions, drivers, shell, leases",
+        "line 5, column 3: leases.retry_timeout: expected a number, found 'soon'",
+    ] {
+        assert!(many.contains(line), "no `{line}` in\n{many}");
+    }
     for fine in [
         "tls: {fancy: 1}",
+        "leases: {acquisition_timeout: '7', dial_timeout: 1e1}",
         "shell: {colour: 1}",
         "alias: other",
         "path: /x",

@@ -1,30 +1,41 @@
-//! Looks an exporter's file over before it is read for good: every fault at once, each with its key.
+//! Looks a file over before it is read for good: every fault at once, each with its place, its key and what was expected.
 //!
 //! Values that other readers of the same files convert are converted here, too: numbers and truth values in quotes.
+mod locate;
+
 use serde_json::{Map, Value};
+
+use self::locate::Places;
+use crate::ConfigError;
 
 /// What is wrong, or strange, at a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub(super) path: Vec<String>,
-    pub(super) text: String,
+struct Finding {
+    path: Vec<String>,
+    text: String,
 }
 
 /// Faults make the file unusable, warnings do not.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
-    pub(super) faults: Vec<Finding>,
-    pub(super) warnings: Vec<Finding>,
+struct Findings {
+    faults: Vec<Finding>,
+    warnings: Vec<Finding>,
 }
 
 /// What a key may hold.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
+    /// Whatever stands there is not read.
+    Ignored,
     Text,
     TextOrNull,
     Bool,
     /// A whole number from 0.
     Count,
+    /// Any number.
+    Number,
+    /// Texts, or one text with commas.
+    Texts,
     OneOf(&'static [&'static str]),
     Keys(&'static Keys),
     KeysOrNull(&'static Keys),
@@ -34,70 +45,48 @@ enum Kind {
 }
 
 /// The keys of a mapping.
-struct Keys {
-    known: &'static [(&'static str, Kind)],
-    required: &'static [&'static str],
+pub(crate) struct Keys {
+    pub(crate) known: &'static [(&'static str, Kind)],
+    pub(crate) required: &'static [&'static str],
     /// Others are faults; otherwise they are ignored, with a warning.
-    closed: bool,
+    pub(crate) closed: bool,
 }
 
-const TOP: Keys = Keys {
-    known: &[
-        ("apiVersion", Kind::OneOf(&["jumpstarter.dev/v1alpha1"])),
-        ("kind", Kind::OneOf(&["ExporterConfig"])),
-        ("metadata", Kind::Keys(&METADATA)),
-        ("endpoint", Kind::TextOrNull),
-        ("tls", Kind::Keys(&TLS)),
-        ("token", Kind::TextOrNull),
-        ("grpcOptions", Kind::MapOrNull),
-        ("description", Kind::TextOrNull),
-        ("motd", Kind::TextOrNull),
-        ("export", Kind::Drivers),
-        ("hooks", Kind::Keys(&HOOKS)),
-        ("failureDetection", Kind::Keys(&FAILURES)),
-        ("exitOnLeaseEnd", Kind::Bool),
-    ],
-    required: &["metadata"],
-    closed: false,
-};
-const METADATA: Keys = Keys {
+impl Keys {
+    /// The keys that people should use: those of old spelling and those that are not read are left out.
+    fn shown(&self) -> String {
+        let named = |name: &str| self.known.iter().any(|(known, _)| *known == name);
+        let good = self.known.iter().filter(|(name, kind)| {
+            let newer = camel_case(name);
+            !matches!(kind, Kind::Ignored) && (newer == *name || !named(&newer))
+        });
+        good.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `before_lease` as `beforeLease`.
+fn camel_case(name: &str) -> String {
+    let mut parts = name.split('_');
+    let mut camel = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut letters = part.chars();
+        camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        camel.extend(letters);
+    }
+    camel
+}
+
+/// Who somebody is.
+pub(crate) const METADATA: Keys = Keys {
     known: &[("namespace", Kind::TextOrNull), ("name", Kind::Text)],
     required: &["namespace", "name"],
     closed: true,
 };
-const TLS: Keys = Keys { known: &[("ca", Kind::Text), ("insecure", Kind::Bool)], required: &[], closed: false };
-const HOOKS: Keys = Keys {
-    known: &[
-        ("beforeLease", Kind::KeysOrNull(&HOOK)),
-        ("afterLease", Kind::KeysOrNull(&HOOK)),
-        ("before_lease", Kind::KeysOrNull(&HOOK)),
-        ("after_lease", Kind::KeysOrNull(&HOOK)),
-    ],
-    required: &[],
-    closed: false,
-};
-const HOOK: Keys = Keys {
-    known: &[
-        ("script", Kind::Text),
-        ("exec", Kind::TextOrNull),
-        ("timeout", Kind::Count),
-        ("onFailure", Kind::OneOf(FAILURE)),
-        ("on_failure", Kind::OneOf(FAILURE)),
-    ],
-    required: &["script"],
-    closed: false,
-};
-const FAILURE: &[&str] = &["warn", "endLease", "exit"];
-const FAILURES: Keys = Keys {
-    known: &[
-        ("maxRapidFailures", Kind::Count),
-        ("rapidFailureWindow", Kind::Count),
-        ("max_rapid_failures", Kind::Count),
-        ("rapid_failure_window", Kind::Count),
-    ],
-    required: &[],
-    closed: false,
-};
+
+/// How a service is verified.
+pub(crate) const TLS: Keys =
+    Keys { known: &[("ca", Kind::Text), ("insecure", Kind::Bool)], required: &[], closed: false };
+
 const DRIVER: Keys = Keys {
     known: &[
         ("type", Kind::Text),
@@ -111,11 +100,34 @@ const DRIVER: Keys = Keys {
     closed: false,
 };
 
-/// Checks and converts the mapping of a whole file.
-pub(super) fn check(map: &mut Map<String, Value>) -> Findings {
+/// Checks and converts the mapping of a whole file. Returns what is strange about it; `text` is the file itself, when
+/// there is one, for line and column.
+///
+/// # Errors
+/// All faults at once.
+pub(crate) fn judge(
+    map: &mut Map<String, Value>,
+    keys: &Keys,
+    text: Option<&str>,
+    origin: &str,
+) -> Result<Vec<String>, ConfigError> {
     let mut checker = Checker::default();
-    checker.keys(map, &TOP);
-    checker.findings
+    checker.keys(map, keys);
+    let Findings { faults, warnings } = checker.findings;
+    let places = (!faults.is_empty() || !warnings.is_empty()).then(|| Places::of(text?)).flatten();
+    let shown = |finding: &Finding| {
+        let path: Vec<_> = finding.path.iter().map(String::as_str).collect();
+        let place = places.as_ref().and_then(|places| places.find(&path));
+        let place = place.map_or_else(String::new, |(line, column)| format!("line {line}, column {column}: "));
+        let key = if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) };
+        format!("{place}{key}{}", finding.text)
+    };
+    let message = match &faults[..] {
+        [] => return Ok(warnings.iter().map(shown).collect()),
+        [one] => shown(one),
+        many => format!("{} faults:\n  {}", many.len(), many.iter().map(shown).collect::<Vec<_>>().join("\n  ")),
+    };
+    Err(ConfigError::Invalid { origin: origin.to_owned(), message })
 }
 
 #[derive(Default)]
@@ -139,9 +151,7 @@ impl Checker {
             match keys.known.iter().find(|(known, _)| known == key) {
                 Some((_, kind)) => self.value(value, *kind),
                 None => {
-                    let known: Vec<_> =
-                        keys.known.iter().map(|(known, _)| *known).filter(|k| !k.contains('_')).collect();
-                    let known = known.join(", ");
+                    let known = keys.shown();
                     if keys.closed {
                         self.fault(format!("unknown key; expected one of {known}"));
                     } else {
@@ -160,6 +170,7 @@ impl Checker {
 
     fn value(&mut self, value: &mut Value, kind: Kind) {
         match kind {
+            Kind::Ignored => {}
             Kind::TextOrNull | Kind::KeysOrNull(_) | Kind::MapOrNull if value.is_null() => {}
             Kind::Text | Kind::TextOrNull => {
                 if !value.is_string() {
@@ -174,6 +185,16 @@ impl Checker {
                 Some(count) => *value = count.into(),
                 None => self.expected("a whole number, 0 or more", value),
             },
+            Kind::Number => match number(value) {
+                Some(number) => *value = number.into(),
+                None => self.expected("a number", value),
+            },
+            Kind::Texts => {
+                let texts = value.as_array().is_some_and(|list| list.iter().all(Value::is_string));
+                if !texts && !value.is_string() {
+                    self.expected("a list of texts, or one text with commas", value);
+                }
+            }
             Kind::OneOf(words) => {
                 if !value.as_str().is_some_and(|word| words.contains(&word)) {
                     self.expected(&words.join(" or "), value);
@@ -237,7 +258,7 @@ impl Checker {
             Value::Bool(truth) => truth.to_string(),
             Value::Number(number) => number.to_string(),
             // A secret in the wrong place must not be shown.
-            Value::String(_) if self.path.iter().any(|key| key == "token") => "text".to_owned(),
+            Value::String(_) if self.path.iter().any(|key| key.ends_with("token")) => "text".to_owned(),
             Value::String(text) => format!("'{}'", text.chars().take(60).collect::<String>()),
             Value::Array(_) => "a list".to_owned(),
             Value::Object(_) => "a mapping".to_owned(),
@@ -269,6 +290,14 @@ fn count(value: &Value) -> Option<u64> {
         Value::Number(number) => {
             number.as_u64().or_else(|| format!("{}", number.as_f64().filter(|n| n.fract() == 0.0)?).parse().ok())
         }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+        Value::Number(number) => number.as_f64(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
