@@ -260,10 +260,6 @@ impl ControllerService for Fake {
             router_endpoint: router_endpoint.clone(),
             router_token: router_token.clone(),
             direct: invitation,
-        let message = pb::ListenResponse {
-            router_endpoint: router_endpoint.clone(),
-            router_token: router_token.clone(),
-            direct: None,
         };
         match listener {
             Some(listener) if listener.send(message).await.is_ok() => {}
