@@ -1,6 +1,7 @@
 //! `jmp run`: exporters on this machine, for a service or on a port of their own.
 mod configs;
 mod direct;
+mod door;
 mod fleet;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -24,6 +25,14 @@ pub(crate) struct Run {
     /// Stop after one lease.
     #[arg(long)]
     exit_on_lease_end: bool,
+    /// Also take the clients of leases on this address, so that those who can reach it need no router. Every client
+    /// shows a ticket of the service. [env: JMP_DIRECT_LISTEN]
+    #[arg(long, value_name = "[HOST:]PORT", conflicts_with = "tls_grpc_listener")]
+    direct_listen: Option<String>,
+    /// With --direct-listen: the address that clients are told, in place of the one by which this machine reaches the
+    /// service (repeatable). [env: JMP_DIRECT_ADDRESS, separated by commas]
+    #[arg(long, value_name = "HOST[:PORT]", requires = "direct_listen")]
+    direct_address: Vec<String>,
     /// Listen on TCP instead of registering with a controller, e.g. 1234 or 0.0.0.0:1234.
     #[arg(long, value_name = "[HOST:]PORT")]
     tls_grpc_listener: Option<String>,
@@ -44,13 +53,15 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
         let direct = direct::options(&self)?;
-        let configs = configs::load(&self, &Env::from_process())?;
+        let env = Env::from_process();
+        let door = door::options(&self, &env)?;
+        let configs = configs::load(&self, &env)?;
         let stop = Stop::default();
         let mut signals = Signals::new()?;
         let work = async {
             match direct {
                 Some(options) => direct::serve(configs, options, stop.clone()).await,
-                None => fleet::serve(configs, stop.clone()).await,
+                None => fleet::serve(configs, door, stop.clone()).await,
             }
         };
         tokio::pin!(work);

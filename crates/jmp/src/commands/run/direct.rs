@@ -19,7 +19,7 @@ pub(super) fn options(run: &Run) -> Result<Option<StandaloneOptions>, Failure> {
         }
         return Ok(None);
     };
-    let listen = address(listener)?;
+    let listen = address(listener, "--tls-grpc-listener")?;
     let tls = match (insecure, &run.tls_cert, &run.tls_key) {
         (true, None, None) => None,
         (true, ..) => return usage("--tls-grpc-insecure cannot be combined with --tls-cert / --tls-key"),
@@ -38,8 +38,8 @@ pub(super) fn options(run: &Run) -> Result<Option<StandaloneOptions>, Failure> {
 }
 
 /// `[HOST:]PORT` with all addresses of this machine as default.
-fn address(text: &str) -> Result<String, Failure> {
-    let invalid = |reason: String| Failure::Usage(format!("Invalid value for '--tls-grpc-listener': {reason}"));
+pub(super) fn address(text: &str, option: &str) -> Result<String, Failure> {
+    let invalid = |reason: String| Failure::Usage(format!("Invalid value for '{option}': {reason}"));
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
     let number: u32 = port.parse().map_err(|_| invalid(format!("port must be an integer, got '{port}'")))?;
     if !(1..=65535).contains(&number) {
@@ -87,12 +87,12 @@ mod tests {
         for (text, expected) in
             [("1234", "0.0.0.0:1234"), (":99", "0.0.0.0:99"), ("[::1]:7", "[::1]:7"), ("lab:65535", "lab:65535")]
         {
-            assert_eq!(address(text).unwrap(), expected);
+            assert_eq!(address(text, "--x").unwrap(), expected);
         }
         for (text, expected) in
             [("x", "port must be an integer, got 'x'"), ("a:0", "between 1 and 65535"), ("70000", "between")]
         {
-            let Err(Failure::Usage(message)) = address(text) else { panic!("{text} was taken") };
+            let Err(Failure::Usage(message)) = address(text, "--x") else { panic!("{text} was taken") };
             assert!(message.contains(expected), "{message}");
         }
     }

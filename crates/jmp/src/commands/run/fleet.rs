@@ -2,18 +2,32 @@
 use std::process::ExitCode;
 
 use jumpstarter_config::ExporterConfig;
-use jumpstarter_exporter::{ExitReason, Exporter, ExporterError, Stop};
+use jumpstarter_exporter::{DirectListener, ExitReason, Exporter, ExporterError, Stop};
 use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::{failed, notify};
+use super::{door::DoorOptions, failed, notify};
 use crate::failure::{Failure, chain};
 
 /// Serves all of `configs` until each has ended. One that fails leaves the others alone, and makes this fail at the end.
-pub(super) async fn serve(configs: Vec<ExporterConfig>, stop: Stop) -> Result<ExitCode, Failure> {
+/// With `door`, clients may come to all of them without a router.
+pub(super) async fn serve(
+    configs: Vec<ExporterConfig>,
+    door: Option<DoorOptions>,
+    stop: Stop,
+) -> Result<ExitCode, Failure> {
     let several = configs.len() > 1;
     let exporters = configs.into_iter().map(Exporter::from_config).collect::<Result<Vec<_>, _>>();
-    let exporters = exporters.map_err(|error| failed(&error))?;
+    let mut exporters = exporters.map_err(|error| failed(&error))?;
+    let mut helpers = JoinSet::new();
+    if let Some(DoorOptions { listen, addresses }) = door {
+        let listener = DirectListener::bind(&listen, &addresses).await.map_err(|error| failed(&error))?;
+        tracing::info!("taking direct connections on {}", listener.local_addr());
+        exporters = exporters.into_iter().map(|exporter| exporter.with_door(listener.door())).collect();
+        // It ends with this function, after the last exporter.
+        helpers.spawn(listener.serve(CancellationToken::new()));
+    }
     let reports: Vec<_> = exporters.iter().map(Exporter::reported).collect();
     let mut running = JoinSet::new();
     for exporter in exporters {
@@ -22,7 +36,6 @@ pub(super) async fn serve(configs: Vec<ExporterConfig>, stop: Stop) -> Result<Ex
         let stop = stop.clone();
         running.spawn(async move { (name, exporter.run_with(stop).await) }.instrument(span));
     }
-    let mut helpers = JoinSet::new();
     helpers.spawn(tell_ready(reports));
     let mut failure = None;
     while let Some(ended) = running.join_next().await {
