@@ -88,7 +88,7 @@ fn reason(lease: &Lease) -> String {
 }
 
 /// `1d 2h 3m`, zero parts left out.
-fn remaining(expires: Option<Timestamp>, now: Timestamp) -> String {
+pub(super) fn remaining(expires: Option<Timestamp>, now: Timestamp) -> String {
     let Some(expires) = expires else { return String::new() };
     let seconds = expires.duration_since(now).as_secs();
     if expires <= now {

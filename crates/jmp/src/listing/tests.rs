@@ -31,7 +31,7 @@ fn condition(kind: &str, status: &str, message: &str) -> LeaseCondition {
     }
 }
 
-fn lease() -> Lease {
+pub(super) fn lease() -> Lease {
     Lease {
         namespace: "lab".to_owned(),
         name: "one".to_owned(),
