@@ -4,7 +4,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    Layer as _,
+    filter::Targets,
+    fmt::{
+        format::Writer,
+        time::{FormatTime, SystemTime},
+    },
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{
     commands::{
@@ -15,12 +24,14 @@ use crate::{
         create::{self, CreateCommand},
         delete::{self, DeleteCommand},
         driver::{self, DriverArgs},
+        elsewhere,
         get::{self, GetCommand},
         login::Login,
         run::Run,
         shell::Shell,
         update::{self, UpdateCommand},
         version::{self, VersionArgs},
+        why::Why,
     },
     failure::Failure,
     j::Words,
@@ -84,6 +95,9 @@ pub(crate) enum Command {
     J(Words),
     /// Log in to a lab.
     Login(Box<Login>),
+    /// Refused: this program is no MCP server.
+    #[command(hide = true, disable_help_flag = true)]
+    Mcp(elsewhere::Words),
     /// Write manual pages into a directory.
     #[command(hide = true)]
     Man(Man),
@@ -98,6 +112,8 @@ pub(crate) enum Command {
     /// Print the version.
     #[command(aliases = ["ver", "v"])]
     Version(VersionArgs),
+    /// Explain why a lease waits, when it may begin, and what would be sooner.
+    Why(Why),
 }
 
 impl Command {
@@ -118,10 +134,12 @@ impl Command {
             Self::J(words) => words.run().await,
             Self::Login(command) => done(command.run().await),
             Self::Man(command) => done(command.run()),
+            Self::Mcp(_) => Err(elsewhere::mcp()),
             Self::Run(command) => command.run().await,
             Self::Shell(command) => command.run().await,
             Self::Update(command) => done(update::run(command).await),
             Self::Version(args) => done(version::run(&args)),
+            Self::Why(command) => done(command.run().await),
         }
     }
 }
@@ -134,12 +152,35 @@ impl Cli {
             Command::Driver(args) => args.log_level.or(self.log_level),
             _ => self.log_level,
         };
-        start_logging(asked);
+        // Whoever watches a command knows the date; whoever reads an exporter's log does not.
+        let clock = if matches!(self.command, Command::Run(_)) { Clock::Full } else { Clock::Short };
+        log_lines(asked, clock);
+    }
+}
+
+/// How log lines say when.
+enum Clock {
+    /// Date and time, UTC.
+    Full,
+    /// Time of day, here.
+    Short,
+}
+
+impl FormatTime for Clock {
+    fn format_time(&self, out: &mut Writer<'_>) -> std::fmt::Result {
+        match self {
+            Self::Full => SystemTime.format_time(out),
+            Self::Short => write!(out, "{}", jiff::Zoned::now().strftime("%H:%M:%S")),
+        }
     }
 }
 
 /// Log lines go to standard error, so that standard output holds data only.
 pub(crate) fn start_logging(asked: Option<LogLevel>) {
+    log_lines(asked, Clock::Short);
+}
+
+fn log_lines(asked: Option<LogLevel>, clock: Clock) {
     let level = match asked.unwrap_or(LogLevel::Info) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Info => LevelFilter::INFO,
@@ -151,7 +192,8 @@ pub(crate) fn start_logging(asked: Option<LogLevel>) {
     let filter = Targets::new().with_default(level).with_target("kube_client", quiet);
     let lines = tracing_subscriber::fmt::layer()
         .with_target(false)
+        .with_timer(clock)
         .with_ansi(terminal::stderr_colours())
-        .with_writer(std::io::stderr);
+        .with_writer(|| terminal::Lines);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }

@@ -1,12 +1,23 @@
 //! Which client a command acts as: the options, the configuration, the connection.
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use jumpstarter_client::Client;
 use jumpstarter_config::{ClientChoice, ClientConfig, ConfigError, ConfigHome, Env};
 
-use crate::{complete, failure::Failure, token::Token, values::insecure_tls};
+use crate::{
+    complete,
+    failure::Failure,
+    oidc::Oidc,
+    output,
+    terminal::{Tone, paint, stderr_colours},
+    token::Token,
+    values::insecure_tls,
+};
+
+/// A dial waits for so long at most before it turns to the router.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(10);
 
 /// `--client` and `--client-config`.
 #[derive(Args, Clone, Debug, Default)]
@@ -44,24 +55,60 @@ impl ClientArgs {
 
     /// The configuration chosen, and a connection to its service.
     pub(crate) async fn connect(&self) -> Result<(Client, ClientConfig), Failure> {
-        let config = self.config(&Env::from_process())?;
-        let client = connect(&config).await?;
+        let mut config = self.config(&Env::from_process())?;
+        let client = connect(&mut config).await?;
         Ok((client, config))
     }
 }
 
-/// A connection to the service of a configuration whose token is not over yet.
-pub(crate) async fn connect(config: &ClientConfig) -> Result<Client, Failure> {
+/// A connection to the service of a configuration. A token that is over is renewed when there is a refresh token.
+pub(crate) async fn connect(config: &mut ClientConfig) -> Result<Client, Failure> {
     let token = config.token.as_ref().and_then(|token| Token::decode(token.expose()).ok());
     if let Some(expiry) = token.as_ref().and_then(Token::expired) {
-        return Err(Failure::new(format!(
-            "the token of client config '{}' is expired since {}: {}",
-            config.alias,
-            expiry.strftime("%Y-%m-%d %H:%M:%S UTC"),
-            renewal(config),
-        )));
+        let over = |hint: &str| {
+            let (alias, since) = (&config.alias, expiry.strftime("%Y-%m-%d %H:%M:%S UTC"));
+            Failure::new(format!("the token of client config '{alias}' is expired since {since}: {hint}"))
+        };
+        let Some(refresh) = config.refresh_token.clone() else { return Err(over(&renewal(config))) };
+        let say = |text: &str| output::complain(&paint(text, Tone::Warning, stderr_colours()));
+        say("Token is expired, triggering re-authentication");
+        let tokens = match Oidc::of_config(config) {
+            Ok(oidc) => oidc.refresh(&refresh).await,
+            Err(failure) => Err(failure),
+        };
+        match tokens {
+            Ok(tokens) => tokens.put_into(config),
+            Err(Failure::Failed(reason)) => return Err(over(&format!("{reason}; log in again with `jmp login`"))),
+            Err(other) => return Err(other),
+        }
+        if let Some(path) = &config.path {
+            config.save(path)?;
+        }
+        say("Re-authenticated, retrying...");
     }
-    Ok(Client::from_config(config).await?)
+    let limit = direct_limit(&Env::from_process())?;
+    let client = Client::from_config(config).await?;
+    if let Some(limit) = limit {
+        client.set_direct_limit(limit);
+    }
+    Ok(client)
+}
+
+/// How long to try to do without a router, where `JMP_DIRECT` says so; nothing at all turns it off.
+fn direct_limit(env: &Env) -> Result<Option<Duration>, Failure> {
+    let Some(text) = env.non_empty("JMP_DIRECT") else { return Ok(None) };
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "yes" | "true" | "1" => return Ok(None),
+        "off" | "no" | "false" | "0" => return Ok(Some(Duration::ZERO)),
+        _ => {}
+    }
+    let limit = text.strip_suffix("ms").and_then(|number| number.parse().ok()).map(Duration::from_millis);
+    match limit {
+        Some(limit) if !limit.is_zero() && limit <= LONGEST_ATTEMPT => Ok(Some(limit)),
+        _ => Err(Failure::Usage(format!(
+            "JMP_DIRECT: '{text}' is none of: on, off, or the time that a direct connection may take, 1ms to 10000ms"
+        ))),
+    }
 }
 
 /// How to get a new token.
@@ -82,5 +129,27 @@ pub(crate) fn load_failure(error: &ConfigError) -> Failure {
             Failure::new(format!("{error}; log in with `jmp login`, or choose one with `jmp config client use NAME`"))
         }
         other => Failure::from_error("Failed to load config", other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_direct_ways() {
+        let said = |text: &str| direct_limit(&Env::from_iter([("JMP_DIRECT", text)]));
+        for (text, expected) in [
+            ("", None),
+            ("on", None),
+            ("off", Some(Duration::ZERO)),
+            ("False", Some(Duration::ZERO)),
+            ("250ms", Some(Duration::from_millis(250))),
+        ] {
+            assert_eq!(said(text).ok(), Some(expected), "{text}");
+        }
+        for text in ["maybe", "0ms", "11s", "99999ms", "ms"] {
+            assert!(matches!(said(text), Err(Failure::Usage(_))), "{text}");
+        }
     }
 }

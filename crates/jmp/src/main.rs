@@ -11,6 +11,8 @@ mod listing;
 mod oidc;
 mod output;
 mod prompt;
+#[cfg(test)]
+mod released;
 mod selectors;
 mod terminal;
 mod token;

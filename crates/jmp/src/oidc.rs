@@ -68,6 +68,12 @@ impl Oidc {
         Ok(Self { issuer: issuer.to_owned(), client_id: CLIENT_ID.to_owned(), offline_access: true, insecure_tls })
     }
 
+    /// The provider that signed the token of a client.
+    pub(crate) fn of_config(config: &ClientConfig) -> Result<Self, Failure> {
+        let token = config.token.as_ref().map(Secret::expose).unwrap_or_default();
+        Self::of_token(token, config.tls.insecure)
+    }
+
     /// Exchanges a token of another provider.
     pub(crate) async fn exchange(&self, token: &Secret, connector_id: Option<&str>) -> Result<Tokens, Failure> {
         const TYPES: &str = "urn:ietf:params:oauth:token-type";

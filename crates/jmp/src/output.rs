@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::Path};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use comfy_table::{Cell, Color, Table, TableStyle};
 use serde::Serialize as _;
 use serde_json::Value;
@@ -61,6 +61,23 @@ pub(crate) enum PathOnly {
     Path,
 }
 
+/// `-o path` of a command.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct PathArgs {
+    /// Output mode; `path` for the path of the file.
+    #[arg(short, long, value_enum, value_name = "MODE")]
+    output: Option<PathOnly>,
+}
+
+impl PathArgs {
+    /// Prints the path when it was asked for.
+    pub(crate) fn say(self, path: &Path) {
+        if self.output == Some(PathOnly::Path) {
+            say(&path.display().to_string());
+        }
+    }
+}
+
 /// Prints a line of data. A reader that went away is no concern of ours.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
@@ -73,16 +90,10 @@ pub(crate) fn write(text: &str) {
     let _ = stdout.flush();
 }
 
-/// Prints a path when it was asked for.
-pub(crate) fn say_path(path: &Path, mode: Option<PathOnly>) {
-    if mode == Some(PathOnly::Path) {
-        say(&path.display().to_string());
-    }
-}
-
 /// Prints a line for people, on stderr.
 pub(crate) fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    // In one piece, so that a spinner does not get in between.
+    let _ = terminal::Lines.write_all(format!("{line}\n").as_bytes());
 }
 
 /// Prints a warning.
@@ -149,7 +160,7 @@ fn sorted(value: &Value) -> Value {
 }
 
 /// Left-aligned columns two spaces apart, each padded to its width, nothing wrapped.
-fn table(view: &View, colours: bool) -> String {
+pub(crate) fn table(view: &View, colours: bool) -> String {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);

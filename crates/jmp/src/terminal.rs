@@ -1,7 +1,10 @@
 //! Colours and movement, for terminals only.
 use std::{
-    io::{IsTerminal as _, Write as _},
-    sync::{Arc, Mutex, PoisonError},
+    io::{self, IsTerminal as _, Write},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -53,6 +56,26 @@ pub(crate) fn interactive() -> bool {
     !scripted && wanted() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
 }
 
+/// A spinner stands in the last line of the terminal.
+static DRAWN: AtomicBool = AtomicBool::new(false);
+
+/// Standard error for whole lines: a spinner makes room for them.
+pub(crate) struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr().lock();
+        if DRAWN.swap(false, Ordering::Relaxed) {
+            stderr.write_all(b"\r\x1b[K")?;
+        }
+        stderr.write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
 /// One line on standard error that tells what is waited for and for how long. It goes away with this value.
 pub(crate) struct Spinner {
     text: Arc<Mutex<String>>,
@@ -100,16 +123,16 @@ async fn draw(text: Arc<Mutex<String>>) {
         let width = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col));
         // A line that wraps could not be drawn over.
         let line: String = line.chars().take(width.saturating_sub(1)).collect();
-        let mut stderr = std::io::stderr().lock();
+        let mut stderr = io::stderr().lock();
         let _ = write!(stderr, "\r{line}\x1b[K");
         let _ = stderr.flush();
+        DRAWN.store(true, Ordering::Relaxed);
     }
 }
 
 fn erase() {
-    let mut stderr = std::io::stderr().lock();
-    let _ = write!(stderr, "\r\x1b[K");
-    let _ = stderr.flush();
+    // An empty line of text makes the room, and leaves it.
+    let _ = Lines.write(b"").and_then(|_| Lines.flush());
 }
 
 /// `h:mm:ss`.

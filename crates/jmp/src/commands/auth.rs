@@ -116,7 +116,7 @@ async fn rotate(mut config: ClientConfig) -> Result<(), Failure> {
     if config.token.is_none() {
         return Err(Failure::new("No token found in config."));
     }
-    let client = client_args::connect(&config).await?;
+    let client = client_args::connect(&mut config).await?;
     let fresh: Secret = client.rotate_token().await?;
     let token = Token::decode(fresh.expose())
         .map_err(|error| Failure::new(format!("Token rotation failed: invalid token returned ({error}).")))?;

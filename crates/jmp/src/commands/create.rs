@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
 use jumpstarter_client::{Client, CreateLease, Lease};
-use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::{Signal, SignalKind};
 
 use crate::{
     client_args::ClientArgs,
@@ -88,13 +88,15 @@ pub(crate) async fn run(command: CreateCommand) -> Result<(), Failure> {
         allow_disabled: args.allow_disabled,
     };
     let (client, config) = args.client.connect().await?;
+    // Caught before there is a lease: from then on an interruption gives it back.
+    let mut signals = if args.wait { Some(Signals::catch()?) } else { None };
     let mut lease = client.create_lease(&wanted).await?;
     for (label, message) in &lease.deprecated_labels {
         output::warn(&deprecation(&format!("selector label '{label}'"), message));
     }
-    if args.wait {
+    if let Some(signals) = &mut signals {
         let limit = args.acquisition_timeout.unwrap_or(Duration::from_secs(config.leases.acquisition_timeout));
-        lease = waited(&client, lease, limit).await?;
+        lease = waited(&client, lease, limit, signals).await?;
     }
     let view = leases::one(&lease, args.output == Some(ListMode::Wide), &Present::here());
     output::write(&output::rendered(&view, args.output)?);
@@ -102,21 +104,42 @@ pub(crate) async fn run(command: CreateCommand) -> Result<(), Failure> {
 }
 
 /// The lease once it holds an exporter. Nobody has been told its name yet, so it is given back when that fails.
-async fn waited(client: &Client, lease: Lease, limit: Duration) -> Result<Lease, Failure> {
-    let mut interrupt = caught(SignalKind::interrupt())?;
-    let mut terminate = caught(SignalKind::terminate())?;
-    let mut hangup = caught(SignalKind::hangup())?;
+async fn waited(client: &Client, lease: Lease, limit: Duration, signals: &mut Signals) -> Result<Lease, Failure> {
     let outcome = tokio::select! {
         // Signals are not lost: each has its own queue of one. Waiting only looks.
-        _ = interrupt.recv() => Err(Failure::Interrupted("SIGINT pressed, terminating".to_owned())),
-        _ = terminate.recv() => Err(Failure::Interrupted("SIGTERM received, terminating".to_owned())),
-        _ = hangup.recv() => Err(Failure::Interrupted("SIGHUP received, terminating".to_owned())),
+        text = signals.next() => Err(Failure::Interrupted(text.to_owned())),
         granted = lease_wait::granted(client, &lease.name, limit) => granted,
     };
     if outcome.is_err() {
         lease_wait::release(client, &lease.name).await;
     }
     outcome
+}
+
+/// What interrupts a wait.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, Failure> {
+        Ok(Self {
+            interrupt: caught(SignalKind::interrupt())?,
+            terminate: caught(SignalKind::terminate())?,
+            hangup: caught(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            // Each is cancel safe by its docs.
+            _ = self.interrupt.recv() => "SIGINT pressed, terminating",
+            _ = self.terminate.recv() => "SIGTERM received, terminating",
+            _ = self.hangup.recv() => "SIGHUP received, terminating",
+        }
+    }
 }
 
 /// Context, within the limits that services have.

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, Kind, Place},
+    commands::elsewhere,
     failure::Failure,
     output::{self, OutputMode},
     prompt,
@@ -41,6 +42,9 @@ pub(super) enum CreateCommand {
         #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = label, required = true)]
         labels: Vec<(String, String)>,
     },
+    /// Refused: this program works on objects, not on clusters.
+    #[command(alias = "clusters", hide = true, disable_help_flag = true)]
+    Cluster(elsewhere::Words),
     /// Create an access policy of one rule.
     #[command(aliases = ["policies", "exporteraccesspolicy", "exporteraccesspolicies"])]
     Policy(PolicyArgs),
@@ -86,6 +90,7 @@ pub(super) async fn run(command: &CreateCommand) -> Result<(), Failure> {
     match command {
         CreateCommand::Client { args, labels, drivers } => create(Kind::Client, args, labels, Some(drivers)).await,
         CreateCommand::Exporter { args, labels } => create(Kind::Exporter, args, labels, None).await,
+        CreateCommand::Cluster(_) => Err(elsewhere::clusters()),
         CreateCommand::Policy(args) => create_policy::run(args).await,
     }
 }

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::saved;
 use crate::{
     cluster::{Kind, Place},
+    commands::elsewhere,
     failure::Failure,
     output::{self, NameOnly},
     prompt,
@@ -19,6 +20,9 @@ pub(super) enum DeleteCommand {
     /// Delete an exporter.
     #[command(aliases = ["exporters", "e"])]
     Exporter(WithConfig),
+    /// Refused: this program works on objects, not on clusters.
+    #[command(alias = "clusters", hide = true, disable_help_flag = true)]
+    Cluster(elsewhere::Words),
     /// Delete an access policy.
     #[command(aliases = ["policies", "exporteraccesspolicy", "exporteraccesspolicies"])]
     Policy(DeleteArgs),
@@ -60,6 +64,7 @@ pub(super) async fn run(command: &DeleteCommand) -> Result<(), Failure> {
             let name = object(Kind::Exporter, &with.args).await?;
             exporter_config(name, with)
         }
+        DeleteCommand::Cluster(_) => Err(elsewhere::clusters()),
         DeleteCommand::Policy(args) => object(Kind::Policy, args).await.map(|_| ()),
     }
 }

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     cluster::{Kind, Place},
+    commands::elsewhere,
     failure::Failure,
     output::{self, OutputMode},
     view::{self, Options},
@@ -27,6 +28,9 @@ pub(super) enum GetCommand {
     /// Show leases.
     #[command(aliases = ["leases", "l"])]
     Lease(GetArgs),
+    /// Refused: this program works on objects, not on clusters.
+    #[command(alias = "clusters", hide = true, disable_help_flag = true)]
+    Cluster(elsewhere::Words),
     /// Show access policies.
     #[command(aliases = ["policies", "exporteraccesspolicy", "exporteraccesspolicies"])]
     Policy(GetArgs),
@@ -51,6 +55,7 @@ pub(super) async fn run(command: &GetCommand) -> Result<(), Failure> {
         GetCommand::Exporter { args, devices } => (Kind::Exporter, args, *devices),
         GetCommand::Lease(args) => (Kind::Lease, args, false),
         GetCommand::Policy(args) => (Kind::Policy, args, false),
+        GetCommand::Cluster(_) => return Err(elsewhere::clusters()),
     };
     let cluster = args.place.connect().await?;
     let options = Options { devices, ..Options::now() };

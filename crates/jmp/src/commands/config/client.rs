@@ -3,14 +3,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
-use jumpstarter_config::{ClientConfig, ConfigHome, DriverRules, Env, ObjectMeta, Secret};
+use jumpstarter_config::{ClientConfig, ConfigHome, DriverRules, Env};
 
+use super::new::{Listed, New};
 use crate::{
-    commands::admin::saved::{self, TlsArgs},
+    commands::admin::saved,
     complete,
     failure::Failure,
     listing::configs,
-    output::{self, OutputMode, PathOnly},
+    output::{self, OutputMode, PathArgs},
     prompt,
 };
 
@@ -20,29 +21,21 @@ pub(crate) enum ClientCommand {
     /// Create a client config.
     Create(Box<Create>),
     /// Delete a client config.
-    Delete {
-        /// Alias of the client config.
-        #[arg(add = ArgValueCandidates::new(complete::clients))]
-        name: String,
-        /// Output mode; `path` for the path of the file.
-        #[arg(short, long, value_enum, value_name = "MODE")]
-        output: Option<PathOnly>,
-    },
+    Delete(Named),
     /// List the client configs; `*` is the one in use.
-    List {
-        /// Output mode.
-        #[arg(short, long, value_enum, value_name = "MODE")]
-        output: Option<OutputMode>,
-    },
+    List(Listed),
     /// Choose the client config to use from now on.
-    Use {
-        /// Alias of the client config.
-        #[arg(add = ArgValueCandidates::new(complete::clients))]
-        name: String,
-        /// Output mode; `path` for the path of the file.
-        #[arg(short, long, value_enum, value_name = "MODE")]
-        output: Option<PathOnly>,
-    },
+    Use(Named),
+}
+
+/// A client config, by its alias.
+#[derive(Args)]
+pub(crate) struct Named {
+    /// Alias of the client config.
+    #[arg(add = ArgValueCandidates::new(complete::clients))]
+    name: String,
+    #[command(flatten)]
+    shown: PathArgs,
 }
 
 /// Options of `create`. What is left out is asked for.
@@ -53,18 +46,6 @@ pub(crate) struct Create {
     /// Where to save it; it then gets no alias.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Namespace of the client.
-    #[arg(long)]
-    namespace: Option<String>,
-    /// Name of the client.
-    #[arg(long)]
-    name: Option<String>,
-    /// HOST:PORT of the service.
-    #[arg(short, long)]
-    endpoint: Option<String>,
-    /// Token of the client.
-    #[arg(short, long)]
-    token: Option<String>,
     /// A comma-separated list of driver client packages to load.
     #[arg(short, long, value_name = "CSV")]
     allow: Option<String>,
@@ -72,13 +53,7 @@ pub(crate) struct Create {
     #[arg(long)]
     r#unsafe: bool,
     #[command(flatten)]
-    tls: TlsArgs,
-    /// Do not ask about --insecure-tls (for use in scripts).
-    #[arg(long)]
-    nointeractive: bool,
-    /// Output mode; `path` for the path of the file.
-    #[arg(short, long, value_enum, value_name = "MODE")]
-    output: Option<PathOnly>,
+    new: New,
 }
 
 /// Does it.
@@ -86,15 +61,15 @@ pub(super) fn run(command: ClientCommand) -> Result<(), Failure> {
     let home = saved::home()?;
     match command {
         ClientCommand::Create(args) => create(&home, *args),
-        ClientCommand::Delete { name, output } => delete(&home, &name, output),
-        ClientCommand::List { output } => list(&home, output),
-        ClientCommand::Use { name, output } => {
+        ClientCommand::Delete(Named { name, shown }) => delete(&home, &name, shown),
+        ClientCommand::List(Listed { output }) => list(&home, output),
+        ClientCommand::Use(Named { name, shown }) => {
             let path = home.client_path(&name)?;
             home.load_client(&name, &Env::empty())?;
             let mut user = home.load_user()?;
             user.set_current_client(Some(name));
             home.save_user(&user)?;
-            output::say_path(&path, output);
+            shown.say(&path);
             Ok(())
         }
     }
@@ -104,30 +79,23 @@ fn create(home: &ConfigHome, args: Create) -> Result<(), Failure> {
     if args.out.is_none() && home.client_path(&args.alias)?.exists() {
         return Err(Failure::new(format!("A client with the name '{}' already exists.", args.alias)));
     }
-    let namespace = prompt::unless_given(args.namespace, "Enter a valid Jumpstarter client namespace")?;
-    let name = prompt::unless_given(args.name, "Enter a valid Jumpstarter client name")?;
-    let endpoint = prompt::unless_given(args.endpoint, "Enter a valid Jumpstarter service endpoint")?;
-    let token = match args.token {
-        Some(token) => token,
-        None => prompt::hidden("Enter a Jumpstarter auth token (hidden)")?,
-    };
+    let answers = args.new.answers("client")?;
     let allow = match args.allow {
         Some(allow) => allow,
         // Everything is allowed: there is nothing to ask.
         None if args.r#unsafe => String::new(),
         None => prompt::ask("Enter a comma-separated list of allowed driver packages (optional)")?,
     };
-    let insecure = args.tls.confirmed(args.nointeractive)?;
-    let metadata = ObjectMeta::new(namespace, name);
-    let mut config = ClientConfig::new(args.alias, metadata, endpoint, Secret::new(token));
+    let insecure = args.new.insecure()?;
+    let mut config = ClientConfig::new(args.alias, answers.metadata, answers.endpoint, answers.token);
     config.drivers = DriverRules { allow: saved::list(&allow), r#unsafe: args.r#unsafe };
     config.tls.insecure = insecure;
     let path = saved::save_client(&config, args.out.as_deref())?;
-    output::say_path(&path, args.output);
+    args.new.shown.say(&path);
     Ok(())
 }
 
-fn delete(home: &ConfigHome, name: &str, output: Option<PathOnly>) -> Result<(), Failure> {
+fn delete(home: &ConfigHome, name: &str, shown: PathArgs) -> Result<(), Failure> {
     let path = home.client_path(name)?;
     if !path.exists() {
         return Err(missing(home, name, &path));
@@ -139,7 +107,7 @@ fn delete(home: &ConfigHome, name: &str, output: Option<PathOnly>) -> Result<(),
         home.save_user(&user)?;
     }
     home.delete_client(name)?;
-    output::say_path(&path, output);
+    shown.say(&path);
     Ok(())
 }
 

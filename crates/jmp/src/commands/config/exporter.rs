@@ -3,15 +3,15 @@ use std::{ffi::OsString, process::Command};
 
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
-use jumpstarter_config::{ConfigHome, Env, ExporterConfig, ObjectMeta, Secret};
+use jumpstarter_config::{ConfigHome, Env, ExporterConfig};
 
+use super::new::{Listed, New};
 use crate::{
-    commands::admin::saved::{self, TlsArgs},
+    commands::admin::saved,
     complete,
     failure::{Failure, chain},
     listing::configs,
-    output::{self, OutputMode, PathOnly},
-    prompt,
+    output::{self, PathArgs},
 };
 
 /// What can be done.
@@ -21,25 +21,23 @@ pub(crate) enum ExporterCommand {
     Create(Box<Create>),
     /// Delete an exporter config.
     Delete {
-        /// Alias of the exporter config.
-        #[arg(default_value = "default", value_parser = alias, add = ArgValueCandidates::new(complete::exporter_configs))]
-        alias: String,
-        /// Output mode; `path` for the path of the file.
-        #[arg(short, long, value_enum, value_name = "MODE")]
-        output: Option<PathOnly>,
+        #[command(flatten)]
+        which: Named,
+        #[command(flatten)]
+        shown: PathArgs,
     },
     /// Open an exporter config in $VISUAL or $EDITOR.
-    Edit {
-        /// Alias of the exporter config.
-        #[arg(default_value = "default", value_parser = alias, add = ArgValueCandidates::new(complete::exporter_configs))]
-        alias: String,
-    },
+    Edit(Named),
     /// List the exporter configs.
-    List {
-        /// Output mode.
-        #[arg(short, long, value_enum, value_name = "MODE")]
-        output: Option<OutputMode>,
-    },
+    List(Listed),
+}
+
+/// An exporter config, by its alias.
+#[derive(Args)]
+pub(crate) struct Named {
+    /// Alias of the exporter config.
+    #[arg(default_value = "default", value_parser = alias, add = ArgValueCandidates::new(complete::exporter_configs))]
+    alias: String,
 }
 
 /// Options of `create`. What is left out is asked for.
@@ -48,26 +46,8 @@ pub(crate) struct Create {
     /// Alias of the new exporter config.
     #[arg(default_value = "default", value_parser = alias)]
     alias: String,
-    /// Namespace of the exporter.
-    #[arg(long)]
-    namespace: Option<String>,
-    /// Name of the exporter.
-    #[arg(long)]
-    name: Option<String>,
-    /// HOST:PORT of the service.
-    #[arg(long)]
-    endpoint: Option<String>,
-    /// Token of the exporter.
-    #[arg(long)]
-    token: Option<String>,
     #[command(flatten)]
-    tls: TlsArgs,
-    /// Do not ask about --insecure-tls (for use in scripts).
-    #[arg(long)]
-    nointeractive: bool,
-    /// Output mode; `path` for the path of the file.
-    #[arg(short, long, value_enum, value_name = "MODE")]
-    output: Option<PathOnly>,
+    new: New,
 }
 
 /// Does it.
@@ -75,9 +55,9 @@ pub(super) fn run(command: ExporterCommand) -> Result<(), Failure> {
     let home = saved::home()?;
     match command {
         ExporterCommand::Create(args) => create(&home, *args),
-        ExporterCommand::Delete { alias, output } => delete(&home, &alias, output),
-        ExporterCommand::Edit { alias } => edit(&home, &alias),
-        ExporterCommand::List { output } => {
+        ExporterCommand::Delete { which, shown } => delete(&home, &which.alias, shown),
+        ExporterCommand::Edit(which) => edit(&home, &which.alias),
+        ExporterCommand::List(Listed { output }) => {
             let mut found = Vec::new();
             for alias in home.exporter_aliases()? {
                 match home.load_exporter(&alias, &Env::empty()) {
@@ -104,21 +84,18 @@ fn create(home: &ConfigHome, args: Create) -> Result<(), Failure> {
     if home.exporter_path(&args.alias)?.exists() {
         return Err(Failure::new(format!("exporter \"{}\" exists", args.alias)));
     }
-    let namespace = prompt::unless_given(args.namespace, "Namespace")?;
-    let name = prompt::unless_given(args.name, "Name")?;
-    let endpoint = prompt::unless_given(args.endpoint, "Endpoint")?;
-    let token = prompt::unless_given(args.token, "Token")?;
-    let insecure = args.tls.confirmed(args.nointeractive)?;
-    let mut config = ExporterConfig::new(args.alias, ObjectMeta::new(namespace, name));
-    config.endpoint = Some(endpoint);
-    config.token = Some(Secret::new(token));
+    let answers = args.new.answers("exporter")?;
+    let insecure = args.new.insecure()?;
+    let mut config = ExporterConfig::new(args.alias, answers.metadata);
+    config.endpoint = Some(answers.endpoint);
+    config.token = Some(answers.token);
     config.tls.insecure = insecure;
     let path = home.save_exporter(&config)?;
-    output::say_path(&path, args.output);
+    args.new.shown.say(&path);
     Ok(())
 }
 
-fn delete(home: &ConfigHome, alias: &str, output: Option<PathOnly>) -> Result<(), Failure> {
+fn delete(home: &ConfigHome, alias: &str, shown: PathArgs) -> Result<(), Failure> {
     let (user, found) = (home.exporter_path(alias)?, home.find_exporter(alias)?);
     if !found.exists() {
         return Err(unknown(alias));
@@ -130,7 +107,7 @@ fn delete(home: &ConfigHome, alias: &str, output: Option<PathOnly>) -> Result<()
         )));
     }
     home.delete_exporter(alias)?;
-    output::say_path(&user, output);
+    shown.say(&user);
     let left = home.find_exporter(alias)?;
     if left.exists() {
         output::warn(&format!(

@@ -1,6 +1,7 @@
 //! `jmp config`: configuration files on this machine.
 mod client;
 mod exporter;
+mod new;
 
 use clap::Subcommand;
 

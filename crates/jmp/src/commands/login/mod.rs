@@ -2,11 +2,13 @@
 mod service;
 mod target;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
+use jumpstarter_client::{Client, ClientError};
 use jumpstarter_config::{ClientConfig, Env, Secret};
+use tokio::time::timeout;
 
 use self::{
     service::Advertised,
@@ -15,11 +17,14 @@ use self::{
 use crate::{
     commands::admin::saved::{self, TlsArgs},
     complete,
-    failure::Failure,
+    failure::{Failure, chain},
     oidc::{self, Oidc, Tokens},
     output, prompt,
     token::Token,
 };
+
+/// Limit for asking the service about a token.
+const ASK: Duration = Duration::from_secs(15);
 
 /// Options of the command.
 #[derive(Args)]
@@ -135,6 +140,7 @@ impl Login {
                 config.tls = advertised.tls(insecure);
                 config.drivers = rules;
                 self.tokens(None, None, &advertised, insecure).await?.put_into(&mut config);
+                accepted(&config).await?;
                 target.save_client(&config)
             }
         }
@@ -155,6 +161,7 @@ impl Login {
         let from_refresh = refreshable.is_some();
         let tokens = self.tokens(config.token.as_ref(), refreshable.as_ref(), advertised, insecure).await?;
         tokens.put_into(&mut config);
+        accepted(&config).await?;
         target.save_client(&config)?;
         if from_refresh {
             output::say("Refreshed access token using stored refresh token.");
@@ -275,4 +282,30 @@ impl Login {
             insecure_tls,
         }
     }
+}
+
+/// Asks the service whether it takes the token: one that it refuses must not replace one that works.
+async fn accepted(config: &ClientConfig) -> Result<(), Failure> {
+    let asked = async { Client::from_config(config).await?.list_leases(true).await };
+    match timeout(ASK, asked).await {
+        Ok(Err(error)) if refused(&error) => {
+            Err(Failure::new(format!("{}; the configuration was left as it was", chain(&error))))
+        }
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            output::warn(&format!("the token could not be tried: {}", chain(&error)));
+            Ok(())
+        }
+        Err(_) => {
+            output::warn(&format!(
+                "the token could not be tried: the service did not answer within {} s",
+                ASK.as_secs()
+            ));
+            Ok(())
+        }
+    }
+}
+
+fn refused(error: &ClientError) -> bool {
+    matches!(error, ClientError::Controller { status, .. } if status.code() == tonic::Code::Unauthenticated)
 }

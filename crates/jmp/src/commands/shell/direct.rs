@@ -72,10 +72,14 @@ fn explained(address: &str, error: &ClientError) -> Failure {
         ClientError::Exporter { status, .. } if status.code() == Code::Unauthenticated => {
             Failure::new("Authentication failed: invalid or missing passphrase; give the exporter's with --passphrase")
         }
-        other => Failure::new(format!(
-            "Exporter did not respond to initial connection at {address}: {}; check the address, and that both sides \
-             use TLS or both do without (--tls-grpc-insecure)",
-            crate::failure::chain(other)
-        )),
+        other => {
+            let reason = crate::failure::chain(other);
+            let hint = if reason.contains("certificate") {
+                "have SSL_CERT_FILE name the file with the certificate authority that signed the exporter's certificate"
+            } else {
+                "check the address, and that both sides use TLS or both do without (--tls-grpc-insecure)"
+            };
+            Failure::new(format!("Exporter did not respond to initial connection at {address}: {reason}; {hint}"))
+        }
     }
 }

@@ -79,8 +79,8 @@ struct Run<'a> {
 }
 
 impl Shell {
-    pub(super) async fn remote(&self, env: &Env, config: ClientConfig) -> Result<ExitCode, Failure> {
-        let client = client_args::connect(&config).await?;
+    pub(super) async fn remote(&self, env: &Env, mut config: ClientConfig) -> Result<ExitCode, Failure> {
+        let client = client_args::connect(&mut config).await?;
         let patience = self.patience(&config, env);
         let (stop, child, seen) =
             (CancellationToken::new(), watch::Sender::new(None), watch::Sender::new(Seen::default()));
@@ -155,6 +155,9 @@ impl Run<'_> {
             () = self.stop.cancelled() => return Ok(ExitCode::from(2)),
             reached = reached => reached.map_err(|error| Trouble::from_reaching(&exporter, error))?,
         };
+        if let Some(way) = session.way() {
+            tracing::info!("Connected to exporter {exporter} {way}");
+        }
         let mut tasks = JoinSet::new();
         tasks.spawn(show_logs(session.clone(), self.shell.exporter_logs));
         let before = tokio::select! {

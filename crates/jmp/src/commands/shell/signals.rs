@@ -1,4 +1,5 @@
-//! Signals: the first one lets the program finish, further ones end it; the lease is given back in any case.
+//! Signals: the first lets the program finish, the second asks it to end, the third ends it. The lease is given back in
+//! any case.
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     signal::unix::{self, SignalKind},
@@ -30,22 +31,28 @@ impl Signals {
     /// # Cancel safety
     /// Cancel safe: signals have queues of one.
     pub(super) async fn handle(&mut self, stop: &CancellationToken, child: &watch::Receiver<Option<u32>>) {
+        let mut times = 0;
         loop {
             let (text, gone) = tokio::select! {
                 _ = self.interrupt.recv() => ("SIGINT pressed, terminating", false),
                 _ = self.terminate.recv() => ("SIGTERM received, terminating", false),
                 _ = self.hangup.recv() => ("SIGHUP received, terminating", true),
             };
-            let again = stop.is_cancelled();
-            if !again {
+            times += 1;
+            if times == 1 {
                 output::complain(text);
                 stop.cancel();
             }
-            // The terminal has sent its own signal to the program too; without one, asking twice means it.
-            if gone {
-                tell(*child.borrow(), Signal::HUP);
-            } else if again {
-                tell(*child.borrow(), Signal::TERM);
+            // The terminal has sent its own signal to the program too; without one, asking twice means it. Shells at
+            // a prompt ignore SIGTERM, and leave at SIGHUP.
+            let signals: &[Signal] = match (times, gone) {
+                (3.., _) => &[Signal::KILL],
+                (_, true) => &[Signal::HUP],
+                (2, false) => &[Signal::TERM, Signal::HUP],
+                (_, false) => &[],
+            };
+            for signal in signals {
+                tell(*child.borrow(), *signal);
             }
         }
     }
