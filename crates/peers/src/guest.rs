@@ -10,8 +10,8 @@ pub const GUEST_RECIPE: &str = "linux-image-cloud-amd64 and busybox-static, firs
 pub const GUEST_PACKAGES: [&str; 2] = ["linux-image-cloud-amd64", "busybox-static"];
 /// Modules that a guest needs for its disks and its network card, each after those that it uses.
 pub const GUEST_MODULES: [&str; 9] = [
-    "virtio",
     "virtio_ring",
+    "virtio",
     "virtio_pci_modern_dev",
     "virtio_pci_legacy_dev",
     "virtio_pci",

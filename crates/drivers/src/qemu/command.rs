@@ -49,9 +49,10 @@ pub(super) fn arguments(settings: &Settings, launch: &Launch<'_>) -> Vec<String>
     add("-vnc", format!("unix:{}", escaped(launch.vnc)));
     add("-vga", "none".to_owned());
     add("-serial", "pty".to_owned());
-    let forwards = settings.hostfwd.iter().map(|(_, forward)| {
-        format!(",hostfwd=tcp:{}:{}-:{}", forward.hostaddr, forward.hostport, forward.guestport)
-    });
+    let forwards = settings
+        .hostfwd
+        .iter()
+        .map(|(_, forward)| format!(",hostfwd=tcp:{}:{}-:{}", forward.hostaddr, forward.hostport, forward.guestport));
     add("-netdev", format!("user,id=eth0{}", forwards.collect::<String>()));
     add("-device", "virtio-net-pci,netdev=eth0".to_owned());
     add("-device", "virtio-gpu-pci".to_owned());

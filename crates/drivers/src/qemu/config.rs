@@ -91,20 +91,7 @@ impl Settings {
         };
         keys.end()?;
         let cid = has_vsock().then(|| FIRST_CID + uuid::Uuid::new_v4().as_fields().0 % (u32::MAX - 1 - FIRST_CID));
-        Ok(Self {
-            arch,
-            cpu,
-            smp,
-            mem,
-            disk_size,
-            hostname,
-            username,
-            password,
-            default_partitions,
-            hostfwd,
-            fls,
-            cid,
-        })
+        Ok(Self { arch, cpu, smp, mem, disk_size, hostname, username, password, default_partitions, hostfwd, fls, cid })
     }
 
     /// The emulator.

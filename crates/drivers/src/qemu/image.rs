@@ -75,7 +75,9 @@ impl Image {
         let format = Format::parse(&info.format)
             .ok_or_else(|| wrong(&format!("format {} is none of raw, qcow2, qcow, vmdk", info.format)))?;
         if from_client && let Some(other) = elsewhere(&info, &path) {
-            return Err(wrong(&format!("it refers to another file, '{other}': flash an image that is whole by itself")));
+            return Err(wrong(&format!(
+                "it refers to another file, '{other}': flash an image that is whole by itself"
+            )));
         }
         Ok(Self { path, format, size: info.virtual_size })
     }

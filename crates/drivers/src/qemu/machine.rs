@@ -194,13 +194,7 @@ impl Machine {
         }
     }
 
-    async fn start(
-        &self,
-        state: &mut State,
-        program: &Path,
-        images: &Images,
-        kvm: bool,
-    ) -> Result<(), DriverError> {
+    async fn start(&self, state: &mut State, program: &Path, images: &Images, kvm: bool) -> Result<(), DriverError> {
         let places = Places { qmp: self.path("qmp"), vnc: self.path("vnc"), pty: self.path("pty") };
         let launch = Launch { kvm, memory: self.sizes().memory, qmp: &places.qmp, vnc: &places.vnc, images };
         let args = command::arguments(&self.settings, &launch);

@@ -64,10 +64,9 @@ pub(super) async fn tool(machine: &Machine) -> Result<PathBuf, DriverError> {
     source.copy_to_file(&partial).await?;
     source.finish().await?;
     let ready = fs::set_permissions(&partial, fs::Permissions::from_mode(0o755));
-    ready.and_then(|()| fs::rename(&partial, &path)).map_err(|source| DriverError::Io {
-        message: format!("keep fls: {source}"),
-        source,
-    })?;
+    ready
+        .and_then(|()| fs::rename(&partial, &path))
+        .map_err(|source| DriverError::Io { message: format!("keep fls: {source}"), source })?;
     Ok(path)
 }
 

@@ -171,7 +171,10 @@ fn link(terminal: &str, pty: &Path) -> Result<(), DriverError> {
         Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
         _ => symlink(terminal, pty),
     };
-    made.map_err(|source| DriverError::Io { message: format!("link {} to {terminal}: {source}", pty.display()), source })
+    made.map_err(|source| DriverError::Io {
+        message: format!("link {} to {terminal}: {source}", pty.display()),
+        source,
+    })
 }
 
 /// The process, until it has ended.

@@ -3,6 +3,7 @@
 
 mod network;
 mod power;
+mod qemu;
 mod remote;
 mod serial;
 mod serve;

@@ -7,7 +7,7 @@ use jumpstarter_client::{DriverNode, Report, Session};
 
 use super::{
     call,
-    clients::{Client, Use},
+    clients::{Client, Use, ssh},
 };
 use crate::failure::Failure;
 
@@ -81,6 +81,9 @@ impl Tree {
     }
 
     fn subcommand(&self, name: &str) -> Command {
+        if self.client == Client::Ssh {
+            return ssh::command(name).about(super::harmless(&self.about()));
+        }
         let mut command = Command::new(name.to_owned())
             .about(super::harmless(&self.about()))
             .disable_help_subcommand(true)
@@ -137,13 +140,16 @@ impl Tree {
         matches: &'a ArgMatches,
     ) -> LocalBoxFuture<'a, Result<ExitCode, Failure>> {
         async move {
+            let driver = Use { session, path: &self.node.path };
+            if self.client == Client::Ssh {
+                return ssh::run(driver, matches).await;
+            }
             let Some((name, matches)) = matches.subcommand() else {
                 return Err(Failure::new("no command was given"));
             };
             if let Some(child) = self.children.iter().find(|child| child.name() == name) {
                 return child.run(session, matches).await;
             }
-            let driver = Use { session, path: &self.node.path };
             if name == call::NAME {
                 call::run(driver, matches).await
             } else {
@@ -180,6 +186,10 @@ mod tests {
             node("dut.console", "jumpstarter_driver_pyserial.client.PySerialClient"),
             node("echo", "jumpstarter_driver_network.client.NetworkClient"),
             node("odd", "somebody.client.OddClient"),
+            node("ssh", "jumpstarter_driver_ssh.client.SSHWrapperClient"),
+            node("ssh.tcp", "jumpstarter_driver_network.client.NetworkClient"),
+            node("vm", "jumpstarter_driver_qemu.client.QemuClient"),
+            node("vm.flasher", "jumpstarter_driver_qemu.client.QemuFlasherClient"),
             node("storage", "jumpstarter_driver_opendal.client.OpendalClient"),
         ];
         Tree::from_report(&Report { drivers, ..Report::default() }).unwrap()
@@ -192,11 +202,16 @@ mod tests {
     #[test]
     fn drivers_become_commands() {
         let command = tree().command();
-        assert_eq!(names(&command), ["dut", "echo", "odd", "storage", "call"]);
+        assert_eq!(names(&command), ["dut", "echo", "odd", "ssh", "vm", "storage", "call"]);
         let dut = command.find_subcommand("dut").unwrap();
         assert_eq!(names(dut), ["power", "console", "call"]);
         assert_eq!(names(dut.find_subcommand("power").unwrap()), ["on", "off", "cycle", "read", "call"]);
         assert_eq!(names(command.find_subcommand("odd").unwrap()), ["call"]);
+        assert_eq!(names(command.find_subcommand("vm").unwrap()), ["flasher", "resize", "call"]);
+        assert_eq!(names(command.find_subcommand("ssh").unwrap()), [""; 0]);
+        let matches = command.clone().get_matches_from(["j", "ssh", "-v", "-l", "root", "ls", "--direct", "-h"]);
+        let words: Vec<_> = matches.subcommand_matches("ssh").unwrap().get_many::<String>("ARGS").unwrap().collect();
+        assert_eq!(words, ["-v", "-l", "root", "ls", "--direct", "-h"]);
         command.debug_assert();
     }
 

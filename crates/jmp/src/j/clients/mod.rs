@@ -1,8 +1,10 @@
 //! The commands of each client class.
 mod network;
 mod power;
+mod qemu;
 mod serial;
 mod shell;
+pub(super) mod ssh;
 mod storage;
 
 use std::process::ExitCode;
@@ -47,6 +49,12 @@ pub(super) enum Client {
         /// Their names, once the driver has been asked.
         methods: Vec<String>,
     },
+    /// A virtual machine: a group with sizes.
+    Qemu,
+    /// The disks of one.
+    QemuFlasher,
+    /// Logs in to the device; a command of its own rather than a group.
+    Ssh,
     /// Stores files or images.
     Storage(storage::Kind),
     /// Known to nobody here.
@@ -66,6 +74,9 @@ impl Client {
             | "jumpstarter_driver_network.client.DbusNetworkClient" => Self::Network,
             "jumpstarter_driver_pyserial.client.PySerialClient" => Self::Serial,
             "jumpstarter_driver_shell.client.ShellClient" => Self::Shell { methods: Vec::new() },
+            "jumpstarter_driver_qemu.client.QemuClient" => Self::Qemu,
+            "jumpstarter_driver_qemu.client.QemuFlasherClient" => Self::QemuFlasher,
+            "jumpstarter_driver_ssh.client.SSHWrapperClient" => Self::Ssh,
             class => storage::Kind::of_class(class).map_or(Self::Unknown, Self::Storage),
         }
     }
@@ -81,11 +92,13 @@ impl Client {
     /// One line about it.
     pub(super) fn about(&self) -> &'static str {
         match self {
-            Self::Composite => "Generic composite device",
+            Self::Composite | Self::Qemu => "Generic composite device",
             Self::Power { .. } => "Generic power",
             Self::Network => "Generic Network Connection",
             Self::Serial => "Serial port client",
             Self::Shell { .. } => "Shell command executor",
+            Self::QemuFlasher => storage::Kind::Flasher.about(),
+            Self::Ssh => "Run SSH command with arguments",
             Self::Storage(kind) => kind.about(),
             Self::Unknown => "Driver without commands of its own; use `call`",
         }
@@ -94,7 +107,9 @@ impl Client {
     /// Its commands.
     pub(super) fn commands(&self, node: &DriverNode) -> Vec<Command> {
         match self {
-            Self::Composite | Self::Unknown => Vec::new(),
+            Self::Composite | Self::Ssh | Self::Unknown => Vec::new(),
+            Self::Qemu => qemu::commands(),
+            Self::QemuFlasher => storage::Kind::Flasher.commands(),
             Self::Power { virtual_machine } => power::commands(*virtual_machine),
             Self::Network => network::commands(),
             Self::Serial => serial::commands(),
@@ -107,7 +122,9 @@ impl Client {
     pub(super) async fn run(&self, driver: Use<'_>, name: &str, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         let done = |outcome: Result<(), Failure>| outcome.map(|()| ExitCode::SUCCESS);
         match self {
-            Self::Composite | Self::Unknown => Err(Failure::new(format!("there is no command '{name}'"))),
+            Self::Qemu => done(qemu::run(driver, matches).await),
+            Self::QemuFlasher => qemu::run_flasher(driver, name, matches).await,
+            Self::Composite | Self::Ssh | Self::Unknown => Err(Failure::new(format!("there is no command '{name}'"))),
             Self::Power { virtual_machine } => done(power::run(driver, *virtual_machine, name, matches).await),
             Self::Network => done(network::run(driver, name, matches).await),
             Self::Serial => done(serial::run(driver, name, matches).await),
