@@ -90,6 +90,7 @@ absent:
 const SCRIPT: &str = r#"
 set -eu
 user=$1
+export TMPDIR="$KEYS"
 shift
 check() { [ "$2" = "$3" ] || { echo "$1: got '$2' instead of '$3'"; exit 1; }; }
 for j; do
@@ -118,7 +119,7 @@ fn log_in(release: Release) {
     let (released, ours) = (released.display().to_string(), lab.sandbox.path().join("bin/j").display().to_string());
     let words = ["shell", "-l", "name=dut", "--", "sh", "-c", SCRIPT, "sh", &server.user, &released, &ours];
     let mut command = alice.command(&words);
-    command.env("PORT", server.port.to_string()).env("TMPDIR", lab.sandbox.dir("keys")).env("TERM", "dumb");
+    command.env("PORT", server.port.to_string()).env("KEYS", lab.sandbox.dir("keys")).env("TERM", "dumb");
     alice.run_command(command).ok().says(&format!("{released} ok")).says(&format!("{ours} ok"));
     lab.await_available(&mut dut);
 }
