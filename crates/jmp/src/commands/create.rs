@@ -27,7 +27,7 @@ pub(crate) enum CreateCommand {
     /// `jmp delete leases NAME`. With `-o name` the name alone is printed, ready for a variable:
     ///
     ///   JMP_LEASE=$(jmp create lease -l board=qemu --duration 1d -o name)
-    #[command(alias = "leases", verbatim_doc_comment)]
+    #[command(aliases = ["leases", "l"], verbatim_doc_comment)]
     Lease(CreateLeaseArgs),
 }
 

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Subcommand)]
 pub(crate) enum UpdateCommand {
     /// Change duration, begin or owner of a lease.
-    #[command(alias = "leases")]
+    #[command(aliases = ["leases", "l"])]
     Lease(UpdateLeaseArgs),
 }
 
