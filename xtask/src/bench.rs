@@ -29,6 +29,12 @@ pub(crate) enum Name {
     Transfer,
     /// Durable claims a second
     CommitRate,
+    /// `jmp get leases` and `jmp shell … -- true` of ours beside the released ones
+    Cli,
+    /// Memory and start of our exporter beside the released one
+    Exporter,
+    /// A byte to a leased serial console and back, ours beside the released peers
+    Console,
 }
 
 impl Name {
@@ -43,6 +49,9 @@ impl Name {
             Self::Scale => ["run", "--package=jumpstarter-scheduler", "--example", "scale"],
             Self::Router => ["bench", "--package=jumpstarter-router", "--bench", "router"],
             Self::Transfer => ["bench", "--workspace", "--bench", "transfer"],
+            Self::Cli => ["bench", "--workspace", "--bench", "cli"],
+            Self::Exporter => ["bench", "--workspace", "--bench", "exporter"],
+            Self::Console => ["bench", "--workspace", "--bench", "console"],
             Self::CommitRate => ["run", "--package=jumpstarter-store", "--example", "commit_rate"],
         }
     }

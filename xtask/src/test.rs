@@ -81,7 +81,7 @@ fn one(layer: Layer) -> Result<()> {
 /// Builds every test, and the programs that tests start.
 fn build() -> Result<()> {
     setup::run()?;
-    run_command(cargo().args(["build", "--workspace", "--bins", "--tests", "--locked"]))
+    run_command(cargo().args(["build", "--workspace", "--bins", "--tests", "--examples", "--locked"]))
 }
 
 fn tests(which: &[&str]) -> Result<()> {

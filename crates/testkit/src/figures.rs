@@ -58,6 +58,17 @@ pub fn resident(pid: Pid) -> u64 {
     kib * 1024
 }
 
+/// Memory of processes that share some of it, in bytes: what is shared counts by parts.
+#[track_caller]
+pub fn proportional(pids: &[Pid]) -> u64 {
+    let of = |pid: &Pid| {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", pid.as_raw_nonzero())).ok()?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()
+    };
+    pids.iter().filter_map(of).sum::<u64>() * 1024
+}
+
 /// Prints one line of a benchmark.
 pub fn say(name: &str, figure: impl fmt::Display) {
     // Benchmarks answer on stderr, as what they start does.

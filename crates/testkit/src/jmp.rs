@@ -12,7 +12,7 @@ use std::{
 use jumpstarter_peers::Venv;
 use serde_json::Value;
 
-use crate::{Process, Sandbox, service::binary, wait::eventually};
+use crate::{Process, Sandbox, Terminal, service::binary, wait::eventually};
 
 /// Longer than any command of a test takes; the released client itself waits 20 s for a lost tunnel.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -164,6 +164,18 @@ impl Jmp {
     #[track_caller]
     pub fn start(&self, args: &[&str]) -> Process {
         Process::start(&self.sandbox, &self.name, self.command(args))
+    }
+
+    /// Starts `jmp` with `args` on a terminal.
+    #[track_caller]
+    pub fn on_terminal(&self, args: &[&str]) -> Terminal {
+        self.command_on_terminal(&self.command(args))
+    }
+
+    /// Starts a command made by [`Jmp::command`] on a terminal.
+    #[track_caller]
+    pub fn command_on_terminal(&self, command: &Command) -> Terminal {
+        Terminal::start(&self.sandbox, &self.name, command)
     }
 
     /// Repeats `jmp` with `args` until `condition` holds for its output.

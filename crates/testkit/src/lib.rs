@@ -20,6 +20,7 @@ pub mod lab;
 pub mod process;
 pub mod sandbox;
 pub mod service;
+pub mod terminal;
 mod wait;
 
 pub use cluster::Cluster;
@@ -29,4 +30,5 @@ pub use lab::Lab;
 pub use process::Process;
 pub use sandbox::Sandbox;
 pub use service::{Service, free_address};
+pub use terminal::Terminal;
 pub use wait::{MINUTE, eventually};

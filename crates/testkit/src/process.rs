@@ -43,6 +43,16 @@ impl Process {
         Self { name: name.to_owned(), child, log }
     }
 
+    /// Starts `command` with the input and the outputs that it was given.
+    #[track_caller]
+    pub(crate) fn spawn(sandbox: &Sandbox, name: &str, mut command: Command) -> Self {
+        let log = sandbox.log(name);
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("start {name} ({}): {error}", Path::new(command.get_program()).display()));
+        Self { name: name.to_owned(), child, log }
+    }
+
     /// Everything it has written so far.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
@@ -96,15 +106,28 @@ impl Process {
         }
     }
 
-    /// Kills it and every process that it started, as `kill -9` on each would.
-    pub fn kill_tree(&mut self) {
+    /// It, and every process that it started and that is still below it.
+    pub fn tree(&self) -> Vec<Pid> {
         let mut pids = descendants(self.pid());
         pids.insert(0, self.pid());
-        for pid in pids {
-            // One may end between being listed and being killed.
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        pids
+    }
+
+    /// Kills it and every process that it started, as `kill -9` on each would.
+    pub fn kill_tree(&mut self) {
+        self.kill_tree_quietly();
         self.wait(MINUTE);
+    }
+
+    /// The same for a place that must not panic.
+    pub(crate) fn kill_tree_quietly(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            for pid in self.tree() {
+                // One may end between being listed and being killed.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            let _ = self.child.wait();
+        }
     }
 
     /// The process identifier.
