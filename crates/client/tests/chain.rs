@@ -10,7 +10,10 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use jumpstarter_client::{ClientError, Connector, CreateLease, LocalHost, Session, UpdateLease};
 use jumpstarter_drivers::Registry;
 use jumpstarter_exporter::{ExitReason, Exporter, ExporterError};
-use jumpstarter_protocol::v1::ExporterStatus;
+use jumpstarter_protocol::{
+    client::v1::{Lease, LeaseQueue},
+    v1::ExporterStatus,
+};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -227,4 +230,41 @@ async fn a_refused_exporter_says_why() {
     let err = Exporter::new(config, Connector::plaintext()).unwrap().run(CancellationToken::new()).await.unwrap_err();
     assert!(err.to_string().contains("wrong identity") && err.to_string().contains("jmp admin import"), "{err}");
     assert!(!err.to_string().contains("Bearer"));
+}
+
+#[tokio::test]
+async fn a_lease_is_watched_where_the_service_can_and_the_watch_survives_the_service() {
+    let mut tasks = JoinSet::new();
+    let fake = Fake::start(&mut tasks).await;
+    let client = fake.client().await;
+    let waiting = |position| {
+        *fake.state().pending.lock().unwrap() = 1;
+        let queue = Some(LeaseQueue { position, ..LeaseQueue::default() });
+        Ok(Lease { queue, ..fake.lease() })
+    };
+    let watches = [
+        vec![waiting(2), waiting(2), waiting(1), Err(Status::unavailable("restarting"))],
+        // A service that stops in good order.
+        vec![],
+        vec![waiting(1), Ok(fake.lease())],
+    ];
+    fake.state().watches.lock().unwrap().extend(watches);
+    let mut reasons = Vec::new();
+    let ready = client.wait_ready(LEASE, |reason| reasons.push(reason.to_owned())).await.unwrap();
+    assert_eq!(ready.exporter.as_deref(), Some("ex"));
+    assert_eq!(reasons.len(), 4, "{reasons:?}");
+    assert_eq!(reasons[0], "in the queue (position 2 in the queue)");
+    assert_eq!(reasons[1], "in the queue (position 1 in the queue)");
+    assert!(reasons[2].contains("restarting"), "{reasons:?}");
+    assert_eq!(reasons[3], reasons[1]);
+    assert_eq!((fake.called("WatchLease"), fake.called("GetLease")), (3, 0));
+
+    // A service without watches is asked once whether it has them.
+    for _ in 0..2 {
+        client.wait_ready(LEASE, |_| {}).await.unwrap();
+    }
+    assert_eq!((fake.called("WatchLease"), fake.called("GetLease")), (4, 2));
+    fake.state().watches.lock().unwrap().extend([vec![Err(Status::not_found("no such lease"))]]);
+    let gone = fake.client().await.wait_ready(LEASE, |_| {}).await.unwrap_err();
+    assert!(matches!(gone, ClientError::Controller { .. }), "{gone}");
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
@@ -56,6 +56,8 @@ pub struct State {
     pub refusals: Mutex<Vec<Status>>,
     /// GetLease answers that still say "pending".
     pub pending: Mutex<u32>,
+    /// What is told to those who watch the lease, watch by watch; without any this is an old service.
+    pub watches: Mutex<VecDeque<Vec<Result<api::Lease, Status>>>>,
     /// Where the exporter takes clients itself.
     announced: Mutex<Option<pb::DirectListener>>,
     /// What is done to the direct ways that clients are told.
@@ -80,6 +82,7 @@ impl Fake {
             tickets: Mutex::default(),
             refusals: Mutex::default(),
             pending: Mutex::default(),
+            watches: Mutex::default(),
             announced: Mutex::default(),
             twist: Mutex::default(),
             direct_life: Mutex::new(30),
@@ -165,7 +168,7 @@ impl Fake {
         self.0.halves.lock().unwrap().len()
     }
 
-    fn lease(&self) -> api::Lease {
+    pub fn lease(&self) -> api::Lease {
         let mut pending = self.0.pending.lock().unwrap();
         let waiting = *pending > 0;
         *pending = pending.saturating_sub(1);
@@ -297,8 +300,11 @@ impl ControllerService for Fake {
 impl ClientService for Fake {
     type WatchLeaseStream = BoxStream<'static, Result<api::Lease, Status>>;
 
-    async fn watch_lease(&self, _: Request<api::WatchLeaseRequest>) -> Answer<Self::WatchLeaseStream> {
-        Err(Status::unimplemented("as old services say it"))
+    async fn watch_lease(&self, request: Request<api::WatchLeaseRequest>) -> Answer<Self::WatchLeaseStream> {
+        self.record("WatchLease", &request, "Client")?;
+        let script = self.0.watches.lock().unwrap().pop_front();
+        let script = script.ok_or_else(|| Status::unimplemented("as old services say it"))?;
+        Ok(Response::new(futures::stream::iter(script).boxed()))
     }
     async fn create_lease(&self, request: Request<api::CreateLeaseRequest>) -> Answer<api::Lease> {
         self.record("CreateLease", &request, "Client")?;
