@@ -8,20 +8,21 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt as _;
-use jumpstarter_drivers::{LogLevel, LogSink};
+use jumpstarter_drivers::{LogLevel, LogSink, printable};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncWriteExt as _, BufReader},
     process::{ChildStderr, ChildStdin, ChildStdout, Command},
     sync::{Mutex as AsyncMutex, mpsc, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
-use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
-use crate::wire::{Line, Record};
+use crate::{
+    lines,
+    wire::{Line, Record},
+};
 
 const SCRIPT: &str = include_str!("host.py");
 /// Importing jumpstarter takes a second or two on a small machine, and much longer on a busy one.
@@ -229,13 +230,14 @@ impl Shared {
             30..40 => LogLevel::Warning,
             40.. => LogLevel::Error,
         };
+        let text = printable(text);
         let Some(driver) = logger.strip_prefix("driver.") else {
             tracing::debug!(logger, level = level.as_str(), "{text}");
             return;
         };
         tracing::info!(driver, level = level.as_str(), "{text}");
         for sink in self.sinks.lock().expect("no code panics while it holds the sinks").values() {
-            sink.line(level, driver, text);
+            sink.line(level, driver, &text);
         }
     }
 
@@ -251,14 +253,9 @@ impl Shared {
 /// Hands on answers and records until the child's output ends.
 async fn read(stdout: ChildStdout, shared: &Shared, ready: oneshot::Sender<Result<String, String>>) {
     let mut ready = Some(ready);
-    let mut lines = FramedRead::new(stdout, LinesCodec::new_with_max_length(MAX_ANSWER));
-    while let Some(line) = lines.next().await {
-        let line = match line {
-            Ok(line) => line,
-            Err(LinesCodecError::MaxLineLengthExceeded) => continue,
-            Err(LinesCodecError::Io(_)) => break,
-        };
-        match serde_json::from_str(&line) {
+    let mut stdout = BufReader::new(stdout);
+    while let Ok(Some(line)) = lines::next(&mut stdout, MAX_ANSWER).await {
+        match serde_json::from_slice(&line) {
             Ok(Line::Log { log }) => shared.log(&log),
             Ok(Line::Done { id, result }) => shared.answer(id, Ok(result)),
             Ok(Line::Failed { id, error, path }) => {
@@ -295,17 +292,11 @@ fn mend(fatal: &str, module: Option<&str>, python: &str) -> String {
 
 /// Hands the error stream on to the log.
 async fn repeat(stderr: ChildStderr, shared: &Shared) {
-    let mut lines = FramedRead::new(stderr, LinesCodec::new_with_max_length(MAX_LINE));
-    while let Some(line) = lines.next().await {
-        match line {
-            Ok(line) => {
-                tracing::info!(target: "python", "{}", line.escape_debug());
-                shared.remember(line);
-            }
-            // The rest of the line is skipped.
-            Err(LinesCodecError::MaxLineLengthExceeded) => {}
-            Err(LinesCodecError::Io(_)) => break,
-        }
+    let mut stderr = BufReader::new(stderr);
+    while let Ok(Some(line)) = lines::next(&mut stderr, MAX_LINE).await {
+        let line = printable(&String::from_utf8_lossy(&line));
+        tracing::info!(target: "python", "{line}");
+        shared.remember(line);
     }
 }
 

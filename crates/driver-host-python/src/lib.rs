@@ -9,6 +9,7 @@ mod child;
 mod driver;
 mod graft;
 mod host;
+mod lines;
 mod wire;
 
 pub use host::{INTERPRETER, PythonHost};

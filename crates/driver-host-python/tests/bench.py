@@ -63,6 +63,16 @@ class Bench(Driver):
         return total
 
     @export
+    def strange(self):
+        return object()
+
+    @export
+    def shout(self, size):
+        self.logger.warning("\x1b]0;mine\x07" + "x" * int(size))
+        print("\x1b[2J" + "y" * int(size), flush=True)
+        self.logger.warning("quiet again")
+
+    @export
     def die(self):
         os._exit(3)
 

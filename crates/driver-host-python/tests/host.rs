@@ -191,6 +191,24 @@ async fn a_dead_child_is_told_and_replaced() {
 }
 
 #[tokio::test]
+async fn what_a_driver_says_or_returns_harms_nobody() {
+    let Lab { host, dir: _dir } = lab();
+    let logs = Arc::new(Lines::default());
+    let tree = build(&host, "{b: {type: bench.Bench}}", &logs).await.unwrap();
+    let bench = at(&tree, "b");
+    let err = bench.call("strange", vec![]).await.unwrap_err();
+    assert!(matches!(err, DriverError::Remote { .. }), "{err:?}");
+    // A hundred megabytes on one line, to the log and to the standard output.
+    bench.call("shout", vec![json!(100_000_000)]).await.unwrap();
+    assert_eq!(bench.call("count", vec![]).await.unwrap(), json!(1.0));
+    tree.close().await;
+    let lines = logs.0.lock().unwrap().clone();
+    let shout = lines.iter().find(|line| line.contains("xxx")).unwrap();
+    assert!(shout.len() < 20_000 && !shout.contains(['\u{1b}', '\u{7}']), "{}", &shout[..100]);
+    assert!(lines.iter().any(|line| line == "WARNING Bench quiet again"), "{}", lines.len());
+}
+
+#[tokio::test]
 async fn what_is_missing_is_named_with_what_mends_it() {
     let Lab { host, dir } = lab();
     let logs = Arc::new(Lines::default());

@@ -28,6 +28,6 @@ mod tree;
 
 pub use driver::{ByteStream, Driver, DriverError, DuplexStream, HostedResource, Value, ValueStream};
 pub use host::{DriverHost, HostError, HostedEntry, HostedNode, HostedSession, HostedTree};
-pub use log::{DriverLog, LogLevel, LogSink, NoLog};
+pub use log::{DriverLog, LogLevel, LogSink, NoLog, printable};
 pub use registry::{Build, Built, Registry};
 pub use tree::{DriverTree, NodeReport, TreeError};

@@ -39,6 +39,28 @@ impl LogLevel {
     }
 }
 
+/// Longest line that people are shown: some screens of text.
+const MAX_LINE: usize = 16 * 1024;
+
+/// A line as a terminal may show it: control characters but tab and line feed are written out, so that nothing a
+/// device says can steer somebody's terminal, and what exceeds 16 KiB is cut off with a word about it.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let cut = text.floor_char_boundary(MAX_LINE);
+    let mut shown = String::with_capacity(cut);
+    for c in text[..cut].chars() {
+        match c {
+            '\t' | '\n' => shown.push(c),
+            c if c.is_control() => shown.extend(c.escape_debug()),
+            c => shown.push(c),
+        }
+    }
+    if cut < text.len() {
+        shown.push_str(&format!(" … ({} more bytes)", text.len() - cut));
+    }
+    shown
+}
+
 /// Where the lines of a session's drivers go.
 pub trait LogSink: Send + Sync {
     /// Takes one line of the driver class `driver`.
@@ -79,6 +101,7 @@ impl DriverLog {
             return;
         }
         let driver = &*self.driver;
+        let message = &*printable(message);
         match level {
             LogLevel::Debug => tracing::debug!(driver, "{message}"),
             LogLevel::Info => tracing::info!(driver, "{message}"),
@@ -101,5 +124,18 @@ impl DriverLog {
     /// Explains; shown when the driver is configured with `log_level: DEBUG`.
     pub fn debug(&self, message: &str) {
         self.line(LogLevel::Debug, message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_neither_steer_a_terminal_nor_fill_it() {
+        assert_eq!(printable("plain\tä\nnext"), "plain\tä\nnext");
+        assert_eq!(printable("\u{1b}]0;title\u{7}\u{9b}2J\r"), "\\u{1b}]0;title\\u{7}\\u{9b}2J\\r");
+        let long = printable(&"ä".repeat(50_000_000));
+        assert!(long.len() < MAX_LINE + 100 && long.ends_with("ä … (99983616 more bytes)"), "{}", &long[MAX_LINE..]);
     }
 }

@@ -33,15 +33,21 @@ pub(super) fn options(kwargs: Map<String, Value>) -> Result<HashMap<String, Stri
 /// When the service does not exist here, or its options are wrong.
 pub(super) fn build(scheme: &str, options: HashMap<String, String>) -> Result<Operator, String> {
     static SERVICES: Once = Once::new();
+    static TRANSPORT: Once = Once::new();
     SERVICES.call_once(opendal::install_default);
     if !["fs", "http", "memory", "s3"].contains(&scheme) {
         return Err(format!("config: scheme '{scheme}' is not built in; there are fs, http, memory and s3"));
     }
+    let local = ["fs", "memory"].contains(&scheme);
+    if !local {
+        // Not done by `opendal` itself, as the provider of TLS is left to us.
+        TRANSPORT.call_once(opendal_http_transport_reqwest::install_default);
+    }
     let operator = Operator::via_iter(scheme, options).map_err(|err| format!("config: {err}"))?;
-    Ok(match scheme {
-        "fs" | "memory" => operator,
-        _ => operator
-            .layer(TimeoutLayer::new().with_timeout(TIMEOUT).with_io_timeout(TIMEOUT))
-            .layer(RetryLayer::new().with_max_times(ATTEMPTS).with_jitter()),
-    })
+    if local {
+        return Ok(operator);
+    }
+    Ok(operator
+        .layer(TimeoutLayer::new().with_timeout(TIMEOUT).with_io_timeout(TIMEOUT))
+        .layer(RetryLayer::new().with_max_times(ATTEMPTS).with_jitter()))
 }

@@ -1,7 +1,6 @@
 //! `jumpstarter_driver_http.driver.HttpServer`: files of the child `storage` over HTTP.
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use futures::{FutureExt as _, future::BoxFuture};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -10,17 +9,17 @@ use hyper_util::{
 use serde_json::json;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Mutex,
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 use tower_http::services::ServeDir;
 
-use crate::{Build, Built, Driver, DriverError, DriverLog, Value, args::Args};
+use crate::{Build, Built, DriverLog, Value};
 
 use super::{
     Settings,
-    service::{Service, bind_error},
+    server::{Protocol, Server},
+    service::Service,
 };
 
 /// A peer that does not finish its request within this is cut.
@@ -30,48 +29,34 @@ const MAX_CONNECTIONS: usize = 256;
 
 pub(super) async fn build(mut build: Build) -> Result<Built, String> {
     let settings = Settings::new(&mut build, "/var/www", 8080, &["timeout"]).await?;
-    let storage = settings.storage(&build)?;
-    let server = HttpServer { settings, running: Mutex::default(), log: build.log };
-    Ok(Built::new(server).child("storage", storage))
+    Server::<Http>::build(settings, build)
 }
 
-/// Serves its directory between `start` and `stop`: GET and HEAD, no listings.
-struct HttpServer {
-    settings: Settings,
-    running: Mutex<Option<Service>>,
-    log: DriverLog,
-}
+/// GET and HEAD, no listings.
+enum Http {}
 
-impl HttpServer {
-    async fn start(&self) -> Result<(), DriverError> {
-        let mut running = self.running.lock().await;
-        if running.is_some() {
-            self.log.warning("HTTP server is already running");
-            return Ok(());
-        }
-        let Settings { host, port, root, .. } = &self.settings;
-        let failed = |err| bind_error("HTTP", host, *port, err);
-        let listener = TcpListener::bind((host.as_str(), *port)).await.map_err(failed)?;
-        let port = listener.local_addr().map_err(failed)?.port();
-        let files = ServeDir::new(root).append_index_html_on_directories(false);
-        *running = Some(Service::start(port, |stop| serve(listener, files, stop)));
-        self.log.info(&format!("HTTP server started at http://{host}:{port}"));
-        Ok(())
+impl Protocol for Http {
+    const NAME: &'static str = "HTTP";
+    const CLIENT: &'static str = "jumpstarter_driver_http.client.HttpServerClient";
+
+    async fn start(settings: &Settings, _log: &DriverLog) -> io::Result<Service> {
+        let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await?;
+        let port = listener.local_addr()?.port();
+        let files = ServeDir::new(&settings.root).append_index_html_on_directories(false);
+        Ok(Service::start(port, |stop| serve(listener, files, stop)))
     }
 
-    async fn stop(&self) {
-        match self.running.lock().await.take() {
-            Some(service) => {
-                service.stop().await;
-                self.log.info("HTTP server stopped");
-            }
-            None => self.log.debug("HTTP server is not running"),
-        }
+    fn place(host: &str, port: u16) -> String {
+        format!("at http://{host}:{port}")
     }
 
-    /// 0 unless it runs.
-    async fn port(&self) -> u16 {
-        self.running.lock().await.as_ref().map_or(0, |service| service.port)
+    fn tell(method: &str, settings: &Settings, port: Option<u16>) -> Option<Value> {
+        let port = port.unwrap_or_default();
+        match method {
+            "get_url" => Some(json!(format!("http://{}:{port}", settings.host))),
+            "get_port" => Some(json!(port)),
+            _ => None,
+        }
     }
 }
 
@@ -110,40 +95,5 @@ async fn connection(io: TcpStream, files: ServeDir, stop: CancellationToken) {
     };
     if let Err(err) = outcome {
         tracing::debug!(%err, "an HTTP connection ended");
-    }
-}
-
-impl Driver for HttpServer {
-    fn client(&self) -> &'static str {
-        "jumpstarter_driver_http.client.HttpServerClient"
-    }
-
-    fn call<'a>(&'a self, method: &'a str, args: Vec<Value>) -> BoxFuture<'a, Result<Value, DriverError>> {
-        async move {
-            let host = &self.settings.host;
-            let answer = match method {
-                "start" | "stop" => Value::Null,
-                "get_url" => json!(format!("http://{host}:{}", self.port().await)),
-                "get_host" => json!(host),
-                "get_port" => json!(self.port().await),
-                _ => return Err(DriverError::not_found(method)),
-            };
-            Args::new(method, args).end()?;
-            match method {
-                "start" => self.start().await?,
-                "stop" => self.stop().await,
-                _ => {}
-            }
-            Ok(answer)
-        }
-        .boxed()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), DriverError>> {
-        async {
-            self.stop().await;
-            Ok(())
-        }
-        .boxed()
     }
 }

@@ -1,5 +1,6 @@
 //! Servers on the lab host that devices fetch files from: `http`, `tftp`.
 mod http;
+mod server;
 mod service;
 mod tftp;
 

@@ -9,11 +9,12 @@ use std::{
     time::Duration,
 };
 
-use jumpstarter_client::{Client, ClientError, CreateLease, Flasher, Session, Storage, StorageMux, Transfer, Value};
-use jumpstarter_config::{ClientConfig, Env};
+use jumpstarter_client::{ClientError, Flasher, Session, Storage, StorageMux, Transfer, Value};
 use jumpstarter_testkit::{ExporterSetup, Lab, eventually, jmp::Release};
 use serde_json::json;
 use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::mine::Mine;
 
 /// Every storage driver; the directory is made by the test.
 fn drivers(root: &std::path::Path) -> String {
@@ -53,39 +54,6 @@ fn a_released_client_stores_and_flashes_with_our_exporter() {
     eventually("what the session created is removed", Duration::from_mins(1), || {
         fs::read_dir(&root).unwrap().next().is_none().then_some(())
     });
-}
-
-/// A leased session of our client in this process.
-struct Mine {
-    runtime: tokio::runtime::Runtime,
-    session: Session,
-    client: Client,
-    lease: String,
-}
-
-impl Mine {
-    fn start(lab: &Lab) -> Self {
-        jumpstarter_transport::install_crypto_provider();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let config = ClientConfig::from_file(&lab.client_config("bob"), &Env::empty()).unwrap();
-        let (client, lease, session) = runtime.block_on(async {
-            let client = Client::from_config(&config).await.unwrap();
-            let wanted = CreateLease {
-                selector: "name=dut".to_owned(),
-                duration: Duration::from_mins(10),
-                ..CreateLease::default()
-            };
-            let lease = client.create_lease(&wanted).await.unwrap().name;
-            client.wait_ready(&lease, |_| {}).await.unwrap();
-            let session = client.session(&lease).await.unwrap();
-            (client, lease, session)
-        });
-        Self { runtime, session, client, lease }
-    }
-
-    fn run<F: Future>(&self, work: F) -> F::Output {
-        self.runtime.block_on(async { tokio::time::timeout(Duration::from_mins(2), work).await.unwrap() })
-    }
 }
 
 /// Bytes, then an error.
@@ -145,9 +113,9 @@ async fn use_all(session: &Session) {
 fn our_client_stores_and_flashes_with_a_released_exporter() {
     let lab = Lab::start();
     let mut dut = lab.exporter(ExporterSetup::new("dut").drivers(&drivers(&root(&lab))));
-    let mine = Mine::start(&lab);
+    let mine = Mine::start(&lab.client_config("bob"), "name=dut");
     mine.run(use_all(&mine.session));
-    mine.run(mine.client.delete_lease(&mine.lease)).unwrap();
+    mine.end();
     lab.await_available(&mut dut);
 }
 
@@ -156,7 +124,7 @@ fn half_a_file_is_never_a_success() {
     let lab = Lab::start();
     let root = root(&lab);
     let mut dut = lab.exporter(ExporterSetup::new("dut").drivers(&drivers(&root)).release(Release::Rust));
-    let mine = Mine::start(&lab);
+    let mine = Mine::start(&lab.client_config("bob"), "name=dut");
     mine.run(use_all(&mine.session));
     mine.run(async {
         let session = &mine.session;
@@ -217,6 +185,6 @@ fn half_a_file_is_never_a_success() {
         flasher.dump(&mut image, Some("root"), Transfer::default()).await.unwrap();
         assert_eq!(image.len(), 4_000_000, "what a lost client began has not replaced the image");
     });
-    mine.run(mine.client.delete_lease(&mine.lease)).unwrap();
+    mine.end();
     lab.await_available(&mut dut);
 }

@@ -4,20 +4,19 @@ mod transfer;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::json;
 use tokio::{
     net::{UdpSocket, lookup_host},
-    sync::Mutex,
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Build, Built, Driver, DriverError, DriverLog, Value, args::Args};
+use crate::{Build, Built, DriverLog, Value};
 
 use super::{
     Settings,
-    service::{Service, bind_error},
+    server::{Protocol, Server},
+    service::Service,
 };
 use transfer::Transfer;
 
@@ -28,46 +27,31 @@ const MAX_REQUEST: usize = 1500;
 
 pub(super) async fn build(mut build: Build) -> Result<Built, String> {
     let settings = Settings::new(&mut build, "/var/lib/tftpboot", 69, &[]).await?;
-    let storage = settings.storage(&build)?;
-    let server = Tftp { settings, running: Mutex::default(), log: build.log };
-    Ok(Built::new(server).child("storage", storage))
+    Server::<Tftp>::build(settings, build)
 }
 
-/// Answers read requests for files of one flat directory between `start` and `stop`.
-struct Tftp {
-    settings: Settings,
-    running: Mutex<Option<Service>>,
-    log: DriverLog,
-}
+/// Read requests for files of one flat directory.
+enum Tftp {}
 
-impl Tftp {
-    async fn start(&self) -> Result<(), DriverError> {
-        let mut running = self.running.lock().await;
-        if running.is_some() {
-            self.log.warning("TFTP server is already running");
-            return Ok(());
-        }
-        let Settings { host, port, root, .. } = &self.settings;
-        let failed = |err| bind_error("TFTP", host, *port, err);
-        let address = lookup_host((host.as_str(), *port)).await.map_err(failed)?.next();
-        let address =
-            address.ok_or_else(|| failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")))?;
-        let socket = UdpSocket::bind(address).await.map_err(failed)?;
-        let port = socket.local_addr().map_err(failed)?.port();
-        let (root, log) = (root.clone(), self.log.clone());
-        *running = Some(Service::start(port, |stop| serve(socket, root, log, stop)));
-        self.log.info(&format!("TFTP server started on {host}:{port}"));
-        Ok(())
+impl Protocol for Tftp {
+    const NAME: &'static str = "TFTP";
+    const CLIENT: &'static str = "jumpstarter_driver_tftp.client.TftpServerClient";
+
+    async fn start(settings: &Settings, log: &DriverLog) -> io::Result<Service> {
+        let address = lookup_host((settings.host.as_str(), settings.port)).await?.next();
+        let address = address.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?;
+        let socket = UdpSocket::bind(address).await?;
+        let port = socket.local_addr()?.port();
+        let (root, log) = (settings.root.clone(), log.clone());
+        Ok(Service::start(port, |stop| serve(socket, root, log, stop)))
     }
 
-    async fn stop(&self) {
-        match self.running.lock().await.take() {
-            Some(service) => {
-                service.stop().await;
-                self.log.info("TFTP server stopped");
-            }
-            None => self.log.debug("TFTP server is not running"),
-        }
+    fn place(host: &str, port: u16) -> String {
+        format!("on {host}:{port}")
+    }
+
+    fn tell(method: &str, settings: &Settings, port: Option<u16>) -> Option<Value> {
+        (method == "get_port").then(|| json!(port.unwrap_or(settings.port)))
     }
 }
 
@@ -97,38 +81,4 @@ async fn serve(socket: UdpSocket, root: PathBuf, log: DriverLog, stop: Cancellat
         }
     }
     while transfers.join_next().await.is_some() {}
-}
-
-impl Driver for Tftp {
-    fn client(&self) -> &'static str {
-        "jumpstarter_driver_tftp.client.TftpServerClient"
-    }
-
-    fn call<'a>(&'a self, method: &'a str, args: Vec<Value>) -> BoxFuture<'a, Result<Value, DriverError>> {
-        async move {
-            let Settings { host, port, .. } = &self.settings;
-            let answer = match method {
-                "start" | "stop" => Value::Null,
-                "get_host" => json!(host),
-                "get_port" => json!(self.running.lock().await.as_ref().map_or(*port, |service| service.port)),
-                _ => return Err(DriverError::not_found(method)),
-            };
-            Args::new(method, args).end()?;
-            match method {
-                "start" => self.start().await?,
-                "stop" => self.stop().await,
-                _ => {}
-            }
-            Ok(answer)
-        }
-        .boxed()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), DriverError>> {
-        async {
-            self.stop().await;
-            Ok(())
-        }
-        .boxed()
-    }
 }
