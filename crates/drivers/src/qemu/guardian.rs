@@ -16,7 +16,7 @@ while read -r word; do
         *) group=$word ;;
     esac
 done
-[ -z "$group" ] || kill -KILL -- "-$group"
+[ -z "$group" ] || kill -s KILL -- "-$group"
 rm -rf -- "$1"
 "#;
 
