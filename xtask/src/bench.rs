@@ -21,8 +21,8 @@ pub(crate) enum Name {
     Shell,
     /// On a real API server: requests of an idle lab, create → ready, and the death of a leader
     Kubernetes,
-    /// One freed device given away, in labs of growing size
-    Scale,
+    /// What decisions cost in labs of growing size, and what a day comes to by three rules
+    Scheduler,
     /// The router against splices and a router that decodes: throughput, latency, memory, set-ups
     Router,
     /// A gibibyte stored and read back through exporter, router and client, for every mix of Python and Rust peers
@@ -46,7 +46,7 @@ impl Name {
             Self::Idle => ["bench", "--workspace", "--bench", "idle"],
             Self::Shell => ["bench", "--workspace", "--bench", "shell"],
             Self::Kubernetes => ["bench", "--workspace", "--bench", "kubernetes"],
-            Self::Scale => ["run", "--package=jumpstarter-scheduler", "--example", "scale"],
+            Self::Scheduler => ["run", "--package=jumpstarter-scheduler", "--example", "scheduler"],
             Self::Router => ["bench", "--package=jumpstarter-router", "--bench", "router"],
             Self::Transfer => ["bench", "--workspace", "--bench", "transfer"],
             Self::Cli => ["bench", "--workspace", "--bench", "cli"],

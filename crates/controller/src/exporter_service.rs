@@ -107,7 +107,7 @@ impl ExporterCalls {
     ) -> Result<v1::ReportStatusResponse, Status> {
         let exporter = self.gate.exporter(&request).await?;
         let name = name_of(&exporter);
-        let v1::ReportStatusRequest { status: number, message, release_lease } = request.into_inner();
+        let v1::ReportStatusRequest { status: number, message, release_lease, revision } = request.into_inner();
         let phase = ExporterPhase::from_wire(number);
         let message = shortened(&message.unwrap_or_default());
         // The lease that the exporter means is the one it held when it called, whatever follows it meanwhile.
@@ -115,7 +115,7 @@ impl ExporterCalls {
         if phase != ExporterPhase::Offline {
             self.presence.seen(&name);
         }
-        self.presence.reported(&name, phase);
+        self.presence.reported(&name, phase, revision.map(|heard| self.presence.heard(&heard)));
         info!(exporter = %name, status = ?phase, "exporter status");
         let edit = Box::new(move |exporter: &Exporter, now| Ok(edits::report(exporter, phase, &message, now)));
         self.lab.edit_exporter(&name, edit).await.map_err(|error| status::refusal_to_exporter(&error))?;
@@ -294,13 +294,15 @@ impl StatusWatcher {
             }
             Sent::Nothing | Sent::Free => {}
         }
-        self.calls.presence.told_leased(&self.name, &lease_name);
+        let word = self.calls.presence.next_word();
+        self.calls.presence.told_leased(&self.name, &lease_name, word);
         self.sent = Sent::Leased { lease: lease_name.clone(), client: client.clone() };
         Some(v1::StatusResponse {
             leased: true,
             lease_name: Some(lease_name),
             client_name: Some(client),
             context: lease.spec.context.clone().unwrap_or_default().into_iter().collect(),
+            revision: self.calls.presence.revision(word),
         })
     }
 
@@ -314,6 +316,7 @@ impl StatusWatcher {
         // Offline is what the service itself says of a lost connection.
         let silent = matches!(phase, None | Some(ExporterPhase::Unspecified | ExporterPhase::Offline));
         self.calls.presence.told_free(&self.name, silent);
-        Some(v1::StatusResponse::default())
+        let presence = &self.calls.presence;
+        Some(v1::StatusResponse { revision: presence.revision(presence.next_word()), ..v1::StatusResponse::default() })
     }
 }

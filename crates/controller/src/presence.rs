@@ -14,6 +14,7 @@ use std::{
 use jumpstarter_model::ExporterPhase;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Takeovers of one exporter's stream within [`CONTEST_WINDOW`] before newcomers are held off: two processes with one
 /// identity would otherwise push each other out for ever.
@@ -53,6 +54,15 @@ enum Session {
 #[error("this exporter is already served by another process with the same credentials: stop one of them")]
 pub(crate) struct Contested;
 
+/// Names a message on a Status stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    /// What an exporter was told before this process began.
+    pub(crate) const EARLIER: Self = Self(0);
+}
+
 #[derive(Default)]
 struct Entry {
     stream: Option<(u64, CancellationToken)>,
@@ -64,6 +74,8 @@ struct Entry {
     /// The lease that it was told of, until it was told that it is free.
     told: Option<String>,
     owes_since: Option<Instant>,
+    /// The message from which it learned of what it owes, zero when that was before a restart of the controller.
+    owes_word: u64,
     /// What it said of its session last.
     session: Session,
     /// This process reports its status; peers that never do owe nothing.
@@ -77,6 +89,7 @@ struct State {
     entries: HashMap<String, Entry>,
     changed: BTreeSet<String>,
     streams: u64,
+    words: u64,
 }
 
 /// The register of open Status streams.
@@ -84,6 +97,8 @@ struct State {
 pub(crate) struct Presence {
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
+    /// Tells messages of this process from those of others.
+    incarnation: Arc<str>,
     grace: Duration,
     tear_down: Duration,
     hook_limit: Duration,
@@ -96,7 +111,26 @@ impl Presence {
     #[must_use]
     pub(crate) fn new(grace: Duration, tear_down: Duration, hook_limit: Duration) -> Self {
         let hook_limit = hook_limit.max(tear_down);
-        Self { state: Arc::default(), changed: Arc::default(), grace, tear_down, hook_limit }
+        let incarnation = Uuid::new_v4().simple().to_string().into();
+        Self { state: Arc::default(), changed: Arc::default(), incarnation, grace, tear_down, hook_limit }
+    }
+
+    /// A name for the next message on a Status stream: later ones are greater, whatever the stream.
+    pub(crate) fn next_word(&self) -> Word {
+        let mut state = self.lock();
+        state.words += 1;
+        Word(state.words)
+    }
+
+    /// How exporters are told the name of a message.
+    pub(crate) fn revision(&self, word: Word) -> String {
+        format!("{}.{}", self.incarnation, word.0)
+    }
+
+    /// What an exporter says that it has heard: nothing of this process when it names none of its messages.
+    pub(crate) fn heard(&self, revision: &str) -> Word {
+        let number = revision.strip_prefix(&*self.incarnation).and_then(|rest| rest.strip_prefix('.')?.parse().ok());
+        Word(number.unwrap_or(0))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -159,18 +193,20 @@ impl Presence {
             entry.last_sign = None;
             entry.left = true;
             entry.owes_since = None;
+            entry.owes_word = 0;
             entry.told = None;
             entry.phase = None;
         }
         self.mark(&mut state, exporter);
     }
 
-    /// Notes what the exporter says, or said before a restart, of itself.
-    pub(crate) fn reported(&self, exporter: &str, phase: ExporterPhase) {
+    /// Notes what the exporter says, or said before a restart, of itself. `heard`: the last message that it knew then,
+    /// where it tells; a report from before it heard of a lease confirms no tear-down of that.
+    pub(crate) fn reported(&self, exporter: &str, phase: ExporterPhase, heard: Option<Word>) {
         match phase {
             ExporterPhase::Unspecified => return,
             ExporterPhase::Offline => return self.left(exporter),
-            ExporterPhase::Available => self.torn_down(exporter),
+            ExporterPhase::Available => self.torn_down(exporter, heard),
             ExporterPhase::AfterLeaseHook => self.in_session(exporter, Session::Closing),
             ExporterPhase::BeforeLeaseHookFailed | ExporterPhase::AfterLeaseHookFailed => {
                 self.in_session(exporter, Session::Failed);
@@ -195,6 +231,7 @@ impl Presence {
         let mut state = self.lock();
         let entry = state.entries.entry(exporter.to_owned()).or_default();
         entry.owes_since = None;
+        entry.owes_word = 0;
         entry.told = None;
         entry.session = Session::Serving;
         entry.reports = false;
@@ -204,14 +241,18 @@ impl Presence {
 
     /// Notes that the exporter is about to be told of a lease, so that it owes a tear-down from now on. Telling it
     /// the same again, on another stream, changes nothing: it may have ended its session of that lease already, and
-    /// will not say so twice.
-    pub(crate) fn told_leased(&self, exporter: &str, lease: &str) {
+    /// will not say so twice. But as long as it has not said so, the earlier message may never have reached it.
+    pub(crate) fn told_leased(&self, exporter: &str, lease: &str, word: Word) {
         let mut state = self.lock();
         let entry = state.entries.entry(exporter.to_owned()).or_default();
         if entry.told.as_deref() == Some(lease) {
+            if entry.owes_since.is_some() {
+                entry.owes_word = word.0;
+            }
             return;
         }
         entry.owes_since = Some(Instant::now());
+        entry.owes_word = word.0;
         entry.session = Session::Serving;
         entry.told = Some(lease.to_owned());
         self.mark(&mut state, exporter);
@@ -228,10 +269,14 @@ impl Presence {
     }
 
     /// Notes that the exporter said that it has no session.
-    fn torn_down(&self, exporter: &str) {
+    fn torn_down(&self, exporter: &str, heard: Option<Word>) {
         let mut state = self.lock();
         let entry = state.entries.entry(exporter.to_owned()).or_default();
         entry.reports = true;
+        if heard.is_some_and(|heard| heard.0 < entry.owes_word) {
+            // It did not know of the lease yet, and is about to begin its session.
+            return;
+        }
         entry.session = Session::Serving;
         if entry.owes_since.take().is_some() {
             self.mark(&mut state, exporter);

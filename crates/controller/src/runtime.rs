@@ -49,7 +49,13 @@ use self::{
     inbox::Envelope,
     jobs::{Landing, Work},
 };
-use crate::{config::ControllerConfig, metrics::Metrics, presence::Presence, rendezvous::Rendezvous, world::World};
+use crate::{
+    config::ControllerConfig,
+    metrics::Metrics,
+    presence::{Presence, Word},
+    rendezvous::Rendezvous,
+    world::World,
+};
 
 /// Calls that may wait for the runtime; more make the caller wait.
 const INBOX: usize = 1024;
@@ -173,14 +179,14 @@ impl Runtime {
             let lease = claim.and_then(|claim| self.world.lease(&claim.name));
             let lease = lease.filter(|lease| lease.assigned_exporter() == Some(name));
             if let Some(claim) = claim.filter(|_| lease.is_some()) {
-                self.presence.told_leased(name, &claim.name);
+                self.presence.told_leased(name, &claim.name, Word::EARLIER);
             }
             match status.and_then(|status| status.exporter_status) {
                 // Not its own word, but what the service makes of its absence.
                 None | Some(ExporterPhase::Offline) => {}
                 // It has not heard of the lease yet; once the lease is ready, the session was and is over.
                 Some(ExporterPhase::Available) if lease.is_some_and(|lease| !is_ready(&lease)) => {}
-                Some(phase) => self.presence.reported(name, phase),
+                Some(phase) => self.presence.reported(name, phase, None),
             }
         }
         Ok(version)

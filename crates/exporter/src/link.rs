@@ -80,10 +80,15 @@ impl ControllerLink {
         self.client.clone().unregister(limited(UnregisterRequest { reason: reason.to_owned() })).await.map(drop)
     }
 
-    /// Tells what the exporter is doing.
-    pub async fn report(&self, status: ExporterStatus, message: &str) -> Result<(), Status> {
-        let request =
-            ReportStatusRequest { status: status.into(), message: Some(message.to_owned()), release_lease: None };
+    /// Tells what the exporter is doing, and the revision of the last message of the Status stream that it knew when
+    /// it came to be so: empty before the first.
+    pub async fn report(&self, status: ExporterStatus, message: &str, revision: &str) -> Result<(), Status> {
+        let request = ReportStatusRequest {
+            status: status.into(),
+            message: Some(message.to_owned()),
+            release_lease: None,
+            revision: Some(revision.to_owned()),
+        };
         self.client.clone().report_status(limited(request)).await.map(drop)
     }
 
@@ -98,6 +103,7 @@ impl ControllerLink {
                     status: status.into(),
                     message: Some(message.to_owned()),
                     release_lease: Some(true),
+                    revision: None,
                 };
                 self.client.clone().report_status(limited(request)).await.map(drop)
             }

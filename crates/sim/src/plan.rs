@@ -100,6 +100,8 @@ pub struct Faults {
     pub failed_setups: f64,
     /// Exporters that tell their state late.
     pub slow_reporters: f64,
+    /// Exporters of old releases, which do not say what they have heard of leases when they report.
+    pub old_exporters: f64,
     /// In an hour and for each client: its process is killed.
     pub client_crashes: u64,
     /// In an hour: somebody edits objects by hand.
@@ -120,8 +122,8 @@ impl Faults {
     pub fn swarm(seed: u64) -> Self {
         let mut dice = Dice::named(seed, "faults");
         let mut share = |share: f64| if dice.chance(0.5) { share } else { 0.0 };
-        let shares = [0.01, 0.01, 0.02, 0.002, 0.02, 0.005, 0.2, 0.1, 0.3, 0.15].map(&mut share);
-        let [refused, lost_answers, halves, hangs, loss, late, liars, failed_setups, slow_reporters, scheduled] =
+        let shares = [0.01, 0.01, 0.02, 0.002, 0.02, 0.005, 0.2, 0.1, 0.3, 0.15, 0.3].map(&mut share);
+        let [refused, lost_answers, halves, hangs, loss, late, liars, failed_setups, slow_reporters, scheduled, old] =
             shares;
         let mut often = |times: u64| if dice.chance(0.5) { dice.number(1..=times) } else { 0 };
         Self {
@@ -134,6 +136,7 @@ impl Faults {
             liars,
             failed_setups,
             slow_reporters,
+            old_exporters: old,
             scheduled,
             stalls: often(6),
             watch_cuts: often(30),

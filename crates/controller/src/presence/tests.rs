@@ -78,11 +78,11 @@ async fn a_newer_stream_replaces_the_older_but_not_for_ever() {
 async fn a_told_exporter_owes_a_tear_down_until_it_reports() {
     let presence = presence();
     let _stream = presence.open("e").unwrap();
-    presence.told_leased("e", "l");
+    presence.told_leased("e", "l", presence.next_word());
     assert!(presence.sight("e").0.owes_tear_down);
     presence.told_free("e", false);
     assert!(presence.sight("e").0.owes_tear_down);
-    presence.torn_down("e");
+    presence.torn_down("e", None);
     assert!(!presence.sight("e").0.owes_tear_down);
 }
 
@@ -90,7 +90,7 @@ async fn a_told_exporter_owes_a_tear_down_until_it_reports() {
 async fn a_silent_peer_owes_nothing_once_it_was_told() {
     let presence = presence();
     let _stream = presence.open("e").unwrap();
-    presence.told_leased("e", "l");
+    presence.told_leased("e", "l", presence.next_word());
     presence.told_free("e", true);
     assert!(!presence.sight("e").0.owes_tear_down);
 }
@@ -99,7 +99,7 @@ async fn a_silent_peer_owes_nothing_once_it_was_told() {
 async fn a_debt_without_any_word_ends_after_its_limit() {
     let presence = presence();
     let _stream = presence.open("e").unwrap();
-    presence.told_leased("e", "l");
+    presence.told_leased("e", "l", presence.next_word());
     tokio::time::advance(TEAR_DOWN * 2).await;
     assert!(presence.sight("e").0.owes_tear_down, "a long session is no lost report");
     presence.told_free("e", false);
@@ -111,7 +111,7 @@ async fn a_debt_without_any_word_ends_after_its_limit() {
 #[tokio::test(start_paused = true)]
 async fn a_tear_down_hook_may_take_as_long_as_a_hook_may() {
     let presence = presence();
-    presence.told_leased("e", "l");
+    presence.told_leased("e", "l", presence.next_word());
     presence.told_free("e", false);
     presence.in_session("e", Session::Closing);
     tokio::time::advance(TEAR_DOWN * 2).await;
@@ -123,7 +123,7 @@ async fn a_tear_down_hook_may_take_as_long_as_a_hook_may() {
 #[tokio::test(start_paused = true)]
 async fn an_exporter_with_a_failed_hook_is_soon_taken_to_be_idle() {
     let presence = presence();
-    presence.told_leased("e", "l");
+    presence.told_leased("e", "l", presence.next_word());
     presence.in_session("e", Session::Failed);
     tokio::time::advance(AFTER_FAILED_HOOK * 2).await;
     assert!(presence.sight("e").0.owes_tear_down, "its lease goes on");
@@ -136,21 +136,73 @@ async fn an_exporter_with_a_failed_hook_is_soon_taken_to_be_idle() {
 #[tokio::test(start_paused = true)]
 async fn a_session_that_was_ended_stays_so_when_the_lease_is_told_again() {
     let presence = presence();
-    presence.told_leased("e", "l");
-    presence.torn_down("e");
-    presence.told_leased("e", "l");
+    presence.told_leased("e", "l", presence.next_word());
+    presence.torn_down("e", None);
+    presence.told_leased("e", "l", presence.next_word());
     assert!(presence.session_over("e", "l"));
     assert!(!presence.sight("e").0.owes_tear_down);
     presence.started("e");
-    presence.told_leased("e", "l");
+    presence.told_leased("e", "l", presence.next_word());
     assert!(presence.sight("e").0.owes_tear_down, "a new process starts a session of its own");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_has_reported_is_not_silent() {
     let presence = presence();
-    presence.torn_down("e");
-    presence.told_leased("e", "l");
+    presence.torn_down("e", None);
+    presence.told_leased("e", "l", presence.next_word());
     presence.told_free("e", true);
     assert!(presence.sight("e").0.owes_tear_down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_exporter_said_before_it_heard_of_a_lease_confirms_no_tear_down() {
+    let presence = presence();
+    presence.started("e");
+    let free = presence.next_word();
+    let leased = presence.next_word();
+    presence.told_leased("e", "l", leased);
+    // On its way since before; the exporter is about to open its session.
+    for early in [Word::EARLIER, free] {
+        presence.reported("e", ExporterPhase::Available, Some(early));
+        assert!(presence.sight("e").0.owes_tear_down);
+        assert!(!presence.session_over("e", "l"));
+    }
+    presence.told_free("e", false);
+    presence.reported("e", ExporterPhase::Available, Some(free));
+    assert!(presence.sight("e").0.owes_tear_down, "the lease was over in the meantime, the session is not");
+    presence.reported("e", ExporterPhase::Available, Some(leased));
+    assert!(!presence.sight("e").0.owes_tear_down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exporter_that_never_heard_of_a_lease_owes_nothing_once_it_heard_what_came_after() {
+    let presence = presence();
+    presence.told_leased("e", "l", presence.next_word());
+    // The message was lost with its stream; the next one begins with this.
+    presence.told_free("e", false);
+    let after = presence.next_word();
+    presence.reported("e", ExporterPhase::Available, Some(after));
+    assert!(!presence.sight("e").0.owes_tear_down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_told_again_is_to_be_heard_of_before_its_end_is_believed() {
+    let presence = presence();
+    presence.told_leased("e", "l", Word::EARLIER);
+    let again = presence.next_word();
+    presence.told_leased("e", "l", again);
+    // Words of another process mean nothing here.
+    presence.reported("e", ExporterPhase::Available, Some(presence.heard("another-process.7")));
+    assert!(presence.sight("e").0.owes_tear_down);
+    presence.reported("e", ExporterPhase::Available, Some(presence.heard(&presence.revision(again))));
+    assert!(!presence.sight("e").0.owes_tear_down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exporter_that_does_not_say_what_it_heard_is_believed() {
+    let presence = presence();
+    presence.told_leased("e", "l", presence.next_word());
+    presence.reported("e", ExporterPhase::Available, None);
+    assert!(!presence.sight("e").0.owes_tear_down);
 }

@@ -69,6 +69,12 @@ impl LeaseMachine {
         Self { plan, phase: Phase::Free, wanted: None, stop: None, listening: false, spent: None, sessions: 0 }
     }
 
+    /// Whether there is no session, nor one on its way.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        matches!(self.phase, Phase::Free)
+    }
+
     /// One word for what it is doing, for logs.
     #[must_use]
     pub fn phase(&self) -> &'static str {

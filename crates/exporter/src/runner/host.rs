@@ -35,6 +35,12 @@ const NEWS: usize = 16;
 /// What reaches the one who decides.
 pub(super) enum News {
     Event(Event),
+    /// A message of the Status stream. `again`: it is the first of a stream that was opened anew.
+    Told {
+        wanted: Option<Assignment>,
+        revision: String,
+        again: bool,
+    },
     /// A session exists; its devices are still to be reset.
     Built(SessionId, Built),
     /// The devices of a session could not be reset.

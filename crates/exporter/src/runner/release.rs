@@ -48,7 +48,7 @@ pub(super) async fn give_back(link: ControllerLink, lease: String, report: Repor
 
 /// One attempt.
 pub(super) async fn release_once(link: &ControllerLink, lease: &str, report: &Report) -> Result<(), tonic::Status> {
-    let (status, message) = report;
+    let Report { status, message, revision: _ } = report;
     // The old way to release goes with a status; this one must not make the exporter look free.
     let status = if *status == ExporterStatus::Available { ExporterStatus::AfterLeaseHook } else { *status };
     link.release(lease, status, message).await

@@ -6,7 +6,13 @@ use super::register::refused;
 use crate::{ControllerLink, backoff::Backoff};
 
 /// What the controller is to know.
-pub(super) type Report = (ExporterStatus, String);
+#[derive(Clone)]
+pub(super) struct Report {
+    pub(super) status: ExporterStatus,
+    pub(super) message: String,
+    /// The last message of the Status stream that was known when this came to be.
+    pub(super) revision: String,
+}
 
 /// Sends the newest report, again and again until the controller took it. Older ones may be skipped.
 pub(super) async fn send_reports(
@@ -18,8 +24,8 @@ pub(super) async fn send_reports(
     latest.mark_changed();
     while latest.changed().await.is_ok() {
         loop {
-            let (status, message) = latest.borrow_and_update().clone();
-            match link.report(status, &message).await {
+            let Report { status, message, revision } = latest.borrow_and_update().clone();
+            match link.report(status, &message, &revision).await {
                 Ok(()) => {
                     backoff.reset();
                     tracing::debug!(?status, message, "status reported");

@@ -30,6 +30,10 @@ pub(super) struct Serving<'a> {
     host: Host,
     inbox: mpsc::Receiver<News>,
     report: watch::Sender<Report>,
+    /// The revision of the last message of the Status stream.
+    heard: String,
+    /// That was the first of a stream that was opened anew.
+    tell_again: bool,
     /// The lease whose clients are listened for.
     listening: Option<(String, CancellationToken)>,
     parked: VecDeque<Dial>,
@@ -43,9 +47,13 @@ impl<'a> Serving<'a> {
         let (registry, programs) = (exporter.registry.clone(), exporter.programs.clone());
         let material = Material { config: config.clone(), registry, info, passphrase: None, programs };
         let (mut host, inbox) = Host::new(material);
-        let report = watch::Sender::new((ExporterStatus::Available, "Exporter registered and available".to_owned()));
+        let report = watch::Sender::new(Report {
+            status: ExporterStatus::Available,
+            message: "Exporter registered and available".to_owned(),
+            revision: String::new(),
+        });
         host.spawn(send_reports(link.clone(), report.subscribe(), exporter.reported.clone()));
-        host.spawn(follow_status(link.clone(), host.news(), report.clone()));
+        host.spawn(follow_status(link.clone(), host.news()));
         let machine = LeaseMachine::new(Plan::new(&config.hooks, config.exit_on_lease_end));
         Self {
             exporter,
@@ -54,6 +62,8 @@ impl<'a> Serving<'a> {
             host,
             inbox,
             report,
+            heard: String::new(),
+            tell_again: false,
             listening: None,
             parked: VecDeque::new(),
             tunnels: JoinSet::new(),
@@ -84,6 +94,7 @@ impl<'a> Serving<'a> {
                 }
             };
             let reason = event.and_then(|event| self.decide(event));
+            self.report_again();
             // The machine is asked first: it may want a session of its own for a new client.
             self.connect_parked();
             if let Some(reason) = reason {
@@ -103,14 +114,17 @@ impl<'a> Serving<'a> {
     /// What news mean to the machine, if anything.
     fn take_in(&mut self, news: News) -> Option<Event> {
         match news {
-            News::Event(event) => {
-                if let (Event::Assigned(wanted), Some(release)) = (&event, &self.release)
+            News::Event(event) => Some(self.host.settle(event)),
+            News::Told { wanted, revision, again } => {
+                self.heard = revision;
+                self.tell_again |= again;
+                if let Some(release) = &self.release
                     && wanted.as_ref().map(|wanted| &wanted.lease) != Some(&release.lease)
                 {
                     release.done.cancel();
                     self.release = None;
                 }
-                Some(self.host.settle(event))
+                Some(self.host.settle(Event::Assigned(wanted)))
             }
             News::Built(id, built) => {
                 self.host.built(id, built);
@@ -156,7 +170,7 @@ impl<'a> Serving<'a> {
                 Action::Show(id, status, message) => self.host.show(id, status, &message),
                 Action::Report(status, message) => {
                     tracing::info!(status = status.as_str_name(), "{message}");
-                    self.report.send_replace((status, message));
+                    self.report.send_replace(Report { status, message, revision: self.heard.clone() });
                 }
                 Action::Linger(id) => self.host.linger(id),
                 Action::StopListening => {
@@ -171,6 +185,19 @@ impl<'a> Serving<'a> {
             }
         }
         None
+    }
+
+    /// Tells a controller that may have forgotten it what is so since the last report. Where that was followed by a
+    /// session, what was known then is all that it says.
+    fn report_again(&mut self) {
+        if std::mem::take(&mut self.tell_again) {
+            let idle = self.machine.is_free();
+            self.report.send_modify(|report| {
+                if idle {
+                    report.revision.clone_from(&self.heard);
+                }
+            });
+        }
     }
 
     fn listen(&mut self, holder: &Assignment) {

@@ -156,7 +156,7 @@ impl Standalone {
                         }
                         None
                     }
-                    News::Dial(_) => None,
+                    News::Dial(_) | News::Told { .. } => None,
                 },
                 () = host.task_ended() => None,
                 Some(_) = connections.join_next() => None,

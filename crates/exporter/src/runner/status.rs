@@ -2,35 +2,33 @@
 use futures::StreamExt as _;
 use jumpstarter_protocol::v1::StatusResponse;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{sleep, timeout},
 };
 
-use super::{host::News, reports::Report};
-use crate::{Assignment, ControllerLink, Event, backoff::Backoff, link::OPEN};
+use super::host::News;
+use crate::{Assignment, ControllerLink, backoff::Backoff, link::OPEN};
 
 /// Follows the Status stream for ever and passes on what it says. A lost stream changes nothing by itself.
-pub(super) async fn follow_status(link: ControllerLink, events: mpsc::Sender<News>, report: watch::Sender<Report>) {
+pub(super) async fn follow_status(link: ControllerLink, events: mpsc::Sender<News>) {
     let mut backoff = Backoff::default();
     let mut first = true;
     loop {
         let error = match link.status().await {
             Err(status) => format!("{}: {}", status.code(), status.message()),
             Ok(mut stream) => {
-                if !first {
-                    // The controller may have been restarted: tell it again what we are doing.
-                    report.send_modify(|_| ());
-                }
-                first = false;
                 let mut opened = false;
                 loop {
                     let next = if opened { Ok(stream.next().await) } else { timeout(OPEN, stream.next()).await };
                     match next {
                         Ok(Some(Ok(message))) => {
-                            opened = true;
+                            // The controller may have been restarted: it is to be told again what we are doing.
+                            let again = !opened && !first;
+                            (opened, first) = (true, false);
                             backoff.reset();
-                            let event = Event::Assigned(assignment(message));
-                            if events.send(News::Event(event)).await.is_err() {
+                            let revision = message.revision.clone();
+                            let news = News::Told { wanted: assignment(message), revision, again };
+                            if events.send(news).await.is_err() {
                                 return;
                             }
                         }
@@ -50,7 +48,7 @@ pub(super) async fn follow_status(link: ControllerLink, events: mpsc::Sender<New
 }
 
 fn assignment(message: StatusResponse) -> Option<Assignment> {
-    let StatusResponse { leased, lease_name, client_name, context: _ } = message;
+    let StatusResponse { leased, lease_name, client_name, context: _, revision: _ } = message;
     let lease = lease_name.filter(|name| leased && !name.is_empty())?;
     Some(Assignment { lease, client: client_name.unwrap_or_default() })
 }

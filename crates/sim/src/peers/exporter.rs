@@ -39,7 +39,8 @@ pub(crate) async fn live(lab: Lab, name: String) {
     } else {
         Hooks::default()
     };
-    let manners = Manners { fails: faults.failed_setups, slow: dice.chance(faults.slow_reporters) };
+    let slow = dice.chance(faults.slow_reporters);
+    let manners = Manners { fails: faults.failed_setups, slow, old: dice.chance(faults.old_exporters) };
     lab.note(format_args!("exporter {name}: {hooks:?} {manners:?} liar={liar}"));
     let token = lab.token(&format!("{name}-exporter")).await;
     let mut number = 0;
@@ -171,7 +172,7 @@ async fn lie(lab: &Lab, name: &str, link: &Link, dice: &mut Dice) {
             ]);
             lab.note(format_args!("lie: {name} says {said:?}"));
             lab.check().exporter_lied(name, said);
-            _ = link.report(said, "believe me").await;
+            _ = link.report(said, "believe me", None).await;
         }
         2 => {
             if let Some(lease) = others {
@@ -196,7 +197,7 @@ async fn lie(lab: &Lab, name: &str, link: &Link, dice: &mut Dice) {
 async fn goodbye(lab: &Lab, name: &str, link: &Link) {
     lab.check().exporter_leaves(name);
     let bye = async {
-        _ = link.report(ExporterStatus::Offline, "stopped").await;
+        _ = link.report(ExporterStatus::Offline, "stopped", None).await;
         _ = link.unregister().await;
     };
     _ = timeout(GOODBYE, bye).await;

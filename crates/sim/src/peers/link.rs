@@ -104,9 +104,15 @@ impl Link {
         within(CALL, self.controller.clone().unregister(request)).await.map(drop)
     }
 
-    pub(crate) async fn report(&self, status: ExporterStatus, message: &str) -> Result<(), Status> {
-        let message = Some(message.to_owned());
-        let request = ReportStatusRequest { status: status.into(), message, release_lease: None };
+    /// `heard`: the revision of the last message of the Status stream that counts, as newer exporters tell.
+    pub(crate) async fn report(
+        &self,
+        status: ExporterStatus,
+        message: &str,
+        heard: Option<&str>,
+    ) -> Result<(), Status> {
+        let (message, revision) = (Some(message.to_owned()), heard.map(str::to_owned));
+        let request = ReportStatusRequest { status: status.into(), message, release_lease: None, revision };
         within(CALL, self.controller.clone().report_status(self.request(request))).await.map(drop)
     }
 

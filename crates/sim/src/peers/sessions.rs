@@ -28,6 +28,8 @@ const LINGER: Duration = Duration::from_secs(1);
 /// What comes in.
 pub(super) enum News {
     Event(Event),
+    /// A message of the Status stream with its revision; whether it is the first of a stream that was opened anew.
+    Told(Option<Assignment>, String, bool),
     /// A dial of this lease, with its ticket.
     Dial(String, String),
 }
@@ -39,6 +41,17 @@ pub(crate) struct Manners {
     pub(crate) fails: f64,
     /// Reports are this late.
     pub(crate) slow: bool,
+    /// Old exporters do not tell what they have heard. They report before they open the Status stream, and not again
+    /// when they have to open another.
+    pub(crate) old: bool,
+}
+
+/// What an exporter says, and what it had heard then.
+#[derive(Clone, Debug)]
+struct Report {
+    status: ExporterStatus,
+    text: String,
+    heard: String,
 }
 
 struct Open {
@@ -58,7 +71,9 @@ pub(super) struct Process {
     sessions: BTreeMap<SessionId, Open>,
     listening: Option<(String, CancellationToken)>,
     parked: Vec<(String, String)>,
-    report: watch::Sender<(ExporterStatus, String)>,
+    report: watch::Sender<Report>,
+    heard: String,
+    tell_again: bool,
     events: mpsc::Sender<News>,
     inbox: mpsc::Receiver<News>,
     tasks: JoinSet<()>,
@@ -68,13 +83,17 @@ impl Process {
     pub(super) fn new(lab: &Lab, name: &str, number: u64, link: Link, machine: LeaseMachine, manners: Manners) -> Self {
         let dice = Dice::named(lab.plan.seed, &format!("process {name} {number}"));
         let (events, inbox) = mpsc::channel(EVENTS);
-        let report = watch::Sender::new((ExporterStatus::Available, "registered".to_owned()));
+        let first = Report { status: ExporterStatus::Available, text: "registered".to_owned(), heard: String::new() };
+        let report = watch::Sender::new(first);
         let mut tasks = JoinSet::new();
-        let speaker = Speaker { lab: lab.clone(), name: name.to_owned(), link: link.clone() };
-        let follower = Speaker { lab: lab.clone(), name: name.to_owned(), link: link.clone() };
+        let speaker = Speaker { lab: lab.clone(), name: name.to_owned(), link: link.clone(), old: manners.old };
         let voice = |what: &str| Dice::named(lab.plan.seed, &format!("{what} {name} {number}"));
-        tasks.spawn(speaker.send_reports(report.subscribe(), voice("reports"), manners.slow));
-        tasks.spawn(follower.follow_status(events.clone(), report.clone(), voice("status")));
+        let said = CancellationToken::new();
+        if !manners.old {
+            said.cancel();
+        }
+        tasks.spawn(speaker.clone().send_reports(report.subscribe(), voice("reports"), manners.slow, said.clone()));
+        tasks.spawn(speaker.follow_status(events.clone(), said, voice("status")));
         Self {
             lab: lab.clone(),
             name: name.to_owned(),
@@ -87,6 +106,8 @@ impl Process {
             listening: None,
             parked: Vec::new(),
             report,
+            heard: String::new(),
+            tell_again: false,
             events,
             inbox,
             tasks,
@@ -109,6 +130,11 @@ impl Process {
             let event = match news {
                 None => None,
                 Some(News::Event(event)) => Some(event),
+                Some(News::Told(wanted, revision, again)) => {
+                    self.heard = revision;
+                    self.tell_again = again && !self.manners.old;
+                    Some(Event::Assigned(wanted))
+                }
                 Some(News::Dial(lease, ticket)) => {
                     self.parked.push((lease, ticket));
                     Some(Event::Dialled)
@@ -118,6 +144,7 @@ impl Process {
                 self.tasks.shutdown().await;
                 return reason;
             }
+            self.report_again();
             self.connect_parked();
         }
     }
@@ -133,7 +160,7 @@ impl Process {
                     self.later(100..=20_000, Event::HookEnded(id, kind, failed));
                 }
                 Action::CancelHook(_) | Action::Show(..) => {}
-                Action::Report(status, text) => _ = self.report.send_replace((status, text)),
+                Action::Report(status, text) => self.say(status, text),
                 Action::Linger(id) => {
                     let events = self.events.clone();
                     self.tasks.spawn(async move {
@@ -153,6 +180,22 @@ impl Process {
             }
         }
         None
+    }
+
+    fn say(&mut self, status: ExporterStatus, text: String) {
+        self.report.send_replace(Report { status, text, heard: self.heard.clone() });
+    }
+
+    /// As the exporter does when it has to open its Status stream again.
+    fn report_again(&mut self) {
+        if std::mem::take(&mut self.tell_again) {
+            let idle = self.machine.is_free();
+            self.report.send_modify(|report| {
+                if idle {
+                    report.heard.clone_from(&self.heard);
+                }
+            });
+        }
     }
 
     /// What is told of a session changes what is open here.
@@ -200,7 +243,7 @@ impl Process {
         match self.lab.plan.flaw {
             Flaw::EarlyAvailable => {
                 // The word is out, the work is not done.
-                self.report.send_replace((ExporterStatus::Available, "early".to_owned()));
+                self.say(ExporterStatus::Available, "early".to_owned());
                 self.later(20_000..=60_000, Event::Closed(id));
             }
             Flaw::OverlappingSessions => {
@@ -208,7 +251,7 @@ impl Process {
                 for action in todo {
                     match action {
                         Action::Open(id, holder) => self.open(id, &holder),
-                        Action::Report(status, text) => _ = self.report.send_replace((status, text)),
+                        Action::Report(status, text) => self.say(status, text),
                         _ => {}
                     }
                 }
@@ -271,15 +314,23 @@ pub(super) fn refused(status: &tonic::Status) -> bool {
 }
 
 /// Speaks with the service for a process.
+#[derive(Clone)]
 struct Speaker {
     lab: Lab,
     name: String,
     link: Link,
+    old: bool,
 }
 
 impl Speaker {
     /// Sends the newest report, again and again until the service took it.
-    async fn send_reports(self, mut latest: watch::Receiver<(ExporterStatus, String)>, mut dice: Dice, slow: bool) {
+    async fn send_reports(
+        self,
+        mut latest: watch::Receiver<Report>,
+        mut dice: Dice,
+        slow: bool,
+        said: CancellationToken,
+    ) {
         let mut backoff = Backoff::default();
         latest.mark_changed();
         while latest.changed().await.is_ok() {
@@ -287,9 +338,9 @@ impl Speaker {
                 sleep(dice.millis(0..=20_000)).await;
             }
             loop {
-                let (status, message) = latest.borrow_and_update().clone();
+                let Report { status, text, heard } = latest.borrow_and_update().clone();
                 let ask = self.lab.check().report_sent(&self.name);
-                match self.link.report(status, &message).await {
+                match self.link.report(status, &text, (!self.old).then_some(&*heard)).await {
                     Ok(()) => {
                         self.lab.check().report_acknowledged(&self.name, status, ask);
                         backoff.reset();
@@ -299,34 +350,28 @@ impl Speaker {
                     Err(_) => sleep(backoff.next(&mut dice)).await,
                 }
             }
+            said.cancel();
         }
     }
 
     /// Follows the Status stream for ever. A lost stream changes nothing by itself.
-    async fn follow_status(
-        self,
-        events: mpsc::Sender<News>,
-        report: watch::Sender<(ExporterStatus, String)>,
-        mut dice: Dice,
-    ) {
+    async fn follow_status(self, events: mpsc::Sender<News>, said: CancellationToken, mut dice: Dice) {
         let (mut backoff, mut first) = (Backoff::default(), true);
+        said.cancelled().await;
         loop {
             if let Ok(mut stream) = self.link.status().await {
-                if !first {
-                    report.send_modify(|_| ());
-                }
-                first = false;
                 let mut opened = false;
                 loop {
                     let next = if opened { Ok(stream.next().await) } else { timeout(OPEN, stream.next()).await };
                     let Ok(Some(Ok(message))) = next else { break };
-                    opened = true;
+                    let again = !opened && !first;
+                    (opened, first) = (true, false);
                     backoff.reset();
                     let lease = message.lease_name.filter(|name| message.leased && !name.is_empty());
                     self.lab.check().told(&self.name, lease.as_deref());
                     let client = message.client_name.unwrap_or_default();
                     let wanted = lease.map(|lease| Assignment { lease, client });
-                    if events.send(News::Event(Event::Assigned(wanted))).await.is_err() {
+                    if events.send(News::Told(wanted, message.revision, again)).await.is_err() {
                         return;
                     }
                 }

@@ -48,7 +48,8 @@ impl FakeExporter {
         message: Option<&str>,
         release_lease: Option<bool>,
     ) -> Result<(), Status> {
-        let request = ReportStatusRequest { status: status.into(), message: message.map(str::to_owned), release_lease };
+        let message = message.map(str::to_owned);
+        let request = ReportStatusRequest { status: status.into(), message, release_lease, revision: None };
         soon("ReportStatus", self.stub.clone().report_status(self.identity.request(request))).await.map(drop)
     }
 

@@ -1,0 +1,302 @@
+//! A day of a lab, decided by three rules: ours, the one of the service that labs come from, and no rule at all, but a
+//! bound that nobody can beat who does not know the future.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+};
+
+use jumpstarter_model::Timestamp;
+
+use crate::{
+    kit::Kit,
+    objects::{exporter, lease},
+};
+
+const KINDS: u64 = 10;
+const BOARDS: u64 = 20;
+const DAY: u64 = 24 * 3600;
+/// Seconds after a lease for which its board cannot be used.
+const TEAR_DOWN: u64 = 10;
+
+/// One wish of one person.
+#[derive(Clone, Copy)]
+struct Job {
+    arrives: u64,
+    /// How long the board is used, in seconds.
+    takes: u64,
+    /// The kind of board, or any.
+    kind: Option<u64>,
+}
+
+impl Job {
+    fn suits(&self, board: u64) -> bool {
+        self.kind.is_none_or(|kind| board / BOARDS == kind)
+    }
+}
+
+/// Chance that depends on its seed alone (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn share(&mut self) -> f64 {
+        self.below(1 << 53) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// What came of a day.
+#[derive(Default)]
+struct Outcome {
+    /// Seconds that each job waited.
+    waits: Vec<u64>,
+    /// Board seconds used until the end of the day.
+    used: u64,
+}
+
+/// Prints the table.
+pub(crate) fn report() {
+    println!(
+        "{:<10} {:>7} {:<26} {:>11} {:>9} {:>9} {:>9} {:>9}",
+        "load, peak", "leases", "rule", "utilisation", "mean wait", "p50", "p95", "p99"
+    );
+    for percent in [70, 100, 130] {
+        let jobs = day(percent);
+        for (rule, outcome) in [("in order", ours(&jobs)), ("whoever looks first", polled(&jobs))] {
+            let mut waits = outcome.waits;
+            waits.sort_unstable();
+            let at = |share: usize| minutes(waits[(waits.len() - 1) * share / 100] as f64);
+            let mean = minutes(waits.iter().sum::<u64>() as f64 / waits.len() as f64);
+            println!(
+                "{percent:>8} % {:>7} {rule:<26} {:>9.1} % {mean:>9} {:>9} {:>9} {:>9}",
+                jobs.len(),
+                share(outcome.used),
+                at(50),
+                at(95),
+                at(99)
+            );
+        }
+        let (mean, used) = bound(&jobs);
+        println!(
+            "{percent:>8} % {:>7} {:<26} {:>9.1} % {:>9} {:>9} {:>9} {:>9}",
+            jobs.len(),
+            "nobody can do better",
+            share(used),
+            minutes(mean),
+            "–",
+            "–",
+            "–"
+        );
+    }
+}
+
+fn share(used: u64) -> f64 {
+    used as f64 * 100.0 / (KINDS * BOARDS * DAY) as f64
+}
+
+fn minutes(seconds: f64) -> String {
+    format!("{:.1} min", seconds / 60.0)
+}
+
+/// Six in ten are tests of minutes, three work for half an hour, one for hours; three in ten do not mind which board.
+/// Between nine and five as many come as keep `percent` of the boards busy, at other times a fifth of that.
+fn day(percent: u64) -> Vec<Job> {
+    let mut dice = Dice(percent);
+    let mean = 0.6 * 450.0 + 0.3 * 1_800.0 + 0.1 * 7_200.0;
+    let peak = (KINDS * BOARDS) as f64 * percent as f64 / 100.0 / mean;
+    let (mut at, mut jobs) = (0.0, Vec::new());
+    loop {
+        at -= (1.0 - dice.share()).ln() / peak;
+        if at >= DAY as f64 {
+            return jobs;
+        }
+        let arrives = at as u64;
+        if !(9 * 3600..17 * 3600).contains(&arrives) && dice.below(5) > 0 {
+            continue;
+        }
+        let takes = match dice.below(10) {
+            0..=5 => 300 + dice.below(300),
+            6..=8 => 900 + dice.below(1_800),
+            _ => 3_600 + dice.below(7_200),
+        };
+        let kind = (dice.below(10) >= 3).then(|| dice.below(KINDS));
+        jobs.push(Job { arrives, takes, kind });
+    }
+}
+
+fn board_name(board: u64) -> String {
+    format!("board-{:02}-{:02}", board / BOARDS, board % BOARDS)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    TornDown(u64),
+    Over(usize),
+    Arrives(usize),
+    /// A lease looks whether there is something for it.
+    Looks(usize),
+}
+
+type Agenda = BinaryHeap<Reverse<(u64, Event)>>;
+
+fn agenda(jobs: &[Job]) -> Agenda {
+    jobs.iter().enumerate().map(|(index, job)| Reverse((job.arrives, Event::Arrives(index)))).collect()
+}
+
+fn used(begin: u64, takes: u64) -> u64 {
+    DAY.min(begin + takes).saturating_sub(begin.min(DAY))
+}
+
+/// The core decides.
+fn ours(jobs: &[Job]) -> Outcome {
+    let (mut kit, mut agenda, mut outcome) = (Kit::new(), agenda(jobs), Outcome::default());
+    let numbers: BTreeMap<String, u64> = (0..KINDS * BOARDS).map(|board| (board_name(board), board)).collect();
+    for (name, board) in &numbers {
+        let kind = format!("kind-{}", board / BOARDS);
+        kit.put_exporter(exporter(name, &[("pool", "main"), ("board", &kind)]));
+    }
+    let mut boards = vec![0; jobs.len()];
+    while let Some(Reverse((at, event))) = agenda.pop() {
+        kit.now = Timestamp::from_second(i64::try_from(at).unwrap_or(0)).unwrap_or_default();
+        match event {
+            Event::Arrives(index) => {
+                let selector = jobs[index].kind.map_or("pool=main".to_owned(), |kind| format!("board=kind-{kind}"));
+                kit.put_lease(lease(&format!("lease-{index:06}"), "somebody", &selector, 10 * 86_400, kit.now));
+            }
+            Event::Over(index) => {
+                kit.release(&format!("lease-{index:06}"));
+                agenda.push(Reverse((at + TEAR_DOWN, Event::TornDown(boards[index]))));
+            }
+            Event::TornDown(board) => kit.torn_down(&board_name(board)),
+            Event::Looks(_) => {}
+        }
+        kit.settle();
+        for (lease, board) in std::mem::take(&mut kit.granted) {
+            let index: usize = lease.trim_start_matches("lease-").parse().expect("a name of this file");
+            boards[index] = numbers[&board];
+            outcome.waits.push(at - jobs[index].arrives);
+            outcome.used += used(at, jobs[index].takes);
+            agenda.push(Reverse((at + jobs[index].takes, Event::Over(index))));
+        }
+        for ended in std::mem::take(&mut kit.ended) {
+            kit.leases.remove(&ended);
+        }
+    }
+    outcome
+}
+
+/// Each lease looks for itself when it comes, after growing pauses of up to 30 s, and when a board that it could use
+/// becomes free; whoever happens to look first takes the first free board by name.
+fn polled(jobs: &[Job]) -> Outcome {
+    let (mut agenda, mut outcome, mut dice) = (agenda(jobs), Outcome::default(), Dice(7));
+    let mut free: BTreeSet<u64> = (0..KINDS * BOARDS).collect();
+    let (mut waiting, mut boards) = (BTreeSet::new(), vec![0; jobs.len()]);
+    while let Some(Reverse((at, event))) = agenda.pop() {
+        let mut looks: Vec<usize> = match event {
+            Event::Arrives(index) => {
+                waiting.insert(index);
+                vec![index]
+            }
+            Event::Looks(index) => vec![index],
+            Event::Over(index) => {
+                agenda.push(Reverse((at + TEAR_DOWN, Event::TornDown(boards[index]))));
+                Vec::new()
+            }
+            Event::TornDown(board) => {
+                free.insert(board);
+                waiting.iter().copied().filter(|index: &usize| jobs[*index].suits(board)).collect()
+            }
+        };
+        let woken = matches!(event, Event::TornDown(_));
+        // In whatever order they come out of a queue of work.
+        for last in (1..looks.len()).rev() {
+            looks.swap(last, usize::try_from(dice.below(last as u64 + 1)).unwrap_or(0));
+        }
+        for index in looks {
+            if !waiting.contains(&index) {
+                continue;
+            }
+            let job = jobs[index];
+            if let Some(board) = free.iter().copied().find(|board| job.suits(*board)) {
+                free.remove(&board);
+                waiting.remove(&index);
+                boards[index] = board;
+                outcome.waits.push(at - job.arrives);
+                outcome.used += used(at, job.takes);
+                agenda.push(Reverse((at + job.takes, Event::Over(index))));
+            } else if !woken {
+                let age = at - job.arrives;
+                let pause = [1, 2, 4, 8, 16, 30].into_iter().find(|pause| *pause >= age).unwrap_or(30);
+                agenda.push(Reverse((at + pause, Event::Looks(index))));
+            }
+        }
+    }
+    outcome
+}
+
+/// The least mean wait in seconds and the most board seconds used that any order can reach, even one that knows the
+/// future: one board that is as fast as all of them together, may change its work at any time, needs no tear-down, and
+/// always does what is shortest, has at every moment done the most jobs; and more than one for each board cannot be at
+/// work. Once for all jobs on all boards, and once for those of each kind on theirs; the stricter of the two counts.
+fn bound(jobs: &[Job]) -> (f64, u64) {
+    let all = waiting_seconds(jobs.iter().copied(), KINDS * BOARDS);
+    let kinds =
+        (0..KINDS).map(|kind| waiting_seconds(jobs.iter().copied().filter(|job| job.kind == Some(kind)), BOARDS));
+    let work = fluid(jobs);
+    (all.max(kinds.sum()) / jobs.len() as f64, work)
+}
+
+/// Seconds that jobs must wait on so many boards, all together.
+fn waiting_seconds(jobs: impl Iterator<Item = Job>, boards: u64) -> f64 {
+    let (mut now, mut waited) = (0.0, 0.0);
+    let mut left: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
+    let mut current = 0.0_f64;
+    let mut arrivals = jobs.peekable();
+    loop {
+        if left.is_empty() && current <= 0.0 {
+            let Some(job) = arrivals.next() else { return waited };
+            now = job.arrives as f64;
+            current = job.takes as f64;
+        } else if current <= 0.0 {
+            current = left.pop().map_or(0.0, |Reverse(work)| work as f64);
+        }
+        let done = now + current / boards as f64;
+        let next = arrivals.peek().map_or(f64::INFINITY, |job| job.arrives as f64);
+        let until = done.min(next);
+        let there = left.len() as f64 + 1.0;
+        waited += (there - boards as f64).max(0.0) * (until - now);
+        current -= (until - now) * boards as f64;
+        now = until;
+        if done <= next {
+            current = 0.0;
+        } else if let Some(job) = arrivals.next() {
+            let (short, long) =
+                if (job.takes as f64) < current { (job.takes as f64, current) } else { (current, job.takes as f64) };
+            left.push(Reverse(long as u64));
+            current = short;
+        }
+    }
+}
+
+/// Board seconds that can be used until the end of the day.
+fn fluid(jobs: &[Job]) -> u64 {
+    let (mut backlog, mut used, mut last) = (0.0_f64, 0.0, 0);
+    for (at, work) in jobs.iter().map(|job| (job.arrives, job.takes)).chain([(DAY, 0)]) {
+        let done = backlog.min(((at - last) * KINDS * BOARDS) as f64);
+        used += done;
+        backlog += work as f64 - done;
+        last = at;
+    }
+    used as u64
+}

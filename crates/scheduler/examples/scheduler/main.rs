@@ -1,0 +1,23 @@
+//! What decisions cost as a lab grows, and how good they are over a day.
+//!
+//! `cargo xtask bench scheduler`; everything happens in one thread and in memory, without a store.
+
+#![expect(clippy::print_stdout, reason = "a report for people")]
+
+mod day;
+mod events;
+mod kit;
+mod objects;
+mod queue;
+
+fn main() {
+    println!(
+        "One event in a lab of 50 boards a kind, 100 leases a kind (10 run, 40 wait, 50 have ended), one policy a kind."
+    );
+    println!("The last column relates each lab to the smallest of the same run.\n");
+    events::report();
+    println!("\nOne freed device, given to the first of a queue that everybody stands in.\n");
+    queue::report();
+    println!("\nA day of 200 boards in 10 kinds and 40 people, at three loads.\n");
+    day::report();
+}
