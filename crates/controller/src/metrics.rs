@@ -44,6 +44,8 @@ pub(crate) struct Metrics {
     pub(crate) pass_seconds: Histogram,
     /// Objects that cannot be read and are left out.
     pub(crate) objects_unreadable: Gauge<i64, AtomicI64>,
+    /// Entries in the tables of the lab runtime and of what it feeds.
+    pub(crate) table_entries: Gauge<i64, AtomicI64>,
     /// Dials answered with a ticket.
     pub(crate) dials: Counter<u64, AtomicU64>,
     /// Those of them that were also told a way around the router.
@@ -67,6 +69,7 @@ impl Metrics {
             leases_active: Gauge::default(),
             leases_waiting: Gauge::default(),
             objects_unreadable: Gauge::default(),
+            table_entries: Gauge::default(),
             pass_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 14)),
             dials: Counter::default(),
             dials_direct: Counter::default(),
@@ -88,6 +91,11 @@ impl Metrics {
             "objects_unreadable",
             "Objects that cannot be read and are left out",
             metrics.objects_unreadable.clone(),
+        );
+        registry.register(
+            "table_entries",
+            "Entries in the service's tables; in proportion to its objects, or something is never forgotten",
+            metrics.table_entries.clone(),
         );
         registry.register_with_unit(
             "scheduler_pass",

@@ -376,6 +376,13 @@ impl Presence {
         self.lock().entries.get(exporter).is_some_and(|entry| entry.stream.is_some())
     }
 
+    /// Number of exporters that something is known of.
+    #[must_use]
+    pub(crate) fn entries(&self) -> usize {
+        let state = self.lock();
+        state.entries.len() + state.changed.len()
+    }
+
     /// Number of exporters with an open stream.
     #[must_use]
     pub(crate) fn online_count(&self) -> usize {

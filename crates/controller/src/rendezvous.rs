@@ -94,6 +94,12 @@ impl Rendezvous {
         self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Number of leases that something is known of.
+    #[must_use]
+    pub(crate) fn entries(&self) -> usize {
+        self.lock().by_lease.len()
+    }
+
     /// Starts listening for a lease; an earlier listener of the same lease is superseded.
     #[must_use]
     pub(crate) fn listen(&self, lease: &str, announced: Option<v1::DirectListener>) -> Listener {

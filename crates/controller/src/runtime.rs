@@ -21,6 +21,7 @@ mod landing;
 mod notices;
 mod objects;
 mod prune;
+mod quarrels;
 
 use std::{
     cmp::Reverse,
@@ -54,7 +55,7 @@ use crate::{
     metrics::Metrics,
     presence::{Presence, Word},
     rendezvous::Rendezvous,
-    world::World,
+    world::{Objects, World},
 };
 
 /// Calls that may wait for the runtime; more make the caller wait.
@@ -102,6 +103,7 @@ pub(crate) struct Runtime {
     alarm_of: HashMap<String, Instant>,
     /// When the Online condition of an exporter was corrected last, while that is a moment ago.
     corrected: BTreeMap<String, Instant>,
+    quarrels: quarrels::Quarrels,
     /// Exporters whose presence is to be compared with their conditions.
     look_at: BTreeSet<String>,
     /// Next instant at which the core wants to be asked.
@@ -150,6 +152,7 @@ impl Runtime {
             alarms: BinaryHeap::new(),
             alarm_of: HashMap::new(),
             corrected: BTreeMap::new(),
+            quarrels: quarrels::Quarrels::default(),
             look_at: BTreeSet::new(),
             wake_at: None,
             prune: prune::Prune::new(),
@@ -253,6 +256,7 @@ impl Runtime {
         if let Some(Reverse((at, _))) = self.alarms.peek() {
             next = next.min(*at);
         }
+        next = self.quarrels.next().map_or(next, |at| next.min(at));
         if let Some(rest) = self.rest_until {
             next = next.min(rest);
         } else if let Some(at) = self.wake_at {
@@ -269,6 +273,7 @@ impl Runtime {
             self.rest_until = None;
         }
         self.note_presence();
+        self.look_at_quarrels();
         self.launch_parked();
         self.decide();
         for envelope in commands.drain(..) {
@@ -280,11 +285,27 @@ impl Runtime {
         self.set_gauges();
     }
 
+    /// Size of everything that grows and shrinks with the lab. What is kept of objects that are gone has a bound of its
+    /// own.
+    fn entries(&self, objects: &Objects) -> usize {
+        let read = objects.clients.len() + objects.exporters.len() + objects.leases.len() + objects.policies.len();
+        let indexed = objects.active_leases.len() + objects.waiting_leases.len();
+        let looks = self.alarms.len() + self.alarm_of.len() + self.corrected.len() + self.look_at.len();
+        let odd = self.unread.len()
+            + self.unreadable.len()
+            + self.aside.len()
+            + self.flights.parked()
+            + self.quarrels.entries();
+        let topics = self.world.lease_topics.entries() + self.world.exporter_topics.entries();
+        read + indexed + looks + odd + topics + self.lab.entries() + self.presence.entries() + self.rendezvous.entries()
+    }
+
     fn set_gauges(&self) {
         let objects = self.world.read();
         self.metrics.leases_active.set(i64::try_from(objects.active_leases.len()).unwrap_or(i64::MAX));
         self.metrics.leases_waiting.set(i64::try_from(objects.waiting_leases.len()).unwrap_or(i64::MAX));
         self.metrics.exporters_online.set(i64::try_from(self.presence.online_count()).unwrap_or(i64::MAX));
+        self.metrics.table_entries.set(i64::try_from(self.entries(&objects)).unwrap_or(i64::MAX));
         self.metrics.objects_unreadable.set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
     }
 }

@@ -90,6 +90,11 @@ impl Topics {
         self.by_name.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Number of names that somebody waits for, or has.
+    pub(crate) fn entries(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Subscribes to changes of `name`; each change after this call is seen.
     pub(crate) fn subscribe(&self, name: &str) -> Subscription {
         let topic = Arc::clone(self.lock().entry(name.to_owned()).or_default());

@@ -7,6 +7,7 @@ use std::{
 
 use tokio::{
     sync::oneshot,
+    task::yield_now,
     time::{Instant, sleep, timeout},
 };
 
@@ -20,10 +21,22 @@ use crate::{
 
 /// Steps of writes among which a trap is set.
 const STEPS: u64 = 60;
+/// Turns after a step among which the service is killed.
+const TURNS: u64 = 40;
 /// Before a start that failed is tried again.
 const START_AGAIN: Duration = Duration::from_millis(500);
 
 type Slot = Arc<Mutex<Option<Server>>>;
+
+/// Reads the service's metrics.
+pub(crate) struct Probe(Slot);
+
+impl Probe {
+    /// A gauge of the process that serves, if one does.
+    pub(crate) fn gauge(&self, name: &str) -> Option<i64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.gauge(name)
+    }
+}
 
 /// Starts and stops the service, and brings trouble.
 pub(crate) struct Director {
@@ -139,7 +152,8 @@ impl Director {
 
     /// Kills the service: at some time, or at some step of some write.
     async fn crash(&mut self) {
-        if self.dice.chance(0.5) {
+        let way = self.dice.number(0..=2);
+        if way == 0 {
             sleep(self.dice.millis(0..=2_000)).await;
             self.lab.fault(Duration::from_secs(90), format_args!("the service is killed"));
             if let Some(server) = self.take() {
@@ -148,22 +162,42 @@ impl Director {
         } else {
             let (sprung, springs) = oneshot::channel();
             let (running, lab) = (Arc::clone(&self.running), self.lab.clone());
+            // At the step itself, or some turns of all that is awake later: between any two steps of any task.
+            let turns = if way == 1 { 0 } else { self.dice.number(1..=TURNS) };
             let spring = move |step: crate::store::Step| {
+                if turns > 0 {
+                    _ = sprung.send(turns);
+                    return;
+                }
                 lab.fault(Duration::from_secs(90), format_args!("the service is killed: {step:?}"));
                 if let Some(server) = running.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     server.kill();
                 }
-                _ = sprung.send(());
+                _ = sprung.send(0);
             };
             let after = self.dice.number(0..=STEPS);
             self.lab.store.set_trap(Some(Trap { after, spring: Box::new(spring) }));
-            if timeout(Duration::from_mins(2), springs).await.is_err() {
-                self.lab.store.set_trap(None);
+            match timeout(Duration::from_mins(2), springs).await {
+                Err(_) => self.lab.store.set_trap(None),
+                Ok(turns) => self.kill_after(turns.unwrap_or(0)).await,
             }
         }
         self.count();
         sleep(self.dice.millis(0..=20_000)).await;
         self.open().await;
+    }
+
+    /// Kills the service when whatever is awake has had so many turns.
+    async fn kill_after(&mut self, turns: u64) {
+        for _ in 0..turns {
+            yield_now().await;
+        }
+        if turns > 0
+            && let Some(server) = self.take()
+        {
+            self.lab.fault(Duration::from_secs(90), format_args!("the service is killed {turns} turns after a write"));
+            server.kill();
+        }
     }
 
     async fn restart(&mut self) {
@@ -212,9 +246,9 @@ impl Director {
         self.open().await;
     }
 
-    /// A gauge of the service.
-    pub(crate) fn gauge(&self, name: &str) -> Option<i64> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.gauge(name)
+    /// What looks at the metrics of whichever process serves.
+    pub(crate) fn probe(&self) -> Probe {
+        Probe(Arc::clone(&self.running))
     }
 
     /// Stops the service for good.

@@ -24,7 +24,7 @@ use crate::{
     checker::Checker,
     clock::{Offset, Time},
     dice::Dice,
-    faults::Director,
+    faults::{Director, Probe},
     log::Log,
     network::Network,
     peers,
@@ -41,6 +41,11 @@ const HISTORY: usize = 2_000;
 const CLOSING: Duration = Duration::from_mins(20);
 /// Quiet time after which nothing may be left: longer than the service believes in the longest hook.
 const AFTER_HOURS: Duration = Duration::from_mins(40);
+
+/// Entries that an object may have in the service's tables: in the read model, its index, the core and its indexes, as a
+/// topic, in presence and rendezvous, and as an alarm or two; and what may be there besides.
+const ENTRIES: usize = 14;
+const TABLES: usize = 200;
 
 /// What everybody shares.
 #[derive(Clone)]
@@ -80,6 +85,11 @@ impl Lab {
     /// Whether clients are to finish and nothing goes wrong any more.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.is_cancelled()
+    }
+
+    /// Waits so long. Returns whether the lab closes before that is over.
+    pub(crate) async fn closing_comes_first(&self, pause: Duration) -> bool {
+        timeout(pause, self.closing.cancelled()).await.is_ok()
     }
 
     /// Whether a lease is stored and has not ended.
@@ -222,7 +232,7 @@ async fn live(lab: &Lab, factory: Factory) {
     let mut director = Director::new(lab.clone(), factory);
     director.open().await;
     let (mut machines, mut people, mut own) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-    own.spawn(tick(lab.clone()));
+    own.spawn(tick(lab.clone(), director.probe()));
     for number in 0..lab.plan.exporters {
         machines.spawn(peers::exporter::live(lab.clone(), format!("e{number}")));
     }
@@ -252,7 +262,7 @@ async fn live(lab: &Lab, factory: Factory) {
     sleep(AFTER_HOURS).await;
     lab.check().after_hours();
     for gauge in ["leases_active", "leases_waiting"] {
-        if let Some(left @ 1..) = director.gauge(gauge) {
+        if let Some(left @ 1..) = director.probe().gauge(gauge) {
             lab.violation("nothing-left", format!("the service counts {left} {gauge}"));
         }
     }
@@ -295,10 +305,11 @@ fn give_all_back(lab: &Lab) {
 }
 
 /// Has everything looked at once a second.
-async fn tick(lab: Lab) {
+async fn tick(lab: Lab, probe: Probe) {
     let most = 300 + 60 * (lab.plan.exporters + lab.plan.clients);
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut seconds = 0_u64;
     loop {
         ticks.tick().await;
         lab.check().tick();
@@ -306,6 +317,24 @@ async fn tick(lab: Lab) {
         if tasks > most {
             lab.violation("bounded", format!("{tasks} tasks for {} exporters", lab.plan.exporters));
         }
+        seconds += 1;
+        if seconds % 60 == 0 {
+            bounded_tables(&lab, &probe);
+        }
+    }
+}
+
+/// What the service remembers is in proportion to what there is, however long it runs.
+fn bounded_tables(lab: &Lab, probe: &Probe) {
+    let objects: usize = [Kind::Client, Kind::Exporter, Kind::Lease, Kind::ExporterAccessPolicy]
+        .map(|kind| lab.store.count(kind))
+        .iter()
+        .sum();
+    let most = TABLES + ENTRIES * objects;
+    if let Some(entries) = probe.gauge("table_entries").and_then(|entries| usize::try_from(entries).ok())
+        && entries > most
+    {
+        lab.violation("bounded", format!("the service's tables have {entries} entries for {objects} objects"));
     }
 }
 

@@ -18,7 +18,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use jumpstarter_controller::Peer;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -36,6 +36,8 @@ const SERVICE_NOTICES: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(5);
 /// Latest arrival of a request that is late.
 const LATE: u64 = 8_000;
+/// Latest arrival of a request that comes a second time, after the first.
+const TWICE: u64 = 2_000;
 
 /// A service process as the network sees it.
 struct Host {
@@ -53,6 +55,8 @@ struct Line {
     cut: CancellationToken,
     /// Nothing goes through before.
     apart_until: Option<Instant>,
+    /// Rings when a message has reached either side.
+    bell: Arc<Notify>,
 }
 
 struct State {
@@ -107,6 +111,7 @@ impl Network {
         let mut faults = self.faults();
         faults.loss = 0.0;
         faults.late = 0.0;
+        faults.twice = 0.0;
         drop(faults);
         self.state().lines.values_mut().for_each(|line| line.apart_until = None);
     }
@@ -148,6 +153,16 @@ impl Network {
         self.with_line(peer, |line| line.apart_until = Some(until));
     }
 
+    /// Waits until a message has come to the peer, or from it to the service.
+    pub(crate) async fn traffic(&self, peer: &str) {
+        let bell = self.with_line(peer, |line| Arc::clone(&line.bell));
+        bell.notified().await;
+    }
+
+    fn came(&self, peer: &str) {
+        self.with_line(peer, |line| line.bell.notify_waiters());
+    }
+
     fn apart(&self, peer: &str) -> bool {
         self.with_line(peer, |line| line.apart_until.is_some_and(|until| until > Instant::now()))
     }
@@ -182,10 +197,10 @@ impl Network {
             sleep(CONNECT).await;
             return Err(unavailable("the service cannot be reached"));
         }
-        let (lost, answer_lost, late) = self
+        let (lost, answer_lost, late, twice) = self
             .draw(&peer, |dice, faults| {
                 let lost = dice.chance(faults.loss / 2.0);
-                (lost, dice.chance(faults.loss / 2.0), dice.chance(faults.late))
+                (lost, dice.chance(faults.loss / 2.0), dice.chance(faults.late), dice.chance(faults.twice))
             })
             .unwrap_or_default();
         let mut delay = self.delay(&peer);
@@ -196,6 +211,14 @@ impl Network {
             sleep(delay).await;
             self.cut(&peer);
             return Err(unavailable("the connection was lost"));
+        }
+        if twice && is_one_answer(request.uri().path()) {
+            let (first, second) = copied(request).await;
+            request = first;
+            let again = delay + self.draw(&peer, |dice, _| dice.millis(0..=TWICE)).unwrap_or_default();
+            let courier = Courier { network: self.clone(), peer: Arc::clone(&peer), cut: cut.clone() };
+            // Nobody waits for the second answer.
+            self.0.tasks.spawn(courier.deliver(second, again, oneshot::channel().0));
         }
         let (reply, answer) = oneshot::channel();
         let courier = Courier { network: self.clone(), peer: Arc::clone(&peer), cut: cut.clone() };
@@ -221,6 +244,18 @@ impl Network {
     }
 }
 
+/// Whether a call has one answer; streams that are opened twice are what cut connections lead to anyway.
+fn is_one_answer(path: &str) -> bool {
+    !["/Status", "/Listen", "/WatchLease"].iter().any(|stream| path.ends_with(stream))
+}
+
+async fn copied(request: http::Request<Body>) -> (http::Request<Body>, http::Request<Body>) {
+    let (parts, body) = request.into_parts();
+    let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let copy = |parts| http::Request::from_parts(parts, Body::new(http_body_util::Full::new(bytes.clone())));
+    (copy(parts.clone()), copy(parts))
+}
+
 /// Takes a request to the service and its answer on the way back.
 struct Courier {
     network: Network,
@@ -238,6 +273,7 @@ impl Courier {
         reply: oneshot::Sender<Result<Head, Status>>,
     ) {
         sleep(delay).await;
+        self.network.came(&self.peer);
         let Some((mut routes, dead, tasks)) = self.network.host(&self.peer) else {
             _ = reply.send(Err(unavailable("nobody listens at the address of the service")));
             return;
@@ -313,6 +349,7 @@ impl Incoming {
         match part {
             Some(Part::Frame(at, frame)) => {
                 sleep_until(at).await;
+                self.network.came(&self.peer);
                 Some(Ok(frame))
             }
             Some(Part::End) => None,

@@ -58,6 +58,8 @@ pub struct Faults {
     pub refused: f64,
     /// The store has done it, and the answer is lost.
     pub lost_answers: f64,
+    /// The store says that an object has changed meanwhile, which it has not, or no longer shows.
+    pub conflicts: f64,
     /// The store stops between the writes of a transaction.
     pub halves: f64,
     /// A call to the store is never answered; it may have been carried out.
@@ -86,7 +88,9 @@ pub struct Faults {
     pub loss: f64,
     /// Requests of peers arrive seconds late, after the peer has given up and tried again.
     pub late: f64,
-    /// In an hour and for each exporter: its connections are cut.
+    /// Requests of peers arrive twice, the second time up to seconds later.
+    pub twice: f64,
+    /// In an hour and for each exporter: its connections are cut, once or many times in a row.
     pub cuts: u64,
     /// In an hour and for each exporter: it cannot be reached for up to two minutes.
     pub partitions: u64,
@@ -125,14 +129,17 @@ impl Faults {
         let shares = [0.01, 0.01, 0.02, 0.002, 0.02, 0.005, 0.2, 0.1, 0.3, 0.15, 0.3].map(&mut share);
         let [refused, lost_answers, halves, hangs, loss, late, liars, failed_setups, slow_reporters, scheduled, old] =
             shares;
+        let [conflicts, twice] = [0.02, 0.01].map(&mut share);
         let mut often = |times: u64| if dice.chance(0.5) { dice.number(1..=times) } else { 0 };
         Self {
             refused,
             lost_answers,
+            conflicts,
             halves,
             hangs,
             loss,
             late,
+            twice,
             liars,
             failed_setups,
             slow_reporters,

@@ -20,7 +20,9 @@ impl Runtime {
         let decisions = self.lab.decide(self.config.clock.now());
         self.wake_at = decisions.wake_at;
         for action in decisions.actions {
-            self.submit_action(action);
+            if !self.puts_off(&action) {
+                self.submit_action(action);
+            }
         }
     }
 

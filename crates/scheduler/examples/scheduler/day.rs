@@ -1,5 +1,5 @@
-//! A day of a lab, decided by three rules: ours, the one of the service that labs come from, and no rule at all, but a
-//! bound that nobody can beat who does not know the future.
+//! A day of a lab, decided by three rules: ours, the one of the service that labs come from, and one that knows how long
+//! everybody will take. The last line is a bound: what boards that change their work at any moment could do.
 
 use std::{
     cmp::Reverse,
@@ -73,7 +73,11 @@ pub(crate) fn report() {
     );
     for percent in [70, 100, 130] {
         let jobs = day(percent);
-        for (rule, outcome) in [("in order", ours(&jobs)), ("whoever looks first", polled(&jobs))] {
+        for (rule, outcome) in [
+            ("in order (ours)", ours(&jobs)),
+            ("whoever looks first", polled(&jobs)),
+            ("shortest first, foreseen", shortest_first(&jobs)),
+        ] {
             let mut waits = outcome.waits;
             waits.sort_unstable();
             let at = |share: usize| minutes(waits[(waits.len() - 1) * share / 100] as f64);
@@ -87,17 +91,7 @@ pub(crate) fn report() {
                 at(99)
             );
         }
-        let (mean, used) = bound(&jobs);
-        println!(
-            "{percent:>8} % {:>7} {:<26} {:>9.1} % {:>9} {:>9} {:>9} {:>9}",
-            jobs.len(),
-            "nobody can do better",
-            share(used),
-            minutes(mean),
-            "–",
-            "–",
-            "–"
-        );
+        println!("{percent:>8} % {:>7} {:<26} {:>9.1} %", jobs.len(), "no order can use more", share(fluid(&jobs)));
     }
 }
 
@@ -245,51 +239,43 @@ fn polled(jobs: &[Job]) -> Outcome {
     outcome
 }
 
-/// The least mean wait in seconds and the most board seconds used that any order can reach, even one that knows the
-/// future: one board that is as fast as all of them together, may change its work at any time, needs no tear-down, and
-/// always does what is shortest, has at every moment done the most jobs; and more than one for each board cannot be at
-/// work. Once for all jobs on all boards, and once for those of each kind on theirs; the stricter of the two counts.
-fn bound(jobs: &[Job]) -> (f64, u64) {
-    let all = waiting_seconds(jobs.iter().copied(), KINDS * BOARDS);
-    let kinds =
-        (0..KINDS).map(|kind| waiting_seconds(jobs.iter().copied().filter(|job| job.kind == Some(kind)), BOARDS));
-    let work = fluid(jobs);
-    (all.max(kinds.sum()) / jobs.len() as f64, work)
-}
-
-/// Seconds that jobs must wait on so many boards, all together.
-fn waiting_seconds(jobs: impl Iterator<Item = Job>, boards: u64) -> f64 {
-    let (mut now, mut waited) = (0.0, 0.0);
-    let mut left: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
-    let mut current = 0.0_f64;
-    let mut arrivals = jobs.peekable();
-    loop {
-        if left.is_empty() && current <= 0.0 {
-            let Some(job) = arrivals.next() else { return waited };
-            now = job.arrives as f64;
-            current = job.takes as f64;
-        } else if current <= 0.0 {
-            current = left.pop().map_or(0.0, |Reverse(work)| work as f64);
+/// Whoever takes the shortest goes first, as only somebody can decide who knows how long everybody will take; who does
+/// not mind takes from the kind of which most are free.
+fn shortest_first(jobs: &[Job]) -> Outcome {
+    let (mut agenda, mut outcome) = (agenda(jobs), Outcome::default());
+    let mut free: Vec<Vec<u64>> = (0..KINDS).map(|kind| (kind * BOARDS..(kind + 1) * BOARDS).collect()).collect();
+    let (mut waiting, mut boards) = (BTreeSet::new(), vec![0; jobs.len()]);
+    while let Some(Reverse((at, event))) = agenda.pop() {
+        match event {
+            Event::Arrives(index) => _ = waiting.insert((jobs[index].takes, index)),
+            Event::Over(index) => agenda.push(Reverse((at + TEAR_DOWN, Event::TornDown(boards[index])))),
+            Event::TornDown(board) => free[kind_of(board)].push(board),
+            Event::Looks(_) => {}
         }
-        let done = now + current / boards as f64;
-        let next = arrivals.peek().map_or(f64::INFINITY, |job| job.arrives as f64);
-        let until = done.min(next);
-        let there = left.len() as f64 + 1.0;
-        waited += (there - boards as f64).max(0.0) * (until - now);
-        current -= (until - now) * boards as f64;
-        now = until;
-        if done <= next {
-            current = 0.0;
-        } else if let Some(job) = arrivals.next() {
-            let (short, long) =
-                if (job.takes as f64) < current { (job.takes as f64, current) } else { (current, job.takes as f64) };
-            left.push(Reverse(long as u64));
-            current = short;
+        let roomiest = |free: &[Vec<u64>]| (0..free.len()).max_by_key(|kind| free[*kind].len()).unwrap_or(0);
+        let next = |free: &[Vec<u64>], waiting: &BTreeSet<(u64, usize)>| {
+            waiting.iter().copied().find_map(|(takes, index)| {
+                let kind = jobs[index].kind.map_or_else(|| roomiest(free), |kind| kind_of(kind * BOARDS));
+                (!free[kind].is_empty()).then_some((takes, index, kind))
+            })
+        };
+        while let Some((takes, index, kind)) = next(&free, &waiting) {
+            waiting.remove(&(takes, index));
+            boards[index] = free[kind].pop().unwrap_or(0);
+            outcome.waits.push(at - jobs[index].arrives);
+            outcome.used += used(at, takes);
+            agenda.push(Reverse((at + takes, Event::Over(index))));
         }
     }
+    outcome
 }
 
-/// Board seconds that can be used until the end of the day.
+fn kind_of(board: u64) -> usize {
+    usize::try_from(board / BOARDS).unwrap_or(0)
+}
+
+/// Board seconds that any order can use until the end of the day, even one that knows the future: as if all boards were
+/// one that is as fast as all of them together.
 fn fluid(jobs: &[Job]) -> u64 {
     let (mut backlog, mut used, mut last) = (0.0_f64, 0.0, 0);
     for (at, work) in jobs.iter().map(|job| (job.arrives, job.takes)).chain([(DAY, 0)]) {

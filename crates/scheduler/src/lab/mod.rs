@@ -174,6 +174,12 @@ impl Lab {
         Decisions { actions, wake_at: self.timers.first().map(|(at, _)| *at) }
     }
 
+    /// Number of entries in the tables: in proportion to live objects and to what waiting leases could have.
+    pub fn entries(&self) -> usize {
+        let indexed = self.holders.len() + self.claims.len() + self.tear_downs.len() + self.clients.len();
+        self.exporters.len() + self.leases.len() + self.timers.len() + self.wants.len() + indexed + self.open.entries()
+    }
+
     fn fire_timers(&mut self, now: Timestamp) {
         while let Some((at, name)) = self.timers.pop_first() {
             if at > now {

@@ -18,6 +18,10 @@ pub(super) struct Open {
 }
 
 impl Open {
+    pub(super) fn entries(&self) -> usize {
+        self.leases.len() + self.exporters.len()
+    }
+
     pub(super) fn has_lease(&self, name: &str) -> bool {
         self.leases.contains_key(name)
     }

@@ -80,7 +80,8 @@ impl Checker {
         let now = self.time.now();
         let skew = SignedDuration::from_millis((self.clocks.1 - self.clocks.0) + 1_000);
         let (mut late, patience) = (Vec::new(), self.patience(LATE));
-        for (name, lease) in self.leases.iter_mut().filter(|(_, lease)| !lease.ended) {
+        for name in &self.live {
+            let Some(lease) = self.leases.get_mut(name) else { continue };
             let due = lease.due().or_else(|| lease.spec.end_time.as_ref().map(|end| end.0));
             let over = due.is_some_and(|due| now > due + skew);
             lease.overdue = if over || lease.release { lease.overdue + 1 } else { 0 };

@@ -103,9 +103,14 @@ impl LeaseFacts {
         }
     }
 
+    /// The one exporter that it asks for.
+    pub(super) fn pinned(&self) -> Option<&str> {
+        self.spec.exporter_ref.as_ref().map(|pinned| pinned.name.as_str()).filter(|name| !name.is_empty())
+    }
+
     /// Whether an exporter of this name, labels and state is what it asks for.
     pub(super) fn wants(&self, name: &str, exporter: &ExporterFacts) -> bool {
-        let pinned = self.spec.exporter_ref.as_ref().map(|pinned| pinned.name.as_str()).filter(|name| !name.is_empty());
+        let pinned = self.pinned();
         let allowed = exporter.enabled || pinned.is_some() && self.spec.allow_disabled == Some(true);
         allowed && pinned.is_none_or(|pinned| pinned == name) && self.selector.matches(&exporter.labels)
     }

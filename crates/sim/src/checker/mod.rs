@@ -11,7 +11,10 @@ mod quiet;
 mod sessions;
 mod waiting;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use jumpstarter_model::{Exporter, ExporterPhase, Lease, Timestamp, condition::is_true};
@@ -22,7 +25,7 @@ use self::{
     facts::{ExporterFacts, LeaseFacts, OrderDoubt},
     promises::Asked,
 };
-use crate::{clock::Time, dice::Dice, log::Log, plan::Plan, report::Violation, store::Commit};
+use crate::{clock::Time, dice::Dice, log::Log, plan::Plan, report::Violation, server::NAMESPACE, store::Commit};
 
 /// More writes of one object in so short a time are a quarrel.
 const STORM: Duration = Duration::from_secs(10);
@@ -36,6 +39,9 @@ pub(crate) struct Checker {
     stop: CancellationToken,
     pub(crate) violation: Option<Violation>,
     leases: BTreeMap<String, LeaseFacts>,
+    /// Those that have not ended, and of these the ones without an exporter.
+    live: BTreeSet<String>,
+    waiting: BTreeSet<String>,
     exporters: BTreeMap<String, ExporterFacts>,
     /// Labels of clients.
     teams: BTreeMap<String, String>,
@@ -84,6 +90,8 @@ impl Checker {
             stop,
             violation: None,
             leases: BTreeMap::new(),
+            live: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             exporters: BTreeMap::new(),
             teams: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -119,8 +127,11 @@ impl Checker {
 
     /// The number of service processes that run now.
     pub(crate) fn services(&mut self, running: usize) {
-        if running > self.services {
+        if running > self.services || self.services > 1 {
+            // What another one has told exporters is forgotten.
             self.service_since = self.at();
+        }
+        if running > self.services {
             self.trouble(Duration::from_secs(30));
         }
         self.services = running;
@@ -157,8 +168,8 @@ impl Checker {
 
     /// Some lease that has not ended.
     pub(crate) fn some_lease(&self, dice: &mut Dice) -> Option<String> {
-        let live: Vec<&String> = self.leases.iter().filter(|(_, lease)| !lease.ended).map(|(name, _)| name).collect();
-        (!live.is_empty()).then(|| (*dice.pick(&live)).clone())
+        let last = u64::try_from(self.live.len()).ok()?.checked_sub(1)?;
+        self.live.iter().nth(usize::try_from(dice.number(0..=last)).ok()?).cloned()
     }
 
     /// A commit, at the moment at which it is made.
@@ -202,6 +213,7 @@ impl Checker {
         let state = new.word();
         self.log
             .note(at, format_args!("commit {version}: lease {name} {state} on {:?} for {}", new.exporter, new.client));
+        self.indexed(&name, Some(&new));
         let old = self.leases.insert(name.clone(), new);
         match &old {
             None => self.counts.created += 1,
@@ -221,6 +233,19 @@ impl Checker {
             self.counts.granted += 1;
             self.free_no_more(&exporter);
         }
+    }
+
+    fn indexed(&mut self, name: &str, lease: Option<&LeaseFacts>) {
+        let put = |index: &mut BTreeSet<String>, is: bool| {
+            if is {
+                index.insert(name.to_owned())
+            } else {
+                index.remove(name)
+            };
+        };
+        let live = lease.filter(|lease| !lease.ended);
+        put(&mut self.live, live.is_some());
+        put(&mut self.waiting, live.is_some_and(|lease| lease.exporter.is_none()));
     }
 
     /// What a lease never does.
@@ -270,7 +295,8 @@ impl Checker {
     fn lease_gone(&mut self, name: &str) {
         let at = self.at();
         self.log.note(at, format_args!("commit: lease {name} gone"));
-        self.written.retain(|key, _| key.kind != Kind::Lease || key.name != name);
+        self.written.remove(&Key::new(Kind::Lease, NAMESPACE, name));
+        self.indexed(name, None);
         let Some(old) = self.leases.remove(name) else { return };
         if let Some(exporter) = old.holds()
             && let Some(facts) = self.exporters.get_mut(exporter)

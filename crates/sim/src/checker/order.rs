@@ -56,7 +56,8 @@ impl Checker {
         let (dates, now) = (self.dates(), self.time.now());
         let (Some(facts), Some(lease)) = (self.exporters.get(exporter), self.leases.get(served)) else { return };
         let Some(rank) = self.rank(lease, exporter) else { return };
-        let first = self.leases.iter().find(|(name, other)| {
+        let waiting = self.waiting.iter().filter_map(|name| Some((name, self.leases.get(name)?)));
+        let first = { waiting }.find(|(name, other)| {
             let begun = other.spec.begin_time.as_ref().map_or(other.known, |begin| {
                 let late = now.duration_since(begin.0);
                 at.saturating_sub(Duration::try_from(late).unwrap_or_default())

@@ -80,7 +80,8 @@ impl Checker {
 
     /// A device is not given out before the session of the lease before is torn down.
     pub(super) fn torn_down(&mut self, exporter: &str, lease: &str) {
-        if !self.is_well(exporter) {
+        // Of two leaders each knows only what it has told an exporter itself.
+        if !self.is_well(exporter) || self.services > 1 {
             return;
         }
         let Some(facts) = self.exporters.get(exporter) else { return };
@@ -156,7 +157,13 @@ impl Checker {
 
     /// A client uses a device no more.
     pub(crate) fn lets_go(&mut self, client: &str, lease: &str) {
-        self.users.retain(|_, user| user.0 != client || user.1 != lease);
+        if let Some(exporter) = self.leases.get(lease).and_then(|facts| facts.exporter.as_ref()) {
+            if self.users.get(exporter).is_some_and(|user| user.0 == client && user.1 == lease) {
+                self.users.remove(exporter);
+            }
+        } else if !self.leases.contains_key(lease) {
+            self.users.retain(|_, user| user.0 != client || user.1 != lease);
+        }
     }
 
     /// A client's process is gone.

@@ -1,14 +1,38 @@
 //! Whoever waits and could be served is served.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::Checker;
+use super::{Checker, ExporterFacts, LeaseFacts};
 
 /// Calm seconds for which a lease may wait although a device that it asks for is free and its exporter well.
 const SERVED: u32 = 30;
 /// The same when the service may believe that the exporter has a session to tear down: its limit for those that say
 /// nothing, and some time.
 const SERVED_AT_LAST: u32 = 420;
+
+/// Free exporters. Those that differ in nothing that a lease could ask for are looked at once.
+#[derive(Default)]
+struct Free<'a> {
+    by_name: BTreeMap<&'a str, bool>,
+    /// The last of each kind, and whether one of them is well.
+    kinds: BTreeMap<&'a BTreeMap<String, String>, (&'a str, bool)>,
+}
+
+impl<'a> Free<'a> {
+    fn add(&mut self, name: &'a str, facts: &'a ExporterFacts, well: bool) {
+        self.by_name.insert(name, well);
+        let kind = self.kinds.entry(&facts.labels).or_insert((name, well));
+        *kind = (name, kind.1 || well);
+    }
+
+    /// Whatever this lease could have, and whether it is well.
+    fn for_lease<'b>(&'b self, lease: &LeaseFacts) -> Box<dyn Iterator<Item = (&'a str, bool)> + 'b> {
+        match lease.pinned() {
+            Some(name) => Box::new(self.by_name.get_key_value(name).map(|(name, well)| (*name, *well)).into_iter()),
+            None => Box::new(self.kinds.values().copied()),
+        }
+    }
+}
 
 impl Checker {
     /// Counts the calm seconds for which leases wait without need.
@@ -17,26 +41,25 @@ impl Checker {
             return;
         }
         let (at, dates) = (self.at(), self.dates());
-        let free: Vec<(String, bool)> = self
-            .exporters
-            .iter()
-            .filter(|(_, facts)| facts.free_since.is_some_and(|since| at > since + Duration::from_secs(2)))
-            .map(|(name, facts)| {
+        let mut free = Free::default();
+        for (name, facts) in &self.exporters {
+            if facts.free_since.is_some_and(|since| at > since + Duration::from_secs(2)) {
                 let undisturbed = facts.disturbed.is_none_or(|until| at > until + Duration::from_mins(6));
                 let well = undisturbed && !facts.lied && facts.sessions.is_empty();
-                (name.clone(), well && at > self.service_since + Duration::from_mins(6))
-            })
-            .collect();
+                free.add(name, facts, well && at > self.service_since + Duration::from_mins(6));
+            }
+        }
         let (mut late, served) = (Vec::new(), self.patience(SERVED));
         let mut waits = Vec::new();
-        for (name, lease) in self.leases.iter().filter(|(_, lease)| lease.waits(dates)) {
-            let could = free.iter().filter(|(exporter, _)| {
+        for name in &self.waiting {
+            let Some(lease) = self.leases.get(name).filter(|lease| lease.waits(dates)) else { continue };
+            let could = |exporter: &str| {
                 self.exporters.get(exporter).is_some_and(|facts| lease.wants(exporter, facts))
                     && self.priority(&lease.client, exporter).is_some()
-            });
+            };
             let (mut any, mut well) = (None, false);
-            for (exporter, is_well) in could {
-                any = Some(exporter.clone());
+            for (exporter, is_well) in free.for_lease(lease).filter(|(exporter, _)| could(exporter)) {
+                any = Some(exporter.to_owned());
                 well |= is_well;
             }
             waits.push((name.clone(), any, well));

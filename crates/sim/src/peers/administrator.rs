@@ -26,7 +26,10 @@ pub(crate) async fn live(lab: Lab) {
     }
     let mut count = 0;
     while !lab.is_closing() {
-        sleep(dice.around(Duration::from_hours(1) / u32::try_from(rate).unwrap_or(1))).await;
+        let pause = dice.around(Duration::from_hours(1) / u32::try_from(rate).unwrap_or(1));
+        if lab.closing_comes_first(pause).await {
+            return;
+        }
         count += 1;
         let exporter = format!("e{}", dice.number(0..=lab.plan.exporters as u64 - 1));
         match dice.number(0..=9) {

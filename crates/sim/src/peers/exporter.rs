@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use jumpstarter_config::OnFailure;
 use jumpstarter_protocol::v1::{DriverInstanceReport, ExporterStatus, RegisterRequest};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,6 +20,8 @@ use crate::{dice::Dice, lab::Lab};
 
 /// Limit for saying goodbye.
 const GOODBYE: Duration = Duration::from_secs(10);
+/// Turns of everything that is awake, after a message, among which a process is killed.
+const TURNS: u64 = 20;
 
 /// What becomes of a process.
 enum Ending {
@@ -136,8 +141,12 @@ async fn fate(
         }
         match kind {
             0 => {
-                lab.note(format_args!("fault: connections of {name} cut"));
-                lab.network.cut(name);
+                let times = if dice.chance(0.2) { dice.number(5..=30) } else { 1 };
+                lab.note(format_args!("fault: connections of {name} cut {times} times"));
+                for _ in 0..times {
+                    lab.network.cut(name);
+                    sleep(dice.millis(100..=6_000)).await;
+                }
             }
             1 => {
                 let span = dice.millis(1_000..=120_000);
@@ -145,7 +154,17 @@ async fn fate(
                 lab.check().exporter_away(name, span);
                 lab.network.part(name, Instant::now() + span);
             }
-            2 => return killed.cancel(),
+            2 => {
+                // At any time, or just when something was said between it and the service.
+                if dice.chance(0.5) {
+                    let turns = dice.number(0..=TURNS);
+                    _ = timeout(Duration::from_mins(1), lab.network.traffic(name)).await;
+                    for _ in 0..turns {
+                        yield_now().await;
+                    }
+                }
+                return killed.cancel();
+            }
             3 => stop.cancel(),
             _ => {
                 if let Some(link) = liar {

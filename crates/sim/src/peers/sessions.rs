@@ -203,6 +203,8 @@ impl Process {
         if let Event::OpenFailed(id, _) | Event::Closed(id) = &event
             && let Some(open) = self.sessions.remove(id)
         {
+            // Whoever came early, to a session that then could not be set up, is sent away.
+            open.closed.cancel();
             self.lab.check().session_closed(&self.name, self.number, id.0, &open.lease);
             if self.lab.plan.flaw == Flaw::TwofoldTearDown && matches!(event, Event::Closed(_)) {
                 self.lab.check().session_closed(&self.name, self.number, id.0, &open.lease);

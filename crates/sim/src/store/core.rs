@@ -64,6 +64,11 @@ impl Core {
         self.objects.get(key)
     }
 
+    /// How many objects there are of a kind.
+    pub(crate) fn count(&self, kind: Kind) -> usize {
+        self.objects.range(Key::new(kind, "", "")..).take_while(|(key, _)| key.kind == kind).count()
+    }
+
     /// The first event after this version, if history still has it.
     pub(crate) fn after(&self, version: u64) -> Option<&(Instant, Event)> {
         let start = self.history.partition_point(|(_, event)| event.resource_version().0 <= version);

@@ -95,6 +95,11 @@ impl SimStore {
         self.0.core().list(kind, namespace, &ListOptions::default()).map(|list| list.items).unwrap_or_default()
     }
 
+    /// How many objects there are of a kind.
+    pub(crate) fn count(&self, kind: Kind) -> usize {
+        self.0.core().count(kind)
+    }
+
     /// Answers nothing before this instant.
     pub(crate) fn stall(&self, until: Instant) {
         self.0.trouble().stalled_until = Some(until);
@@ -191,6 +196,9 @@ impl Inner {
         };
         let answer = match fate {
             Fate::Refused => unavailable("the store is overloaded"),
+            Fate::Conflict if let Some(key) = conditional(&writes) => {
+                Some(Err(StoreError::Conflict { key, detail: "so says the store".to_owned() }))
+            }
             Fate::Hangs { done: false } => None,
             Fate::Half => {
                 let first = self.commit(&writes[..1]);
@@ -200,7 +208,7 @@ impl Inner {
                     Err(error) => Some(Err(error)),
                 }
             }
-            Fate::Fine | Fate::AnswerLost | Fate::Hangs { done: true } => {
+            Fate::Fine | Fate::Conflict | Fate::AnswerLost | Fate::Hangs { done: true } => {
                 let done = self.carry_out(&writes).await;
                 self.trouble().step(Step::After);
                 match fate {
@@ -258,6 +266,16 @@ impl Inner {
         }
         Object::from_value(value).unwrap_or(object)
     }
+}
+
+/// An object that is written only if it is what it was.
+fn conditional(writes: &[Write]) -> Option<Key> {
+    writes.iter().find_map(|write| match write {
+        Write::Update(object) | Write::UpdateStatus(object) | Write::Replace(object) => {
+            (object.resource_version().0 > 0).then(|| object.key().clone())
+        }
+        Write::Create(_) | Write::Delete(..) => None,
+    })
 }
 
 /// An answer to a write that was not made.

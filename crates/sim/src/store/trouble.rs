@@ -31,6 +31,8 @@ pub(crate) enum Fate {
     Fine,
     /// Refused before anything is done.
     Refused,
+    /// Refused as if the object had changed.
+    Conflict,
     /// Carried out, the answer lost.
     AnswerLost,
     /// Stopped after the first of several writes.
@@ -78,6 +80,8 @@ impl Trouble {
     pub(crate) fn fate(&mut self, writes: usize) -> Fate {
         if self.dice.chance(self.faults.refused) {
             Fate::Refused
+        } else if self.dice.chance(self.faults.conflicts) {
+            Fate::Conflict
         } else if self.dice.chance(self.faults.lost_answers) {
             Fate::AnswerLost
         } else if writes > 1 && self.faults.one_by_one && self.dice.chance(self.faults.halves) {
