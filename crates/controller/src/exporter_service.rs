@@ -58,7 +58,10 @@ impl ExporterCalls {
     pub(crate) async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<v1::RegisterResponse, Status> {
         let exporter = self.gate.exporter(&request).await?;
         let name = name_of(&exporter);
-        let v1::RegisterRequest { labels, reports } = request.into_inner();
+        let v1::RegisterRequest { labels, reports, process } = request.into_inner();
+        if self.presence.is_outdated(&name, &process) {
+            return Ok(v1::RegisterResponse { uuid: exporter.metadata.uid.clone().unwrap_or_default() });
+        }
         if reports.len() > MAX_REPORTS {
             return Err(invalid(format!(
                 "{} driver instances reported, at most {MAX_REPORTS} are taken",
@@ -80,10 +83,11 @@ impl ExporterCalls {
             })
             .collect();
         let count = devices.len();
+        // A process that registers has just started: whatever session there was is gone, and what an earlier process said
+        // comes late from now on.
+        self.presence.started(&name, &process);
         let edit = Box::new(move |exporter: &Exporter, now| Ok(edits::register(exporter, &labels, &devices, now)));
         self.lab.edit_exporter(&name, edit).await.map_err(|error| status::refusal(&error))?;
-        // A process that registers has just started: whatever session there was is gone.
-        self.presence.started(&name);
         info!(exporter = %name, devices = count, "exporter registered");
         Ok(v1::RegisterResponse { uuid: exporter.metadata.uid.clone().unwrap_or_default() })
     }
@@ -93,7 +97,11 @@ impl ExporterCalls {
         request: Request<v1::UnregisterRequest>,
     ) -> Result<v1::UnregisterResponse, Status> {
         let name = name_of(&*self.gate.exporter(&request).await?);
-        let reason = shortened(&request.into_inner().reason);
+        let v1::UnregisterRequest { reason, process } = request.into_inner();
+        let reason = shortened(&reason);
+        if self.presence.is_outdated(&name, &process) {
+            return Ok(v1::UnregisterResponse {});
+        }
         self.presence.left(&name);
         info!(exporter = %name, %reason, "exporter unregistered");
         let edit = Box::new(move |exporter: &Exporter, now| Ok(edits::unregister(exporter, &reason, now)));
@@ -107,7 +115,11 @@ impl ExporterCalls {
     ) -> Result<v1::ReportStatusResponse, Status> {
         let exporter = self.gate.exporter(&request).await?;
         let name = name_of(&exporter);
-        let v1::ReportStatusRequest { status: number, message, release_lease, revision } = request.into_inner();
+        let v1::ReportStatusRequest { status: number, message, release_lease, revision, process } =
+            request.into_inner();
+        if self.presence.is_outdated(&name, &process) {
+            return Ok(v1::ReportStatusResponse {});
+        }
         let phase = ExporterPhase::from_wire(number);
         let message = shortened(&message.unwrap_or_default());
         // The lease that the exporter means is the one it held when it called, whatever follows it meanwhile.

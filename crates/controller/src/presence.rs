@@ -21,6 +21,8 @@ use uuid::Uuid;
 const CONTESTED_AFTER: usize = 3;
 /// Window in which takeovers are counted.
 const CONTEST_WINDOW: Duration = Duration::from_secs(30);
+/// Names of processes that are remembered of an exporter: what comes late comes from one of the last.
+const PROCESSES: usize = 4;
 /// How long after its lease an exporter with a failed hook may still speak: three times the second that it waits. One
 /// that shuts down says OFFLINE at once.
 const AFTER_FAILED_HOOK: Duration = Duration::from_secs(3);
@@ -54,6 +56,19 @@ enum Session {
 #[error("this exporter is already served by another process with the same credentials: stop one of them")]
 pub(crate) struct Contested;
 
+impl Entry {
+    /// A new process knows of no lease.
+    fn begin_anew(&mut self) {
+        self.owes_since = None;
+        self.owes_word = 0;
+        self.told = None;
+        self.session = Session::Serving;
+        self.reports = false;
+        self.phase = None;
+        self.restarted = false;
+    }
+}
+
 /// Names a message on a Status stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Word(u64);
@@ -82,6 +97,11 @@ struct Entry {
     reports: bool,
     /// What this process reported last.
     phase: Option<ExporterPhase>,
+    /// Names of the last processes, the newest at the end, where they have one.
+    processes: VecDeque<String>,
+    /// Somebody registered while the stream of a process was open that does not tell its name: a new process, when the
+    /// next stream opens.
+    restarted: bool,
 }
 
 #[derive(Default)]
@@ -161,6 +181,9 @@ impl Presence {
             entry.takeovers.push_back(now);
             old.cancel();
         }
+        if entry.restarted {
+            entry.begin_anew();
+        }
         entry.stream = Some((id, replaced.clone()));
         entry.last_sign = Some(now);
         entry.left = false;
@@ -226,17 +249,42 @@ impl Presence {
         self.lock().entries.get(exporter)?.phase
     }
 
-    /// Notes that a new process of the exporter has just started: it knows of no lease.
-    pub(crate) fn started(&self, exporter: &str) {
+    /// Notes that a process of the exporter registers: a new one knows of no lease. A request that comes twice is not
+    /// one; where processes do not tell their name, it looks like that while a stream is open.
+    pub(crate) fn started(&self, exporter: &str, process: &str) {
         let mut state = self.lock();
         let entry = state.entries.entry(exporter.to_owned()).or_default();
-        entry.owes_since = None;
-        entry.owes_word = 0;
-        entry.told = None;
-        entry.session = Session::Serving;
-        entry.reports = false;
-        entry.phase = None;
+        if process.is_empty() && entry.stream.is_some() {
+            entry.restarted = true;
+            return;
+        }
+        if !process.is_empty() {
+            if entry.processes.iter().any(|known| known == process) {
+                return;
+            }
+            if entry.processes.len() == PROCESSES {
+                entry.processes.pop_front();
+            }
+            entry.processes.push_back(process.to_owned());
+        }
+        entry.begin_anew();
         self.mark(&mut state, exporter);
+    }
+
+    /// Whether this process of the exporter was replaced: what it said comes late.
+    #[must_use]
+    pub(crate) fn is_outdated(&self, exporter: &str, process: &str) -> bool {
+        let state = self.lock();
+        let Some(entry) = state.entries.get(exporter) else { return false };
+        let newest = entry.processes.back().is_some_and(|newest| newest == process);
+        !newest && entry.processes.iter().any(|known| known == process)
+    }
+
+    /// Notes what an exporter is in the store, whoever it told so.
+    pub(crate) fn noticed(&self, exporter: &str, phase: ExporterPhase) {
+        if let Some(entry) = self.lock().entries.get_mut(exporter) {
+            entry.phase = Some(phase);
+        }
     }
 
     /// Notes that the exporter is about to be told of a lease, so that it owes a tear-down from now on. Telling it

@@ -104,6 +104,8 @@ pub(crate) struct Runtime {
     /// When the Online condition of an exporter was corrected last, while that is a moment ago.
     corrected: BTreeMap<String, Instant>,
     quarrels: quarrels::Quarrels,
+    /// Leases whose claims looked wrong, and when they were read again for that.
+    looked_up: BTreeMap<String, Instant>,
     /// Exporters whose presence is to be compared with their conditions.
     look_at: BTreeSet<String>,
     /// Next instant at which the core wants to be asked.
@@ -153,6 +155,7 @@ impl Runtime {
             alarm_of: HashMap::new(),
             corrected: BTreeMap::new(),
             quarrels: quarrels::Quarrels::default(),
+            looked_up: BTreeMap::new(),
             look_at: BTreeSet::new(),
             wake_at: None,
             prune: prune::Prune::new(),
@@ -295,7 +298,8 @@ impl Runtime {
             + self.unreadable.len()
             + self.aside.len()
             + self.flights.parked()
-            + self.quarrels.entries();
+            + self.quarrels.entries()
+            + self.looked_up.len();
         let topics = self.world.lease_topics.entries() + self.world.exporter_topics.entries();
         read + indexed + looks + odd + topics + self.lab.entries() + self.presence.entries() + self.rendezvous.entries()
     }

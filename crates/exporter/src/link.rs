@@ -1,5 +1,5 @@
 //! The exporter's calls to the controller.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jumpstarter_config::{ExporterConfig, Secret};
 use jumpstarter_protocol::v1::{
@@ -57,6 +57,8 @@ impl Interceptor for Identity {
 #[derive(Clone)]
 pub struct ControllerLink {
     client: ControllerServiceClient<InterceptedService<Channel, Identity>>,
+    /// Names this process in what it reports.
+    process: Arc<str>,
 }
 
 impl ControllerLink {
@@ -67,7 +69,13 @@ impl ControllerLink {
     }
 
     pub(crate) fn with_identity(channel: Channel, identity: Identity) -> Self {
-        Self { client: ControllerServiceClient::with_interceptor(channel, identity) }
+        Self { client: ControllerServiceClient::with_interceptor(channel, identity), process: Arc::from("") }
+    }
+
+    /// The same, for the process that registered under this name.
+    #[must_use]
+    pub fn of_process(self, name: &str) -> Self {
+        Self { process: Arc::from(name), ..self }
     }
 
     /// Announces labels and drivers.
@@ -77,7 +85,11 @@ impl ControllerLink {
 
     /// Leaves in good order.
     pub async fn unregister(&self, reason: &str) -> Result<(), Status> {
-        self.client.clone().unregister(limited(UnregisterRequest { reason: reason.to_owned() })).await.map(drop)
+        self.client
+            .clone()
+            .unregister(limited(UnregisterRequest { reason: reason.to_owned(), process: self.process.to_string() }))
+            .await
+            .map(drop)
     }
 
     /// Tells what the exporter is doing, and the revision of the last message of the Status stream that it knew when
@@ -88,6 +100,7 @@ impl ControllerLink {
             message: Some(message.to_owned()),
             release_lease: None,
             revision: Some(revision.to_owned()),
+            process: self.process.to_string(),
         };
         self.client.clone().report_status(limited(request)).await.map(drop)
     }
@@ -104,6 +117,7 @@ impl ControllerLink {
                     message: Some(message.to_owned()),
                     release_lease: Some(true),
                     revision: None,
+                    process: self.process.to_string(),
                 };
                 self.client.clone().report_status(limited(request)).await.map(drop)
             }

@@ -141,7 +141,7 @@ async fn a_session_that_was_ended_stays_so_when_the_lease_is_told_again() {
     presence.told_leased("e", "l", presence.next_word());
     assert!(presence.session_over("e", "l"));
     assert!(!presence.sight("e").0.owes_tear_down);
-    presence.started("e");
+    presence.started("e", "");
     presence.told_leased("e", "l", presence.next_word());
     assert!(presence.sight("e").0.owes_tear_down, "a new process starts a session of its own");
 }
@@ -158,7 +158,7 @@ async fn a_peer_that_has_reported_is_not_silent() {
 #[tokio::test(start_paused = true)]
 async fn what_an_exporter_said_before_it_heard_of_a_lease_confirms_no_tear_down() {
     let presence = presence();
-    presence.started("e");
+    presence.started("e", "");
     let free = presence.next_word();
     let leased = presence.next_word();
     presence.told_leased("e", "l", leased);
@@ -205,4 +205,44 @@ async fn an_exporter_that_does_not_say_what_it_heard_is_believed() {
     presence.told_leased("e", "l", presence.next_word());
     presence.reported("e", ExporterPhase::Available, None);
     assert!(!presence.sight("e").0.owes_tear_down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_register_that_comes_twice_is_no_new_process() {
+    let presence = presence();
+    let told = || {
+        presence.told_leased("e", "l", presence.next_word());
+        presence.sight("e").0.owes_tear_down
+    };
+    presence.started("e", "one");
+    assert!(told());
+    presence.started("e", "one");
+    assert_eq!(presence.told("e").as_deref(), Some("l"));
+    presence.started("e", "two");
+    assert_eq!(presence.told("e"), None);
+    assert!(presence.is_outdated("e", "one") && !presence.is_outdated("e", "two"));
+    assert!(told());
+    presence.started("e", "one");
+    assert_eq!(presence.told("e").as_deref(), Some("l"), "it comes late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_without_a_name_is_new_when_it_opens_its_stream() {
+    let presence = presence();
+    presence.started("e", "");
+    let _stream = presence.open("e").unwrap();
+    presence.told_leased("e", "l", presence.next_word());
+    presence.started("e", "");
+    assert_eq!(presence.told("e").as_deref(), Some("l"), "it may have come twice");
+    let _next = presence.open("e").unwrap();
+    assert_eq!(presence.told("e"), None);
+    assert!(!presence.is_outdated("e", ""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_exporter_told_another_leader_counts() {
+    let presence = presence();
+    presence.reported("e", ExporterPhase::LeaseReady, None);
+    presence.noticed("e", ExporterPhase::Available);
+    assert_eq!(presence.last_report("e"), Some(ExporterPhase::Available));
 }

@@ -1,15 +1,19 @@
 //! Carries out what the core decided.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use jumpstarter_model::Exporter;
-use jumpstarter_scheduler::{Action, transition};
+use jumpstarter_model::{Exporter, Lease};
+use jumpstarter_scheduler::{Action, EndCause, transition};
 use jumpstarter_store::{Key, Kind};
+use tokio::time::Instant;
 
 use super::{
     PARKED, Runtime, draft,
     jobs::{self, Job, Work},
 };
+
+/// How long what was read of a lease is believed, when it says that an exporter is claimed for it in vain.
+const LOOKED_UP: Duration = Duration::from_secs(5);
 
 impl Runtime {
     /// Asks the core what follows from all that it knows, and begins to write it.
@@ -57,6 +61,21 @@ impl Runtime {
 
     fn launch_action(&mut self, action: Action, keys: Vec<Key>) {
         let lease = self.world.lease(action.lease());
+        if is_doubtful(&action, lease.as_deref()) && !self.was_looked_up(action.lease()) {
+            // Another leader may have done what explains it, and news of that is on its way.
+            let before = self.exporters_of(&keys);
+            self.flights.begin(&keys);
+            let job = Job {
+                work: Work::Action(action),
+                follow: None,
+                assumed: None,
+                keys,
+                before,
+                misses: 0,
+                known: Vec::new(),
+            };
+            return self.read_again(job, Duration::ZERO);
+        }
         let name = action.exporter().or_else(|| lease.as_ref()?.assigned_exporter());
         let exporter = name.and_then(|name| self.world.exporter(name));
         let writes = transition::apply(&action, lease.as_deref(), exporter.as_deref(), self.config.clock.now())
@@ -69,8 +88,20 @@ impl Runtime {
         };
         let before = self.exporters_of(&keys);
         self.flights.begin(&keys);
-        let job = Job { work: Work::Action(action), follow: None, assumed: None, keys, before, misses: 0 };
+        let job =
+            Job { work: Work::Action(action), follow: None, assumed: None, keys, before, misses: 0, known: Vec::new() };
         self.jobs.push(jobs::write(Arc::clone(&self.store), job, writes));
+    }
+
+    /// Notes that a lease was read.
+    pub(super) fn note_looked_up(&mut self, lease: &str) {
+        let now = Instant::now();
+        self.looked_up.retain(|_, at| now < *at + LOOKED_UP);
+        self.looked_up.insert(lease.to_owned(), now);
+    }
+
+    fn was_looked_up(&self, lease: &str) -> bool {
+        self.looked_up.get(lease).is_some_and(|at| Instant::now() < *at + LOOKED_UP)
     }
 
     /// The objects that an action may write or rests on.
@@ -91,5 +122,15 @@ impl Runtime {
     pub(super) fn exporters_of(&self, keys: &[Key]) -> Vec<Arc<Exporter>> {
         let exporters = keys.iter().filter(|key| key.kind == Kind::Exporter);
         exporters.filter_map(|key| self.world.exporter(&key.name)).collect()
+    }
+}
+
+/// Whether an action takes something away from a lease that has not ended and that nobody asks to end: two objects say
+/// that do not agree, as far as is known here.
+fn is_doubtful(action: &Action, lease: Option<&Lease>) -> bool {
+    match action {
+        Action::Unclaim { .. } => lease.is_none_or(|lease| !lease.is_ended()),
+        Action::End { cause: EndCause::Released, .. } => lease.is_some_and(|lease| lease.spec.release != Some(true)),
+        _ => false,
     }
 }

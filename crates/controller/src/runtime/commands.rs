@@ -62,7 +62,7 @@ impl Runtime {
         }
         let before = self.exporters_of(&keys);
         self.flights.begin(&keys);
-        let job = Job { work: Work::Command(envelope), follow, assumed, keys, before, misses: 0 };
+        let job = Job { work: Work::Command(envelope), follow, assumed, keys, before, misses: 0, known: Vec::new() };
         self.jobs.push(jobs::write(Arc::clone(&self.store), job, writes));
         for action in others {
             self.submit_action(action);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use jumpstarter_model::Exporter;
 use jumpstarter_scheduler::Action;
-use jumpstarter_store::{Key, Object, Store, StoreError, Write};
+use jumpstarter_store::{Key, Object, ResourceVersion, Store, StoreError, Write};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,8 @@ pub(super) struct Job {
     pub(super) before: Vec<Arc<Exporter>>,
     /// Readings that failed since the write.
     pub(super) misses: u32,
+    /// The versions of the objects that were known when they began to be read again.
+    pub(super) known: Vec<Option<ResourceVersion>>,
 }
 
 /// How a call ended.

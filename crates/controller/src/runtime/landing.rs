@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jumpstarter_scheduler::Action;
-use jumpstarter_store::{EventKind, Key, Kind, Object, StoreError};
+use jumpstarter_store::{EventKind, Key, Kind, Object, ResourceVersion, StoreError};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -26,11 +26,15 @@ impl Runtime {
             Outcome::Written(objects) => self.land_written(job, &objects),
             Outcome::Failed(error) => self.land_failed(job, &error),
             Outcome::Read(found) => {
-                for (key, object) in &found {
+                for ((key, object), known) in found.iter().zip(&job.known) {
                     match object {
                         Some(object) => self.absorb(object),
-                        None => self.forget(key),
+                        None => self.is_absent(key, *known),
                     }
+                }
+                if let Work::Action(action) = &job.work {
+                    let lease = action.lease().to_owned();
+                    self.note_looked_up(&lease);
                 }
                 self.finish_failed(job);
             }
@@ -120,10 +124,19 @@ impl Runtime {
         }
     }
 
-    fn read_again(&mut self, job: Job, after: Duration) {
+    /// An object was not there when it was read. If it was heard of since, it was made after that, and news of its end
+    /// will come as all other news does.
+    fn is_absent(&mut self, key: &Key, known: Option<ResourceVersion>) {
+        if self.known_version(key) == known {
+            self.forget(key);
+        }
+    }
+
+    pub(super) fn read_again(&mut self, mut job: Job, after: Duration) {
         if self.stop.is_cancelled() {
             return self.land(Landing { job, outcome: Outcome::Abandoned });
         }
+        job.known = job.keys.iter().map(|key| self.known_version(key)).collect();
         self.jobs.push(jobs::read_again(Arc::clone(&self.store), job, after, self.stop.clone()));
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, Lease};
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterPhase, Lease};
 use jumpstarter_scheduler::Change;
 use jumpstarter_store::{DecodeError, Event, Key, Kind, List, Object, ResourceVersion};
 use tracing::{error, warn};
@@ -56,7 +56,7 @@ impl Runtime {
     }
 
     /// The version of an object that was taken over last, readable or not.
-    fn known_version(&self, key: &Key) -> Option<ResourceVersion> {
+    pub(super) fn known_version(&self, key: &Key) -> Option<ResourceVersion> {
         if let Some(version) = self.unreadable.get(key) {
             return Some(*version);
         }
@@ -88,6 +88,7 @@ impl Runtime {
                 self.world.write().clients.insert(name.to_owned(), Arc::new(client));
             }),
             Kind::Exporter => object.decode::<Exporter>().map(|exporter| {
+                self.notice_phase(name, &exporter);
                 self.lab.observe(Change::Exporter(&exporter));
                 self.world.write().exporters.insert(name.to_owned(), Arc::new(exporter));
                 self.look_at.insert(name.to_owned());
@@ -103,6 +104,17 @@ impl Runtime {
         match seen {
             Ok(()) => _ = self.unreadable.remove(key),
             Err(error) => self.leave_out(object, &error),
+        }
+    }
+
+    /// What an exporter has told another leader counts as much as what it told this one.
+    fn notice_phase(&self, name: &str, exporter: &Exporter) {
+        let phase = |exporter: &Exporter| exporter.status.as_ref()?.exporter_status;
+        let was = self.world.exporter(name).and_then(|known| phase(&known));
+        match phase(exporter) {
+            Some(ExporterPhase::Unspecified | ExporterPhase::Offline) | None => {}
+            Some(is) if was.is_some() && was != Some(is) => self.presence.noticed(name, is),
+            Some(_) => {}
         }
     }
 

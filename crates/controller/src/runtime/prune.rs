@@ -74,8 +74,15 @@ impl Runtime {
         let Some(key) = keys.first().cloned() else { return };
         self.flights.begin(&keys);
         let condition = Precondition { uid: Some(uid.clone()).filter(|uid| !uid.is_empty()), resource_version: None };
-        let job =
-            Job { work: Work::Remove { lease, uid }, follow: None, assumed: None, keys, before: Vec::new(), misses: 0 };
+        let job = Job {
+            work: Work::Remove { lease, uid },
+            follow: None,
+            assumed: None,
+            keys,
+            before: Vec::new(),
+            misses: 0,
+            known: Vec::new(),
+        };
         self.jobs.push(jobs::write(Arc::clone(&self.store), job, vec![Write::Delete(key, Some(condition))]));
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use jumpstarter_model::{Exporter, Lease};
 use jumpstarter_protocol::v1::ExporterStatus;
-use jumpstarter_store::{Kind, Object, Store as _, Write};
+use jumpstarter_store::{Key, Kind, Object, Store as _, Write};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::support::{
@@ -255,6 +255,35 @@ async fn a_lease_with_a_foreign_owner_is_served() {
     scene.lab.write(Write::Create(Object::from_resource(&lease))).await;
     let served = scene.lab.await_lease("owned", "assigned", |lease| lease.assigned_exporter().is_some()).await;
     assert_eq!(served.metadata.owner_references.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_made_while_it_is_looked_for_in_vain_is_not_forgotten() {
+    let mut scene = Scene::new().await;
+    // The claim is made, the lease is not there yet when the service looks what has become of it, and the answer takes
+    // its time.
+    scene.cut(Kind::Exporter, 1);
+    *scene.store.held.lock().unwrap() = Some(Key::new(Kind::Lease, NAMESPACE, "one"));
+    let (alice, asked) = (scene.alice.clone(), for_exporter("dut"));
+    let mut call = JoinSet::new();
+    call.spawn(async move { alice.create("one", asked).await });
+    let store = std::sync::Arc::clone(&scene.store);
+    eventually("the lease is looked for", async || (store.held_reads.load(Ordering::Relaxed) > 0).then_some(())).await;
+    scene.mend();
+    // What was sent arrives after all, and is heard of before the answer.
+    let lease = manifest(
+        "Lease",
+        "one",
+        &serde_json::json!({
+            "clientRef": { "name": "alice" }, "duration": "1h0m0s", "selector": {}, "exporterRef": { "name": "dut" }
+        }),
+    );
+    scene.lab.write(Write::Create(lease)).await;
+    eventually("the lease is known", async || scene.alice.get("one").await.ok()).await;
+    *scene.store.held.lock().unwrap() = None;
+    let _ = call.join_next().await;
+    scene.use_it("one").await;
+    scene.await_holder(Some("one")).await;
 }
 
 #[tokio::test]

@@ -105,13 +105,15 @@ impl Exporter {
         };
         // Built once only to tell the controller what there is; each session gets drivers of its own.
         let probe = Session::new(&self.config, &self.registry, info.clone()).await.map_err(ExporterError::Drivers)?;
-        let request = RegisterRequest { labels: info.labels.clone(), reports: probe.reports() };
+        let process = info.uuid.to_string();
+        let request =
+            RegisterRequest { labels: info.labels.clone(), reports: probe.reports(), process: process.clone() };
         close_session(&probe).await;
         drop(probe);
         let Some(channel) = register(&self, request, &stop).await? else {
             return Ok(ExitReason::Stopped);
         };
-        let link = ControllerLink::with_identity(channel, self.identity.clone());
+        let link = ControllerLink::with_identity(channel, self.identity.clone()).of_process(&process);
         tracing::info!(exporter = %self.config.metadata.name, "Exporter registered and available");
         let reason = Serving::new(&self, link, info).run(stop).await;
         if let ExitReason::HookFailed(failure) = &reason {

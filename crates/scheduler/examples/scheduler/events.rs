@@ -19,7 +19,7 @@ const ENDED: usize = 50;
 const ROUNDS: usize = 500;
 
 /// What is measured, in this order.
-const EVENTS: [&str; 8] = [
+const EVENTS: [&str; 9] = [
     "device freed, next lease gets it",
     "lease created, waits",
     "lease created, gets a device",
@@ -28,6 +28,7 @@ const EVENTS: [&str; 8] = [
     "exporter online",
     "exporter told again, unchanged",
     "policy changed",
+    "waiting lease looked at by its client",
 ];
 
 /// Prints the tables.
@@ -165,6 +166,13 @@ impl Scene {
                 let exporter = self.kit.exporters[&idle].clone();
                 self.change(exporter)
             }
+            8 => {
+                let waiting = self.waiting_in(kind);
+                let started = Instant::now();
+                let shown = self.kit.lab.explain(&waiting, self.kit.now);
+                assert!(shown.is_some_and(|shown| shown.position.is_some()), "it waits");
+                started.elapsed().as_secs_f64() * 1e6
+            }
             _ => {
                 let team = format!("team in (team-{}, all)", kind % 10);
                 let boards = format!("board=kind-{kind:03}");
@@ -210,6 +218,16 @@ impl Scene {
         self.kit.leases.remove(lease);
         self.kit.tell(Change::LeaseDeleted(lease));
         self.kit.settle();
+    }
+
+    fn waiting_in(&self, kind: usize) -> String {
+        let pool = self.kit.leases.iter().rev().filter(|(_, lease)| !lease.is_ended());
+        let kind = format!("kind-{kind:03}");
+        let of_kind = |lease: &&Lease| format!("{:?}", lease.spec.selector).contains(&kind);
+        pool.filter(|(_, lease)| lease.assigned_exporter().is_none())
+            .find(|(_, lease)| of_kind(lease))
+            .map(|(name, _)| name.clone())
+            .expect("somebody waits")
     }
 
     fn holder(&self, exporter: &str) -> String {

@@ -1,6 +1,6 @@
-//! Answers on demand. They may cost more than decisions do: they look at every candidate.
+//! Answers on demand. Clients that wait ask every few seconds, so these look at no more exporters than they must.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use jumpstarter_model::{GoDuration, Timestamp, condition::lease as condition};
 
@@ -14,6 +14,9 @@ use super::{
 };
 use crate::{AccessError, Candidate, CandidateReason, Explanation, Grant, LeaseStanding};
 
+/// Candidates that are named; more help nobody.
+const CANDIDATES: usize = 100;
+
 impl Lab {
     /// Says where a live lease stands, as of the last [`Lab::decide`]; `None` for ended and unknown leases.
     pub fn explain(&self, lease: &str, now: Timestamp) -> Option<Explanation> {
@@ -22,7 +25,7 @@ impl Lab {
             let (reason, message) = self.current_reason(entry, want, now);
             return Some(Explanation {
                 standing: LeaseStanding::Waiting,
-                position: Some(1 + self.ahead_of(entry, &want.request, now)),
+                position: Some(1 + self.count_ahead(entry, want, now)),
                 reason: reason.to_owned(),
                 message,
                 candidates: self.candidates(entry, want, now),
@@ -55,8 +58,52 @@ impl Lab {
         }
     }
 
+    /// How many leases come before this one at any exporter that it may have.
+    fn count_ahead(&self, entry: &Entry, want: &Want, now: Timestamp) -> usize {
+        let requested = entry.times.requested(now);
+        let queues = self.wants.values().filter(|want| !want.waiting.is_empty()).count();
+        let (mut ahead, mut seen) = (HashSet::new(), HashSet::new());
+        for ((scope, slot), names) in &want.tally {
+            if matches!(slot, Slot::Mismatch | Slot::Disabled) {
+                continue;
+            }
+            let Some(mine) = self.book.access(*scope, &entry.client, requested).granted() else { continue };
+            let ceiling = self.book.best_priority(*scope);
+            let of_scope = |seen: &HashSet<_>| seen.iter().filter(|(of, _)| of == scope).count();
+            let mut found = of_scope(&seen);
+            for bench in names.iter().filter_map(|name| self.exporters.get(name)) {
+                if found == queues {
+                    // Nobody else stands anywhere.
+                    break;
+                }
+                for id in &bench.wants {
+                    let Some(other) = self.wants.get(id).filter(|other| !other.waiting.is_empty()) else { continue };
+                    let usable = !matches!(other.request.slot(bench), Slot::Mismatch | Slot::Disabled);
+                    if !usable || !seen.insert((*scope, *id)) {
+                        continue;
+                    }
+                    found += 1;
+                    for (age, client, requested) in self.queue(other, now) {
+                        if mine >= ceiling && *age >= entry.age {
+                            break;
+                        }
+                        let theirs = self.book.access(*scope, client, requested).granted();
+                        if theirs.is_some_and(|theirs| theirs > mine || (theirs == mine && *age < entry.age)) {
+                            ahead.insert(&age.name);
+                        }
+                    }
+                }
+            }
+        }
+        ahead.remove(&entry.age.name);
+        ahead.len()
+    }
+
     fn candidates(&self, entry: &Entry, want: &Want, now: Timestamp) -> Vec<Candidate> {
-        let names = want.tally.values().flatten().collect::<BTreeSet<_>>();
+        // The first by name are among the first of each kind.
+        let mut names = want.tally.values().flat_map(|names| names.iter().take(CANDIDATES)).collect::<Vec<_>>();
+        names.sort_unstable();
+        names.truncate(CANDIDATES);
         let candidate = |name: &Name| {
             let bench = self.exporters.get(name)?;
             let reason = self.candidate_reason(name, bench, entry, want, now);

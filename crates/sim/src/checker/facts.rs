@@ -123,6 +123,7 @@ pub(super) struct ExporterFacts {
     pub(super) enabled: bool,
     pub(super) claim: Option<String>,
     pub(super) online: bool,
+    pub(super) registered: bool,
     pub(super) phase: ExporterPhase,
     /// States with the number of the commit that made them.
     pub(super) phases: VecDeque<(u64, ExporterPhase)>,
@@ -140,6 +141,8 @@ pub(super) struct ExporterFacts {
     /// It lied, or the way to it was broken, at that time.
     pub(super) disturbed: Option<Duration>,
     pub(super) lied: bool,
+    /// It does not tell what it has heard.
+    pub(super) old: bool,
 }
 
 /// A session that is open.

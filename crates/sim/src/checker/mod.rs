@@ -326,6 +326,7 @@ impl Checker {
         facts.enabled = exporter.is_enabled();
         facts.claim.clone_from(&claim);
         facts.online = online;
+        facts.registered = is_true(&status.conditions, "Registered");
         if facts.phase != phase {
             facts.phase = phase;
         }

@@ -19,7 +19,9 @@ impl Checker {
                 left.push((name.clone(), format!("exporter {name} claimed for {:?}", facts.claim)));
             }
             // Who lied is believed.
-            if !facts.lied && (!facts.online || !idle) {
+            // The goodbye of a process, which a leader that was replaced wrote down after the next one had registered.
+            let unregistered = self.plan.faults.rivals > 0 && !facts.registered;
+            if !facts.lied && !unregistered && (!facts.online || !idle) {
                 let link = if facts.online { "online" } else { "offline" };
                 left.push((name.clone(), format!("exporter {name} is {link} and {:?}", facts.phase)));
             }

@@ -66,6 +66,11 @@ impl Checker {
         }
     }
 
+    /// An exporter is of a release that does not tell what it has heard.
+    pub(crate) fn exporter_is_old(&mut self, exporter: &str) {
+        self.exporters.entry(exporter.to_owned()).or_default().old = true;
+    }
+
     /// Something happened to the way to an exporter, for so long.
     pub(crate) fn exporter_away(&mut self, exporter: &str, span: Duration) {
         let until = self.at() + span;
@@ -85,6 +90,10 @@ impl Checker {
             return;
         }
         let Some(facts) = self.exporters.get(exporter) else { return };
+        // A report of an old exporter that comes late, or twice, looks like a new one.
+        if facts.old && (self.plan.faults.late > 0.0 || self.plan.faults.twice > 0.0) {
+            return;
+        }
         // Whoever has never said what it does owes nothing, and a failed hook is believed to be the end of all work.
         let unsaid = matches!(
             facts.phase,

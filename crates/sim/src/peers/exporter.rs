@@ -47,11 +47,15 @@ pub(crate) async fn live(lab: Lab, name: String) {
     let slow = dice.chance(faults.slow_reporters);
     let manners = Manners { fails: faults.failed_setups, slow, old: dice.chance(faults.old_exporters) };
     lab.note(format_args!("exporter {name}: {hooks:?} {manners:?} liar={liar}"));
+    if manners.old {
+        lab.check().exporter_is_old(&name);
+    }
     let token = lab.token(&format!("{name}-exporter")).await;
     let mut number = 0;
     loop {
         number += 1;
         let link = Link::new(lab.network.wire(&name), "Exporter", &name, &token);
+        let link = if manners.old { link } else { link.of_process(format!("{name}-{number}")) };
         let (stop, killed) = (CancellationToken::new(), CancellationToken::new());
         let ending = {
             let life = process(&lab, &name, number, link.clone(), hooks, manners, &stop);

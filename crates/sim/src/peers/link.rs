@@ -30,6 +30,8 @@ pub(crate) struct Link {
     metadata: MetadataMap,
     controller: ControllerServiceClient<Wire>,
     client: ClientServiceClient<Wire>,
+    /// Names the exporter's process; empty for those that do not tell.
+    process: String,
 }
 
 /// What a client asks for.
@@ -86,7 +88,12 @@ impl Link {
             }
         }
         let controller = ControllerServiceClient::new(wire.clone());
-        Self { metadata, controller, client: ClientServiceClient::new(wire) }
+        Self { metadata, controller, client: ClientServiceClient::new(wire), process: String::new() }
+    }
+
+    /// The same for an exporter's process that tells its name.
+    pub(crate) fn of_process(self, process: String) -> Self {
+        Self { process, ..self }
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -95,12 +102,13 @@ impl Link {
         request
     }
 
-    pub(crate) async fn register(&self, request: RegisterRequest) -> Result<(), Status> {
+    pub(crate) async fn register(&self, mut request: RegisterRequest) -> Result<(), Status> {
+        request.process.clone_from(&self.process);
         within(CALL, self.controller.clone().register(self.request(request))).await.map(drop)
     }
 
     pub(crate) async fn unregister(&self) -> Result<(), Status> {
-        let request = self.request(UnregisterRequest { reason: "stopped".to_owned() });
+        let request = self.request(UnregisterRequest { reason: "stopped".to_owned(), process: self.process.clone() });
         within(CALL, self.controller.clone().unregister(request)).await.map(drop)
     }
 
@@ -112,7 +120,8 @@ impl Link {
         heard: Option<&str>,
     ) -> Result<(), Status> {
         let (message, revision) = (Some(message.to_owned()), heard.map(str::to_owned));
-        let request = ReportStatusRequest { status: status.into(), message, release_lease: None, revision };
+        let process = self.process.clone();
+        let request = ReportStatusRequest { status: status.into(), message, release_lease: None, revision, process };
         within(CALL, self.controller.clone().report_status(self.request(request))).await.map(drop)
     }
 

@@ -33,7 +33,7 @@ impl FakeExporter {
     pub(crate) async fn try_register(&self, labels: &[(&str, &str)]) -> Result<RegisterResponse, Status> {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let root = DriverInstanceReport { uuid: "root".to_owned(), ..DriverInstanceReport::default() };
-        let request = RegisterRequest { labels, reports: vec![root] };
+        let request = RegisterRequest { labels, reports: vec![root], ..Default::default() };
         let answer = soon("Register", self.stub.clone().register(self.identity.request(request))).await;
         answer.map(tonic::Response::into_inner)
     }
@@ -49,12 +49,12 @@ impl FakeExporter {
         release_lease: Option<bool>,
     ) -> Result<(), Status> {
         let message = message.map(str::to_owned);
-        let request = ReportStatusRequest { status: status.into(), message, release_lease, revision: None };
+        let request = ReportStatusRequest { status: status.into(), message, release_lease, ..Default::default() };
         soon("ReportStatus", self.stub.clone().report_status(self.identity.request(request))).await.map(drop)
     }
 
     pub(crate) async fn unregister(&self, reason: &str) {
-        let request = UnregisterRequest { reason: reason.to_owned() };
+        let request = UnregisterRequest { reason: reason.to_owned(), ..Default::default() };
         soon("Unregister", self.stub.clone().unregister(self.identity.request(request))).await.unwrap();
     }
 

@@ -55,6 +55,9 @@ pub(crate) struct SlowStore {
     pub(crate) cut: Mutex<Option<(Kind, usize)>>,
     /// Requests that were not made for that.
     pub(crate) cut_off: AtomicUsize,
+    /// What is read of this object is answered only when this is taken away; and how often that was asked for.
+    pub(crate) held: Mutex<Option<Key>>,
+    pub(crate) held_reads: AtomicUsize,
     /// When set, no call is ever answered.
     pub(crate) hangs: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -68,6 +71,8 @@ impl SlowStore {
             transactions: AtomicUsize::new(0),
             cut: Mutex::new(None),
             cut_off: AtomicUsize::new(0),
+            held: Mutex::new(None),
+            held_reads: AtomicUsize::new(0),
             hangs: Arc::default(),
         }
     }
@@ -146,7 +151,15 @@ impl Store for SlowStore {
             if self.chance(self.faults.unread) {
                 return Err(StoreError::Unavailable("the request was lost".to_owned()));
             }
-            self.inner.get(key).await
+            let found = self.inner.get(key).await;
+            let is_held = || self.held.lock().unwrap().as_ref() == Some(key);
+            if is_held() {
+                self.held_reads.fetch_add(1, Ordering::Relaxed);
+                while is_held() {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            }
+            found
         })
     }
 

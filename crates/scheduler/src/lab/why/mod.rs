@@ -128,10 +128,6 @@ impl Lab {
     }
 
     /// Leases that come before this one at any exporter that it may have, with their highest priority there.
-    pub(super) fn ahead_of(&self, entry: &Entry, request: &Request, now: Timestamp) -> usize {
-        self.ahead(&self.ask(entry, request, entry.times.requested(now)), now).len()
-    }
-
     fn ahead<'a>(&'a self, ask: &Ask<'_>, now: Timestamp) -> HashMap<&'a Name, i64> {
         let mut ahead = HashMap::new();
         let mut seen = HashSet::new();
