@@ -3,11 +3,14 @@
 //! Exporters that the same policies are about share a [`Scope`]; each client knows the rules that admit it. What a
 //! client may do with an exporter then depends on the scope alone, however many exporters there are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jumpstarter_model::{Client, ExporterAccessPolicy, GoDuration, Selector};
 
 use super::names::Name;
+
+/// Combinations of labels whose scope is remembered.
+const REMEMBERED: usize = 1 << 16;
 
 type Labels = BTreeMap<String, String>;
 
@@ -82,6 +85,10 @@ pub(crate) struct AccessBook {
     clients: HashMap<Name, Person>,
     scopes: Vec<ScopeData>,
     scope_ids: HashMap<Vec<Name>, Scope>,
+    /// Label keys that policies look at, and scopes by what exporters have there: exporters are many, and differ mostly in
+    /// labels that no policy mentions.
+    keys: BTreeSet<String>,
+    by_labels: HashMap<Vec<Option<String>>, Scope>,
 }
 
 impl AccessBook {
@@ -92,15 +99,15 @@ impl AccessBook {
             None => Some(Selector::default()),
         };
         let rules = policy.spec.policies.iter().flatten().map(Rule::of).collect();
-        self.policies.insert(name, PolicyRules { exporters, rules });
-        self.forget_scopes();
+        self.policies.insert(name.clone(), PolicyRules { exporters, rules });
+        self.forget_scopes(&name);
     }
 
     /// Forgets a policy, with the same consequence. Returns whether there was one.
     pub(crate) fn remove_policy(&mut self, name: &str) -> bool {
         let removed = self.policies.remove(name).is_some();
         if removed {
-            self.forget_scopes();
+            self.forget_scopes(name);
         }
         removed
     }
@@ -121,16 +128,41 @@ impl AccessBook {
         self.clients.remove(name).is_some()
     }
 
-    fn forget_scopes(&mut self) {
+    /// After one policy has changed.
+    fn forget_scopes(&mut self, changed: &str) {
         self.scopes.clear();
         self.scope_ids.clear();
+        self.by_labels.clear();
+        let selectors = self.policies.values().filter_map(|policy| policy.exporters.as_ref());
+        let requirements = selectors.flat_map(|selector| selector.requirements());
+        self.keys = requirements.map(|requirement| requirement.key().to_owned()).collect();
+        let policy = self.policies.get_key_value(changed);
         for person in self.clients.values_mut() {
-            person.admitted = admitted(&self.policies, &person.labels);
+            person.admitted.remove(changed);
+            if let Some((name, policy)) = policy
+                && let terms = terms_for(policy, &person.labels)
+                && !terms.is_empty()
+            {
+                person.admitted.insert(name.clone(), terms);
+            }
         }
     }
 
     /// The scope of an exporter with these labels.
     pub(crate) fn scope(&mut self, labels: &Labels) -> Scope {
+        let seen = self.keys.iter().map(|key| labels.get(key).cloned()).collect::<Vec<_>>();
+        if let Some(scope) = self.by_labels.get(&seen) {
+            return *scope;
+        }
+        let scope = self.find_scope(labels);
+        if self.by_labels.len() >= REMEMBERED {
+            self.by_labels.clear();
+        }
+        self.by_labels.insert(seen, scope);
+        scope
+    }
+
+    fn find_scope(&mut self, labels: &Labels) -> Scope {
         let policies = self.policies_for(labels);
         if let Some(scope) = self.scope_ids.get(&policies) {
             return *scope;
@@ -202,11 +234,12 @@ impl AccessBook {
 }
 
 fn admitted(policies: &BTreeMap<Name, PolicyRules>, labels: &Labels) -> HashMap<Name, Vec<Terms>> {
-    let terms = |policy: &PolicyRules| {
-        policy.rules.iter().filter(|rule| rule.admits(labels)).map(|rule| rule.terms).collect::<Vec<_>>()
-    };
-    let found = policies.iter().map(|(name, policy)| (name.clone(), terms(policy)));
+    let found = policies.iter().map(|(name, policy)| (name.clone(), terms_for(policy, labels)));
     found.filter(|(_, terms)| !terms.is_empty()).collect()
+}
+
+fn terms_for(policy: &PolicyRules, labels: &Labels) -> Vec<Terms> {
+    policy.rules.iter().filter(|rule| rule.admits(labels)).map(|rule| rule.terms).collect()
 }
 
 impl Rule {

@@ -1,5 +1,7 @@
 //! Queues: who waits for what.
 
+use std::collections::BTreeSet;
+
 use jumpstarter_model::condition::lease as condition;
 
 use super::{
@@ -11,6 +13,9 @@ use super::{
 /// Wants kept although nobody waits, so that the next equal request need not count its exporters again. A lab has few
 /// kinds of request; 64 cover them without making exporter events expensive.
 const IDLE_WANTS: usize = 64;
+/// More are kept in a large lab with many kinds of board, as long as an exporter is in no more than these on average.
+const IDLE_WANTS_EACH: usize = 4;
+const MOST_IDLE_WANTS: usize = 512;
 
 impl Lab {
     /// Puts a waiting lease into the queue of its want; nothing to do if it stands there.
@@ -96,8 +101,17 @@ impl Lab {
         found
     }
 
+    fn has_too_many_idle_wants(&self) -> bool {
+        if !(IDLE_WANTS + 1..=MOST_IDLE_WANTS).contains(&self.idle_wants.len()) {
+            return self.idle_wants.len() > MOST_IDLE_WANTS;
+        }
+        let idle = self.idle_wants.iter().filter_map(|(_, id)| self.wants.get(id));
+        let counted: usize = idle.flat_map(|want| want.tally.values()).map(BTreeSet::len).sum();
+        counted > IDLE_WANTS_EACH * self.exporters.len()
+    }
+
     fn drop_idle_wants(&mut self) {
-        while self.idle_wants.len() > IDLE_WANTS {
+        while self.has_too_many_idle_wants() {
             let Some((_, id)) = self.idle_wants.pop_first() else { return };
             let Some(want) = self.wants.remove(&id) else { continue };
             self.want_ids.remove(&want.request.key);

@@ -183,6 +183,9 @@ impl Process {
     }
 
     fn say(&mut self, status: ExporterStatus, text: String) {
+        if status == ExporterStatus::Offline {
+            self.lab.check().exporter_leaves(&self.name);
+        }
         self.report.send_replace(Report { status, text, heard: self.heard.clone() });
     }
 
