@@ -86,8 +86,9 @@ struct Entry {
     takeovers: VecDeque<Instant>,
     /// It said that it leaves; true until it comes back.
     left: bool,
-    /// The lease that it was told of, until it was told that it is free.
+    /// The lease that it was told of, until it was told that it is free, and the last message that did so.
     told: Option<String>,
+    told_word: u64,
     owes_since: Option<Instant>,
     /// The message from which it learned of what it owes, zero when that was before a restart of the controller.
     owes_word: u64,
@@ -293,6 +294,7 @@ impl Presence {
     pub(crate) fn told_leased(&self, exporter: &str, lease: &str, word: Word) {
         let mut state = self.lock();
         let entry = state.entries.entry(exporter.to_owned()).or_default();
+        entry.told_word = word.0;
         if entry.told.as_deref() == Some(lease) {
             if entry.owes_since.is_some() {
                 entry.owes_word = word.0;
@@ -321,8 +323,15 @@ impl Presence {
         let mut state = self.lock();
         let entry = state.entries.entry(exporter.to_owned()).or_default();
         entry.reports = true;
-        if heard.is_some_and(|heard| heard.0 < entry.owes_word) {
-            // It did not know of the lease yet, and is about to begin its session.
+        let latest = if entry.told.is_some() { entry.told_word } else { 0 };
+        if heard.is_some_and(|heard| heard.0 < entry.owes_word.max(latest)) {
+            // It did not know of the lease yet, and is about to begin its session. What was stored before a restart may
+            // have said that this was over.
+            if entry.told.is_some() && entry.owes_since.is_none() {
+                entry.owes_since = Some(Instant::now());
+                entry.owes_word = latest;
+                self.mark(&mut state, exporter);
+            }
             return;
         }
         entry.session = Session::Serving;

@@ -10,7 +10,7 @@ use std::{
 use jumpstarter_sim::{Faults, Flaw, Plan, Report, run};
 
 /// Seeds of every test run; `cargo xtask sim --seeds` runs more.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 60;
 /// Seeds among which each mistake that is built in must be found.
 const SEEDS_OF_A_FLAW: u64 = 20;
 
@@ -75,6 +75,16 @@ fn seeds_that_have_found_something_stay_quiet() {
         (8, 12, "in-order"),
         // Two leaders that disagreed about an exporter's presence corrected each other hundreds of times a second.
         (37, 4, "write-storm"),
+        // A request to register that came twice made the service forget what it had told the exporter.
+        (1116, 12, "torn-down-first"),
+        // A leader restored what an exporter had told it long before, in place of what it had told the next leader.
+        (327, 12, "nothing-left"),
+        // A lease that was looked for in vain was forgotten, although news of its creation had come meanwhile.
+        (2163, 12, "two-holders"),
+        // A leader that had not heard of a lease took its claim for a leftover.
+        (5021, 12, "two-holders"),
+        // Two leaders that saw different exporters corrected each other's reason to wait.
+        (52, 12, "write-storm"),
     ];
     for (seed, minutes, kind) in found {
         let report = run(&Plan { length: Duration::from_mins(minutes), ..Plan::swarm(seed) });

@@ -246,3 +246,19 @@ async fn what_an_exporter_told_another_leader_counts() {
     presence.noticed("e", ExporterPhase::Available);
     assert_eq!(presence.last_report("e"), Some(ExporterPhase::Available));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_before_a_restart_that_its_exporter_never_heard_of_is_yet_to_be_torn_down() {
+    let presence = presence();
+    // As stored: the lease was ready at once, and the exporter available.
+    presence.told_leased("e", "l", Word::EARLIER);
+    presence.reported("e", ExporterPhase::Available, None);
+    assert!(presence.session_over("e", "l"));
+    let word = presence.next_word();
+    presence.told_leased("e", "l", word);
+    presence.reported("e", ExporterPhase::Available, Some(Word::EARLIER));
+    assert!(presence.sight("e").0.owes_tear_down, "it opens its session now");
+    presence.told_free("e", false);
+    presence.reported("e", ExporterPhase::Available, Some(word));
+    assert!(!presence.sight("e").0.owes_tear_down);
+}

@@ -100,8 +100,9 @@ impl Runtime {
         self.looked_up.insert(lease.to_owned(), now);
     }
 
-    fn was_looked_up(&self, lease: &str) -> bool {
-        self.looked_up.get(lease).is_some_and(|at| Instant::now() < *at + LOOKED_UP)
+    /// Whether a lease was read for this decision; the next one asks again.
+    fn was_looked_up(&mut self, lease: &str) -> bool {
+        self.looked_up.remove(lease).is_some_and(|at| Instant::now() < at + LOOKED_UP)
     }
 
     /// The objects that an action may write or rests on.
@@ -127,10 +128,37 @@ impl Runtime {
 
 /// Whether an action takes something away from a lease that has not ended and that nobody asks to end: two objects say
 /// that do not agree, as far as is known here.
-fn is_doubtful(action: &Action, lease: Option<&Lease>) -> bool {
+pub(super) fn is_doubtful(action: &Action, lease: Option<&Lease>) -> bool {
     match action {
         Action::Unclaim { .. } => lease.is_none_or(|lease| !lease.is_ended()),
         Action::End { cause: EndCause::Released, .. } => lease.is_some_and(|lease| lease.spec.release != Some(true)),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_disagreement_takes_away_from_a_lease_is_looked_up_first() {
+        let unclaim = Action::Unclaim { exporter: "e".to_owned(), lease: "l".to_owned() };
+        let end = |cause| Action::End {
+            lease: "l".to_owned(),
+            exporter: Some("e".to_owned()),
+            cause,
+            message: String::new(),
+        };
+        let (live, mut released, mut ended) = (Lease::default(), Lease::default(), Lease::default());
+        released.spec.release = Some(true);
+        ended.status.get_or_insert_default().ended = true;
+        // Another leader has just claimed the exporter for a lease of which nothing is known here.
+        assert!(is_doubtful(&unclaim, None));
+        assert!(is_doubtful(&unclaim, Some(&live)));
+        assert!(!is_doubtful(&unclaim, Some(&ended)));
+        // It has ended the lease that seems to hold the exporter, and given that to the next.
+        assert!(is_doubtful(&end(EndCause::Released), Some(&live)));
+        assert!(!is_doubtful(&end(EndCause::Released), Some(&released)));
+        assert!(!is_doubtful(&end(EndCause::Expired), Some(&live)));
     }
 }

@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     FAILURES, ONE_RETRY, Runtime, STORE_RETRY,
+    actions::is_doubtful,
     inbox::{Answer, Refusal},
     jobs::{self, Job, Landing, Outcome, Work},
 };
@@ -32,9 +33,10 @@ impl Runtime {
                         None => self.is_absent(key, *known),
                     }
                 }
-                if let Work::Action(action) = &job.work {
-                    let lease = action.lease().to_owned();
-                    self.note_looked_up(&lease);
+                if let Work::Action(action) = &job.work
+                    && is_doubtful(action, self.world.lease(action.lease()).as_deref())
+                {
+                    self.note_looked_up(action.lease());
                 }
                 self.finish_failed(job);
             }
