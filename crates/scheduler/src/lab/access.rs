@@ -99,8 +99,9 @@ impl AccessBook {
             None => Some(Selector::default()),
         };
         let rules = policy.spec.policies.iter().flatten().map(Rule::of).collect();
-        self.policies.insert(name.clone(), PolicyRules { exporters, rules });
-        self.forget_scopes(&name);
+        let changed = name.clone();
+        self.policies.insert(name, PolicyRules { exporters, rules });
+        self.forget_scopes(&changed);
     }
 
     /// Forgets a policy, with the same consequence. Returns whether there was one.
@@ -134,7 +135,7 @@ impl AccessBook {
         self.scope_ids.clear();
         self.by_labels.clear();
         let selectors = self.policies.values().filter_map(|policy| policy.exporters.as_ref());
-        let requirements = selectors.flat_map(|selector| selector.requirements());
+        let requirements = selectors.flat_map(Selector::requirements);
         self.keys = requirements.map(|requirement| requirement.key().to_owned()).collect();
         let policy = self.policies.get_key_value(changed);
         for person in self.clients.values_mut() {
