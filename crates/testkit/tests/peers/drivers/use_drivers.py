@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from urllib.request import urlopen
 
 import opendal
+import pexpect
 from websockets.sync.client import connect
 
 from jumpstarter.client.core import DriverError, DriverInvalidArgument, DriverMethodNotImplemented
@@ -91,8 +92,13 @@ def console(client):
         with port.stream() as stream:
             echoes(stream, b"root\n", bytes(range(256)))
         with port.pexpect() as console:
-            console.send("login: ")
-            console.expect_exact("login: ", timeout=60)
+            # The stream before may read along until its end has come through, as two terminals on a port do.
+            for _ in range(60):
+                console.send("login: ")
+                if console.expect_exact(["login: ", pexpect.TIMEOUT], timeout=1) == 0:
+                    break
+            else:
+                raise AssertionError("no prompt")
     with client.loop.stream() as stream:
         echoes(stream, b"slowly")
     if ours:
