@@ -88,7 +88,7 @@ fn colours_and_movement_are_for_terminals() {
     command.arg("NO_COLOR=1").arg("jmp").args(args);
     let mut plain = alice.command_on_terminal(&command);
     assert!(plain.wait().success());
-    let screen = plain.wait_for("AVAILABLE").replace('\r', "");
+    let screen = plain.wait_for("LEASE_READY").replace('\r', "");
     let table: Vec<_> = screen.lines().skip_while(|line| !line.starts_with("NAME")).take(2).collect();
     assert!(table.len() == 2 && !table.concat().contains('\x1b'), "{screen}");
 
