@@ -12,6 +12,7 @@ use crate::telemetry::{ZapArgs, go_bool};
 /// `jumpstarter controller`. Settings of the lab are in the ConfigMap `jumpstarter-controller`, those of the process in
 /// the environment (NAMESPACE, GRPC_ENDPOINT, ROUTER_KEY, EXTERNAL_CERT_PEM, EXTERNAL_KEY_PEM, ...).
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct ControllerArgs {
     /// Address of the gRPC port
     #[arg(long, value_name = "HOST:PORT", default_value = ":8082")]
