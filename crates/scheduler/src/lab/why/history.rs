@@ -82,9 +82,8 @@ impl Usage {
         // Only those that lasted longer than this one has are like it.
         let longer = &self.shares[self.shares.partition_point(|share| *share <= over)..];
         let share = match (pace, longer.len()) {
-            (Pace::Declared, _) => WHOLE,
             (Pace::Early, 0) if self.shares.is_empty() => 0,
-            (Pace::Early | Pace::Likely, 0) => WHOLE,
+            (Pace::Declared, _) | (Pace::Early | Pace::Likely, 0) => WHOLE,
             (Pace::Early, count) => longer[count / 10],
             (Pace::Likely, count) => longer[count / 2],
         };

@@ -72,8 +72,7 @@ impl Lab {
                 start: self.forecast(&ask, &usage, now),
             }
         };
-        let mut found = self
-            .ideas(&want.request, duration, &why.explanation.candidates)
+        let mut found = ideas(&want.request, duration, &why.explanation.candidates)
             .into_iter()
             .map(|(request, duration)| judge(&request, duration, false))
             .filter(|alternative| is_sooner(alternative.start, why.start))
@@ -99,32 +98,6 @@ impl Lab {
             }
         }
         ask
-    }
-
-    /// Requests that differ in one point and may be served sooner.
-    fn ideas(
-        &self,
-        request: &Request,
-        duration: GoDuration,
-        candidates: &[crate::Candidate],
-    ) -> Vec<(Request, GoDuration)> {
-        let mut ideas = Vec::new();
-        if request.pinned.is_some() && !request.selector.is_empty() {
-            ideas.push((wish(&request.selector), duration));
-        }
-        if request.pinned.is_none() && request.selector.requirements().len() > 1 {
-            let tried = 0..request.selector.requirements().len().min(MAX_TRIED);
-            ideas.extend(tried.map(|index| (wish(&request.selector.without(index)), duration)));
-        }
-        let limit = |reason: &CandidateReason| match reason {
-            CandidateReason::DurationTooLong(limit) => Some(*limit),
-            _ => None,
-        };
-        let limits = candidates.iter().filter_map(|candidate| limit(&candidate.reason)).collect::<HashSet<_>>();
-        if let Some(limit) = limits.into_iter().max() {
-            ideas.push((request.clone(), limit));
-        }
-        ideas
     }
 
     /// Leases that come before this one at any exporter that it may have, with their highest priority there.
@@ -170,6 +143,27 @@ impl Lab {
             })
             .collect()
     }
+}
+
+/// Requests that differ in one point and may be served sooner.
+fn ideas(request: &Request, duration: GoDuration, candidates: &[crate::Candidate]) -> Vec<(Request, GoDuration)> {
+    let mut ideas = Vec::new();
+    if request.pinned.is_some() && !request.selector.is_empty() {
+        ideas.push((wish(&request.selector), duration));
+    }
+    if request.pinned.is_none() && request.selector.requirements().len() > 1 {
+        let tried = 0..request.selector.requirements().len().min(MAX_TRIED);
+        ideas.extend(tried.map(|index| (wish(&request.selector.without(index)), duration)));
+    }
+    let limit = |reason: &CandidateReason| match reason {
+        CandidateReason::DurationTooLong(limit) => Some(*limit),
+        _ => None,
+    };
+    let limits = candidates.iter().filter_map(|candidate| limit(&candidate.reason)).collect::<HashSet<_>>();
+    if let Some(limit) = limits.into_iter().max() {
+        ideas.push((request.clone(), limit));
+    }
+    ideas
 }
 
 /// A request for any exporter with these labels.
