@@ -1,5 +1,5 @@
 //! What drivers have to tell the people of a session.
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 /// How serious a line is; names are those of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,8 @@ pub fn printable(text: &str) -> String {
         }
     }
     if cut < text.len() {
-        shown.push_str(&format!(" … ({} more bytes)", text.len() - cut));
+        // Writing to a string cannot fail.
+        let _ = write!(shown, " … ({} more bytes)", text.len() - cut);
     }
     shown
 }

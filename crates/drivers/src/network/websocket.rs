@@ -67,14 +67,15 @@ impl WebsocketNetwork {
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE))
             .max_write_buffer_size(MAX_UNSENT + MAX_MESSAGE);
-        let connect = async {
+        // The handshake keeps its buffers in the future.
+        let connect = Box::pin(async {
             let opened = connect_async_tls_with_config(self.url.as_str(), Some(limits), true, Some(connector)).await;
             opened.map_err(|err| match err {
                 Error::Io(err) => err,
                 Error::Http(answer) => io::Error::other(format!("the server answered with {}", answer.status())),
                 other => io::Error::other(other.to_string()),
             })
-        };
+        });
         let (socket, _) = within(connect).await.map_err(|err| DriverError::connection(&shown, err))?;
         Ok(Messages { socket, rest: Bytes::new(), closing: false })
     }

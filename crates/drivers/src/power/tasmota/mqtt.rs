@@ -155,9 +155,10 @@ impl Plug {
         }
         let (command, status, seconds) = (&self.command, &self.status, self.limit.as_secs_f64());
         let heard = self.heard.borrow();
-        let instead = match heard.count > before {
-            true => format!(" but said '{}'", heard.text.escape_debug()),
-            false => "; is it connected to the broker, and are these its topics?".to_owned(),
+        let instead = if heard.count > before {
+            format!(" but said '{}'", heard.text.escape_debug())
+        } else {
+            "; is it connected to the broker, and are these its topics?".to_owned()
         };
         DriverError::Timeout(format!(
             "{wanted} was sent to '{command}' at {}, and the plug did not confirm it on '{status}' within {seconds} s{instead}",
