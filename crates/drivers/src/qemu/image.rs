@@ -90,7 +90,7 @@ impl Image {
             return Err(DriverError::InvalidArgument(message));
         }
         let dir = self.path.parent().unwrap_or(Path::new("/"));
-        let free = statvfs(dir).map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize)).unwrap_or(u64::MAX);
+        let free = statvfs(dir).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
         if wanted > free {
             let free = size::shown(free & !0xf_ffff);
             let message = format!("the exporter has {free} free in {}, a disk of {then} does not fit", dir.display());

@@ -85,14 +85,18 @@ fn late(command: &str) -> DriverError {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::{
+        io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+        task::JoinSet,
+    };
 
     use super::*;
 
     /// An emulator that says its lines, one for each command after the first.
-    async fn against(lines: &'static [&'static str]) -> Result<(Qmp, tokio::task::JoinHandle<()>), DriverError> {
+    async fn against(lines: &'static [&'static str]) -> Result<(Qmp, JoinSet<()>), DriverError> {
         let (mine, theirs) = UnixStream::pair().unwrap();
-        let peer = tokio::task::spawn(async move {
+        let mut peer = JoinSet::new();
+        peer.spawn(async move {
             let mut io = BufReader::new(theirs);
             for (n, line) in lines.iter().enumerate() {
                 if n > 0 {
@@ -115,11 +119,11 @@ mod tests {
             r#"{"error": {"class": "GenericError", "desc": "no such thing"}}"#,
             r#"{"event": "SHUTDOWN", "data": {"guest": true}}"#,
         ]));
-        let (mut qmp, peer) = against(lines).await.unwrap();
+        let (mut qmp, mut peer) = against(lines).await.unwrap();
         assert_eq!(qmp.execute("query").await.unwrap(), json!([1]));
         assert!(qmp.execute("other").await.unwrap_err().to_string().contains("no such thing"));
         assert!(qmp.execute("last").await.unwrap_err().to_string().contains("it was closed"));
-        peer.await.unwrap();
+        peer.join_next().await.unwrap().unwrap();
         assert!(against(&["{}"]).await.is_err());
         assert!(against(&["this is no JSON"]).await.is_err());
     }

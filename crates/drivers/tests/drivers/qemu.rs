@@ -76,7 +76,7 @@ fn emulators(word: &str) -> Vec<i32> {
     let has = |pid: &i32| {
         let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words = String::from_utf8_lossy(&words).into_owned();
-        words.starts_with("/") && words.contains("qemu-system") && words.contains(word)
+        words.starts_with('/') && words.contains("qemu-system") && words.contains(word)
     };
     pids.filter(has).collect()
 }
@@ -88,7 +88,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(Duration::from_secs(60), work).await.unwrap_or_else(|_| panic!("never: {what}"));
+    timeout(Duration::from_mins(1), work).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 /// A name for the guest that no other test uses; it is among the arguments by the forwarded port.
@@ -193,7 +193,7 @@ async fn a_machine_runs_until_it_is_switched_off_and_leaves_nothing() {
     let port = free_port();
     let mark = format!("127.0.0.1:{port}-:80");
     let machine = Machine::new(&format!("{{hostfwd: {{web: {{hostport: {port}, guestport: 80}}}}}}")).await;
-    machine.flash(&[0; 1 << 20], json!(null)).await.unwrap();
+    machine.flash(&vec![0; 1 << 20], json!(null)).await.unwrap();
     machine.call("d", "set_disk_size", &[json!("2M")]).await.unwrap();
     machine.call("d", "set_memory_size", &[json!("64M")]).await.unwrap();
     let closed = machine.part("console").open("connect").await.err().unwrap();
@@ -202,7 +202,7 @@ async fn a_machine_runs_until_it_is_switched_off_and_leaves_nothing() {
     machine.call("power", "on", &[]).await.unwrap();
     let [pid] = emulators(&mark)[..] else { panic!("one emulator runs") };
     let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-    assert!(words.contains("-m\067108864B\0"), "{words:?}");
+    assert!(words.contains("-m\x0067108864B\x00"), "{words:?}");
     let dir: PathBuf = machine_dir(&words);
     assert_eq!(fs::metadata(dir.join("root")).unwrap().len(), 2 << 20);
     let cloud_init = fs::read_to_string(dir.join("cidata/user-data")).unwrap();
@@ -225,7 +225,7 @@ async fn a_machine_runs_until_it_is_switched_off_and_leaves_nothing() {
     console.write_all(b"x").await.unwrap();
     Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
     let mut rest = Vec::new();
-    timeout(Duration::from_secs(60), console.read_to_end(&mut rest)).await.unwrap().unwrap();
+    timeout(Duration::from_mins(1), console.read_to_end(&mut rest)).await.unwrap().unwrap();
     until("the link to the console is gone", || fs::symlink_metadata(dir.join("pty")).is_err()).await;
     // A dead machine can be started again.
     machine.call("power", "on", &[]).await.unwrap();
@@ -305,7 +305,8 @@ async fn container_images_come_through_their_tool() {
     // Served from a file's own server: the custom tool is fetched by its URL.
     let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/fls", server.local_addr().unwrap());
-    let serving = tokio::task::spawn(async move {
+    let mut serving = tokio::task::JoinSet::new();
+    serving.spawn(async move {
         let (mut io, _) = server.accept().await.unwrap();
         let mut request = [0; 2048];
         let _ = io.read(&mut request).await.unwrap();
@@ -337,7 +338,7 @@ async fn container_images_come_through_their_tool() {
         let err = flash(url, &more).await.unwrap_err().to_string();
         assert!(err.contains(part), "{err}");
     }
-    serving.await.unwrap();
+    serving.join_next().await.unwrap().unwrap();
     machine.0.close().await;
     forbidden.0.close().await;
 }
