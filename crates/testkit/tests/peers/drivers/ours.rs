@@ -81,7 +81,8 @@ async fn network(session: &Session, bench: &Bench) {
     // A bus lets in whoever says who it is: as in the D-Bus specification, "Authentication examples".
     let mut bus = session.open("bus", "connect").await.unwrap();
     let user = rustix::process::getuid().as_raw().to_string();
-    let hex: String = user.bytes().map(|digit| format!("{digit:02x}")).collect();
+    // The code of a digit in hexadecimal is 3 and the digit.
+    let hex: String = user.chars().flat_map(|digit| ['3', digit]).collect();
     bus.write_all(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes()).await.unwrap();
     let mut answer = [0; 3];
     bus.read_exact(&mut answer).await.unwrap();
@@ -130,10 +131,11 @@ async fn hosted(session: &Session) {
     assert!(refused.to_string().contains("the bench stays off"), "{refused}");
     echoes(session, "wire", &[7; 1000]).await;
     let flasher = Flasher::new(session, "hostedflasher");
-    flasher.flash(&[9; 300_000][..], None, Transfer::default()).await.unwrap();
+    let image = vec![9; 300_000];
+    flasher.flash(image.as_slice(), None, Transfer::default()).await.unwrap();
     let mut back = Vec::new();
     flasher.dump(&mut back, None, Transfer::default()).await.unwrap();
-    assert_eq!(back, [9; 300_000]);
+    assert_eq!(back, image);
     let mut output = session.stream_call("tool", "call_method", &[json!("fails"), json!({})]).await.unwrap();
     let mut last = Value::Null;
     while let Some(item) = output.next().await {
