@@ -1,4 +1,6 @@
 //! Calls drivers of a leased exporter: `jmp shell -l SELECTOR -- cargo run --example call`.
+#![expect(clippy::print_stdout, reason = "an example shows what it finds")]
+
 use std::{env, error::Error, path::Path};
 
 use futures::TryStreamExt as _;

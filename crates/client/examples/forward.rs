@@ -1,4 +1,6 @@
 //! Leads a local port to a driver's network connection: `jmp shell -l SELECTOR -- cargo run --example forward`.
+#![expect(clippy::print_stdout, reason = "an example shows what it finds")]
+
 use std::{env, error::Error, path::Path};
 
 use jumpstarter_client::Session;

@@ -1,4 +1,6 @@
 //! Leases an exporter and gives it back: `cargo run --example lease -- CLIENT_CONFIG SELECTOR`.
+#![expect(clippy::print_stdout, reason = "an example shows what it finds")]
+
 use std::{env, error::Error, path::Path, time::Duration};
 
 use jumpstarter_client::{Client, CreateLease};

@@ -1,4 +1,6 @@
 //! Talks to a driver's byte stream: `jmp shell -l SELECTOR -- cargo run --example stream`.
+#![expect(clippy::print_stdout, reason = "an example shows what it finds")]
+
 use std::{env, error::Error, path::Path};
 
 use jumpstarter_client::Session;

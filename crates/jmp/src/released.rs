@@ -1,5 +1,5 @@
 //! The command tree beside that of the released client: every command, alias, option and choice that it has is here.
-use std::{collections::BTreeMap, process};
+use std::{collections::BTreeMap, fmt::Write as _, process};
 
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 use jumpstarter_peers::NEWEST;
@@ -172,7 +172,7 @@ fn all_that_the_released_client_has_is_here() {
 #[test]
 fn helps() {
     fn write(command: &mut Command, path: &str, out: &mut String) {
-        out.push_str(&format!("$ {path} --help\n{}\n", command.render_help()));
+        writeln!(out, "$ {path} --help\n{}", command.render_help()).unwrap();
         let names: Vec<_> = command
             .get_subcommands()
             .filter(|command| !command.is_hide_set())

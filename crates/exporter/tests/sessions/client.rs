@@ -11,8 +11,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::{host::Host, network::Network, service::Service};
 
-/// Clients look three times a second.
-const LOOK: Duration = Duration::from_millis(300);
+/// Real clients look three times as often; looks are what these scenarios cost most.
+const LOOK: Duration = Duration::from_secs(1);
 /// Nobody waits longer for a hook.
 const PATIENCE: Duration = Duration::from_mins(5);
 

@@ -1,5 +1,10 @@
 //! Random stories.
-use std::time::Duration;
+use std::{
+    fmt::Write as _,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
 
 use jumpstarter_config::{Env, ExporterConfig};
 use jumpstarter_exporter::{ExitReason, Exporter, ExporterError, Stop};
@@ -47,7 +52,7 @@ fn config(rng: &mut StdRng) -> ExporterConfig {
     for name in ["before", "after"] {
         if rng.random_bool(0.75) {
             let failure = ["warn", "endLease", "exit"][rng.random_range(0..3)];
-            hooks.push_str(&format!("  {name}Lease: {{script: {name}, timeout: 20, onFailure: {failure}}}\n"));
+            writeln!(hooks, "  {name}Lease: {{script: {name}, timeout: 20, onFailure: {failure}}}").unwrap();
         }
     }
     let one = rng.random_bool(0.1);
@@ -126,13 +131,15 @@ impl World {
         self.clients.spawn(visit(host, service, network, lease, work, ends));
     }
 
+    fn lease(&mut self) {
+        if self.service.grant().is_some() && self.rng.random_bool(0.8) {
+            self.visit();
+        }
+    }
+
     async fn wild_step(&mut self) {
         match self.rng.random_range(0..20) {
-            0..=4 => {
-                if self.service.grant().is_some() && self.rng.random_bool(0.8) {
-                    self.visit();
-                }
-            }
+            0..=4 => self.lease(),
             5..=7 => self.visit(),
             8 => self.clients.shutdown().await,
             9..=11 => self.service.end_lease(),
@@ -242,6 +249,16 @@ struct Sum {
     kills: usize,
 }
 
+impl Sum {
+    fn add(&mut self, other: &Self) {
+        self.sessions += other.sessions;
+        self.ready += other.ready;
+        self.hooks += other.hooks;
+        self.exits += other.exits;
+        self.kills += other.kills;
+    }
+}
+
 fn scenario(seed: u64, sum: &mut Sum) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -265,14 +282,27 @@ fn scenario(seed: u64, sum: &mut Sum) {
 
 #[test]
 fn after_any_story_the_exporter_serves_and_every_session_was_torn_down_once() {
-    let only = std::env::var("JUMPSTARTER_SEED").ok().and_then(|seed| seed.parse().ok());
-    let mut sum = Sum::default();
-    for seed in only.map_or(0..SCENARIOS, |seed| seed..seed + 1) {
-        scenario(seed, &mut sum);
-    }
+    let only = std::env::var("JUMPSTARTER_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
+    let seeds = only.map_or(0..SCENARIOS, |seed| seed..seed + 1);
+    let next = AtomicU64::new(seeds.start);
+    let worker = || {
+        let mut sum = Sum::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return sum;
+            }
+            scenario(seed, &mut sum);
+        }
+    };
+    let sum = thread::scope(|scope| {
+        let other = scope.spawn(worker);
+        let mut sum = worker();
+        sum.add(&other.join().unwrap());
+        sum
+    });
     // The scenarios are worth something.
-    let many = SCENARIOS as usize;
-    let worth = sum.ready > 2 * many && sum.hooks > 100 && sum.exits > 50 && sum.kills > 20;
+    let worth = sum.ready > 400 && sum.hooks > 400 && sum.exits > 50 && sum.kills > 20;
     assert!(only.is_some() || worth, "{sum:?}");
     eprintln!("{sum:?}");
 }

@@ -107,7 +107,7 @@ fn colours_and_movement_are_for_terminals() {
 #[test]
 fn hostile_log_lines_are_harmless() {
     let lab = Lab::start();
-    let hooks = r#"
+    let hooks = r"
 beforeLease:
   script: |
     printf '\033]0;owned\007one \033[2Jtwo \033]52;c;ZXZpbA==\007three\n'
@@ -115,7 +115,7 @@ beforeLease:
     head -c 100000000 /dev/zero | tr '\0' x
     echo
     echo after the long line
-"#;
+";
     let mut dut = lab.exporter(ExporterSetup::new("dut").hooks(hooks).release(Release::Rust));
     let alice = lab.client("alice").with(Release::Rust);
     let mut shell = shell(&alice, &["-n", "dut"]);

@@ -11,7 +11,7 @@ use crate::{
 
 /// Options of `create`. What is left out is asked for.
 #[derive(Args)]
-pub(super) struct New {
+pub(crate) struct New {
     /// Namespace of the client or exporter.
     #[arg(long)]
     namespace: Option<String>,
@@ -64,7 +64,7 @@ impl New {
 
 /// Options of `list`.
 #[derive(Args)]
-pub(super) struct Listed {
+pub(crate) struct Listed {
     /// Output mode.
     #[arg(short, long, value_enum, value_name = "MODE")]
     pub(super) output: Option<OutputMode>,
