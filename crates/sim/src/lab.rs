@@ -318,7 +318,7 @@ async fn tick(lab: Lab, probe: Probe) {
             lab.violation("bounded", format!("{tasks} tasks for {} exporters", lab.plan.exporters));
         }
         seconds += 1;
-        if seconds % 60 == 0 {
+        if seconds.is_multiple_of(60) {
             bounded_tables(&lab, &probe);
         }
     }

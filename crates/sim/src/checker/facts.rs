@@ -118,6 +118,7 @@ impl LeaseFacts {
 
 /// An exporter as stored last, and what its process does.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, which objects keep apart, too")]
 pub(super) struct ExporterFacts {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) enabled: bool,
