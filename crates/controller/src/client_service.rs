@@ -302,7 +302,7 @@ impl ClientService for ClientCalls {
         let name = lease_name(&request.get_ref().name)?;
         self.gate.client(&request).await?;
         self.own_namespace(&name.namespace)?;
-        Ok(Response::new(self.leases.explain(&name.name, request.into_inner()).await?))
+        Ok(Response::new(self.leases.explain(&name.name, request.get_ref()).await?))
     }
 }
 

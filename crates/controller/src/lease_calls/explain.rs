@@ -18,7 +18,7 @@ impl LeaseCalls {
     pub(crate) async fn explain(
         &self,
         name: &str,
-        asked: client::ExplainLeaseRequest,
+        asked: &client::ExplainLeaseRequest,
     ) -> Result<client::ExplainLeaseResponse, Status> {
         let what_if = what_if(asked)?;
         let lease = self.world.lease(name).ok_or_else(|| status::not_found("lease", name))?;
@@ -81,7 +81,7 @@ impl LeaseCalls {
     }
 }
 
-fn what_if(asked: client::ExplainLeaseRequest) -> Result<WhatIf, Status> {
+fn what_if(asked: &client::ExplainLeaseRequest) -> Result<WhatIf, Status> {
     let selector = asked.selector.as_deref().map(Selector::parse).transpose().map_err(invalid)?;
     if selector.as_ref().is_some_and(Selector::is_empty) {
         return Err(invalid("the selector of the question is empty: name at least one label, or leave it out"));

@@ -64,7 +64,7 @@ fn when(start: &StartForecast, present: &Present) -> String {
     text.push_str(", if nobody with a better claim comes and no device comes or goes.");
     match start.learned_from {
         0 => {
-            text.push_str(" Too few leases have ended here to learn from: this goes by the times that leases ask for.")
+            text.push_str(" Too few leases have ended here to learn from: this goes by the times that leases ask for.");
         }
         count => _ = write!(text, " Learned from {count} leases that ended."),
     }
@@ -217,7 +217,7 @@ mod tests {
             start: Some(StartForecast { earliest: at(0), likely: at(1800), latest: Some(at(7200)), learned_from: 120 }),
             alternatives: vec![LeaseAlternative {
                 selector: "board=x".to_owned(),
-                duration: std::time::Duration::from_secs(5400),
+                duration: std::time::Duration::from_mins(90),
                 asked: false,
                 devices: 3,
                 position: 1,

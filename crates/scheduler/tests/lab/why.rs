@@ -16,6 +16,7 @@ fn start(world: &World, lease: &str) -> Option<Forecast> {
 }
 
 /// A forecast from declared times alone.
+#[expect(clippy::unnecessary_wraps, reason = "compared with what may be missing")]
 fn by(earliest: i64, likely: i64) -> Option<Forecast> {
     Some(Forecast { earliest: at(earliest), likely: at(likely), latest: Some(at(likely)), learned_from: 0 })
 }
@@ -76,10 +77,14 @@ fn what_leases_use_of_their_time_is_learned_from_those_that_ended() {
         World::with(&[exporter("a").claimed_for("h")], &[lease("h").on("a").ready(), lease("w").created(1)]);
     // From 360 s to 720 s of an hour each.
     let ended = (0..20).map(|n| used(&format!("e-{n}"), 360 + n * 18)).collect::<Vec<_>>();
-    ended.iter().skip(1).for_each(|lease| world.put(lease.clone()));
+    for lease in ended.iter().skip(1) {
+        world.put(lease.clone());
+    }
     world.settle();
     assert_eq!(start(&world, "w"), by(0, 3600), "nineteen say too little");
-    ended.iter().for_each(|lease| world.put(lease.clone()));
+    for lease in &ended {
+        world.put(lease.clone());
+    }
     world.settle();
     let learned = Forecast { earliest: at(396), likely: at(540), latest: Some(at(3600)), learned_from: 20 };
     assert_eq!(start(&world, "w"), Some(learned), "told twice, counted once");
