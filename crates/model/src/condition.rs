@@ -101,6 +101,9 @@ pub mod lease {
     pub const UNSATISFIABLE: &str = "Unsatisfiable";
     /// The lease asks for nothing that could be served.
     pub const INVALID: &str = "Invalid";
+    /// Ours, of spot leases: whether a notice of preemption holds. The last transition to true is the moment of the
+    /// notice.
+    pub const PREEMPTING: &str = "Preempting";
 
     /// Pending: approved exporters exist, none is online.
     pub const OFFLINE: &str = "Offline";
@@ -127,7 +130,7 @@ pub mod lease {
     pub const SELECTOR_MISMATCH: &str = "SelectorMismatch";
     /// Unsatisfiable: the pinned exporter is disabled.
     pub const EXPORTER_DISABLED: &str = "ExporterDisabled";
-    /// Unsatisfiable: only spot access is allowed.
+    /// Unsatisfiable, of old controllers only: the best candidate is open for spot access alone. Ours grants that.
     pub const SPOT_ACCESS: &str = "SpotAccess";
 
     /// Invalid: neither selector nor exporter.
@@ -137,4 +140,16 @@ pub mod lease {
     pub const RELEASED: &str = "Released";
     /// Ready false: its time is over.
     pub const EXPIRED: &str = "Expired";
+    /// Ready false, ours: a spot lease had to make way.
+    pub const PREEMPTED: &str = "Preempted";
+    /// Preempting true: the lease ends after the grace.
+    pub const PREEMPTION_NOTICE: &str = "PreemptionNotice";
+    /// Preempting false: the lease goes on, its exporter is not needed after all.
+    pub const WITHDRAWN: &str = "Withdrawn";
+
+    /// Since when a notice of preemption holds, if one does.
+    pub fn noticed_at(conditions: &[super::Condition]) -> Option<crate::Timestamp> {
+        let notice = super::find(conditions, PREEMPTING).filter(|notice| notice.status == "True")?;
+        Some(notice.last_transition_time.0)
+    }
 }

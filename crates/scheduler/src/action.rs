@@ -64,6 +64,32 @@ pub enum Action {
         /// Message of `Ready=False`.
         message: String,
     },
+    /// Tell the owner of a spot lease that it is to end.
+    GiveNotice {
+        /// Name of the lease.
+        lease: String,
+        /// Name of the exporter that it holds.
+        exporter: String,
+        /// When it ends, unless the notice is withdrawn.
+        ends: Timestamp,
+    },
+    /// Take a notice of preemption back: the lease goes on.
+    WithdrawNotice {
+        /// Name of the lease.
+        lease: String,
+        /// Name of the exporter that it holds.
+        exporter: String,
+    },
+    /// End a spot lease, since others need its exporter; where its owner asked for it, another lease is created first
+    /// that waits in its stead.
+    Preempt {
+        /// Name of the lease.
+        lease: String,
+        /// Name of the exporter that it holds.
+        exporter: String,
+        /// Name of the lease to create, see [`transition::successor_name`](crate::transition::successor_name).
+        successor: Option<String>,
+    },
     /// Repair: the lease says that it holds the exporter, the exporter does not say so yet.
     Adopt {
         /// Name of the lease.
@@ -107,6 +133,9 @@ impl Action {
             | Self::Wait { lease, .. }
             | Self::Refuse { lease, .. }
             | Self::End { lease, .. }
+            | Self::GiveNotice { lease, .. }
+            | Self::WithdrawNotice { lease, .. }
+            | Self::Preempt { lease, .. }
             | Self::Adopt { lease, .. }
             | Self::Unclaim { lease, .. }
             | Self::CompleteClaim { lease, .. }
@@ -118,11 +147,26 @@ impl Action {
     pub fn exporter(&self) -> Option<&str> {
         match self {
             Self::Assign { exporter, .. }
+            | Self::Preempt { exporter, .. }
             | Self::Adopt { exporter, .. }
             | Self::Unclaim { exporter, .. }
             | Self::CompleteClaim { exporter, .. } => Some(exporter),
             Self::End { exporter, .. } => exporter.as_deref(),
-            Self::MakeReady { .. } | Self::Wait { .. } | Self::Refuse { .. } | Self::Label { .. } => None,
+            // These leave the exporter alone.
+            Self::MakeReady { .. }
+            | Self::GiveNotice { .. }
+            | Self::WithdrawNotice { .. }
+            | Self::Wait { .. }
+            | Self::Refuse { .. }
+            | Self::Label { .. } => None,
+        }
+    }
+
+    /// Name of the lease that the action creates, if any.
+    pub fn successor(&self) -> Option<&str> {
+        match self {
+            Self::Preempt { successor, .. } => successor.as_deref(),
+            _ => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-/// Limits of the hold-back between assignment and `Ready=True`.
+/// Limits of waits that decisions bring about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabConfig {
     /// How long an assigned exporter that still says `Available` (or is away) may take to react before the lease is
@@ -10,10 +10,15 @@ pub struct LabConfig {
     pub ready_grace: SignedDuration,
     /// Longest time, from the begin of the lease, that a running beforeLease hook holds `Ready=True` back.
     pub hook_limit: SignedDuration,
+    /// Time between the notice of preemption and the end of a spot lease. Zero, or less: it ends without a notice.
+    pub preemption_grace: SignedDuration,
 }
 
 impl Default for LabConfig {
     fn default() -> Self {
-        Self { ready_grace: SignedDuration::from_secs(3), hook_limit: SignedDuration::from_mins(30) }
+        Self {
+            ready_grace: SignedDuration::from_secs(3), hook_limit: SignedDuration::from_mins(30),
+            preemption_grace: SignedDuration::from_mins(1),
+        }
     }
 }

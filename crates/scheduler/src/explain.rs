@@ -53,8 +53,6 @@ pub enum CandidateReason {
     NoAccess,
     /// Rules admit the client, but only for this long at most.
     DurationTooLong(GoDuration),
-    /// Rules admit the client only to spot access, which is not granted.
-    SpotOnly,
     /// Not registered or not connected.
     Offline,
     /// Held by this lease.

@@ -3,22 +3,35 @@
 //! Every function here checks that the action still fits the objects, since they may have moved on between the decision
 //! and the write. The store's compare-and-swap covers what happens after that.
 
+use std::fmt::Write as _;
+
 use jumpstarter_model::{
     Exporter, Lease, LocalObjectReference, Timestamp,
     condition::{self, lease as reason, set_condition},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 
 use crate::{Action, EndCause, RefusedAs};
 
 /// Label of ended leases; list filters of existing clients depend on it.
 pub const LEASE_ENDED: &str = "jumpstarter.dev/lease-ended";
+/// Annotation of a lease: `"true"` asks for another one in its stead should it be preempted.
+pub const REQUEUE: &str = "jumpstarter.dev/requeue";
+/// Annotation of a preempted lease: the name of the one that waits in its stead.
+pub const REQUEUED_AS: &str = "jumpstarter.dev/requeued-as";
+/// Annotation of that one: the name of the lease that was preempted.
+pub const REQUEUED_FROM: &str = "jumpstarter.dev/requeued-from";
+
+/// Most characters of a lease's name that goes on in its successor's; with the rest it is a label.
+const MAX_STEM: usize = 50;
 
 /// The objects to write, each complete. Where they cannot be written in one transaction, a lease that ends is written
 /// before its exporter and everything else after its exporter, so that a crash in between leaves a state that
 /// [`Lab`](crate::Lab) repairs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Transition {
+    /// A lease to create before everything else.
+    pub successor: Option<Lease>,
     /// The exporter with its new status (`leaseRef`). For claims this is the compare-and-swap.
     pub exporter_status: Option<Exporter>,
     /// The lease with its new status and its old metadata.
@@ -51,6 +64,11 @@ pub fn apply(
             end(lease?, exporter, now, |lease| refuse(lease, *condition, reason, message, now))
         }
         Action::End { cause, message, .. } => end(lease?, exporter, now, |lease| close(lease, *cause, message, now)),
+        Action::GiveNotice { exporter, ends, .. } => {
+            edit(lease?, |lease| give_notice(lease, exporter, *ends, now))
+        }
+        Action::WithdrawNotice { exporter, .. } => edit(lease?, |lease| withdraw_notice(lease, exporter, now)),
+        Action::Preempt { exporter: name, successor, .. } => preempt(lease?, exporter, name, successor.as_deref(), now),
         Action::Adopt { .. } => adopt(lease?, exporter?, now),
         Action::Unclaim { lease: name, .. } => unclaim(name, lease, exporter?),
         Action::Label { .. } => label(lease?),
@@ -88,6 +106,7 @@ fn assign(lease: &Lease, exporter: &Exporter, terms: &Terms, now: Timestamp) -> 
         wait(&mut assigned, reason::PREPARING, &reason::preparing(name), now);
     }
     Some(Transition {
+        successor: None,
         exporter_status: (!terms.claimed).then(|| with_claim(exporter, lease_name)),
         lease_metadata: owned(&assigned, exporter),
         lease_status: Some(assigned),
@@ -112,7 +131,7 @@ fn adopt(lease: &Lease, exporter: &Exporter, now: Timestamp) -> Option<Transitio
     let lease_status = begins.then(|| begun.clone());
     let lease_metadata = owned(&begun, exporter);
     let changes = exporter_status.is_some() || lease_status.is_some() || lease_metadata.is_some();
-    changes.then_some(Transition { exporter_status, lease_status, lease_metadata })
+    changes.then_some(Transition { successor: None, exporter_status, lease_status, lease_metadata })
 }
 
 fn unclaim(name: &str, lease: Option<&Lease>, exporter: &Exporter) -> Option<Transition> {
@@ -162,6 +181,7 @@ fn end(
     let held =
         exporter.filter(|exporter| claim(exporter).is_some() && claim(exporter) == lease.metadata.name.as_deref());
     Some(Transition {
+        successor: None,
         exporter_status: held.map(without_claim),
         lease_metadata: Some(with_label(&ended)),
         lease_status: Some(ended),
@@ -180,6 +200,100 @@ fn close(lease: &mut Lease, cause: EndCause, message: &str, now: Timestamp) -> b
 fn still_due(lease: &Lease, now: Timestamp) -> bool {
     let begin = lease.status.as_ref().and_then(|status| status.begin_time.as_ref()).map_or(now, |begin| begin.0);
     jumpstarter_model::lease_time::planned_end(&lease.spec, begin) <= now
+}
+
+/// Ends a spot lease for the sake of others.
+fn preempt(
+    lease: &Lease,
+    exporter: Option<&Exporter>,
+    name: &str,
+    successor: Option<&str>,
+    now: Timestamp,
+) -> Option<Transition> {
+    if !holds_as_spot(lease, name) {
+        return None;
+    }
+    let mut ended = end(lease, exporter, now, |lease| {
+        set_last(lease, reason::READY, false, reason::PREEMPTED, &reason::preempted(name, successor), now);
+        true
+    })?;
+    if let Some(successor) = successor {
+        ended.successor = Some(lease_in_stead_of(lease, successor));
+        let metadata = &mut ended.lease_metadata.get_or_insert_with(|| lease.clone()).metadata;
+        metadata.annotations.get_or_insert_default().insert(REQUEUED_AS.to_owned(), successor.to_owned());
+    }
+    Some(ended)
+}
+
+fn holds_as_spot(lease: &Lease, exporter: &str) -> bool {
+    let spot = lease.status.as_ref().and_then(|status| status.spot_access) == Some(true);
+    spot && !lease.is_ended() && lease.assigned_exporter() == Some(exporter)
+}
+
+/// Returns whether anything changed.
+fn give_notice(lease: &mut Lease, exporter: &str, ends: Timestamp, now: Timestamp) -> bool {
+    let conditions = lease.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    if !holds_as_spot(lease, exporter) || reason::noticed_at(conditions).is_some() {
+        return false;
+    }
+    let text = reason::preemption_notice(exporter, ends);
+    set_last(lease, reason::PREEMPTING, true, reason::PREEMPTION_NOTICE, &text, now)
+}
+
+/// Returns whether anything changed.
+fn withdraw_notice(lease: &mut Lease, exporter: &str, now: Timestamp) -> bool {
+    let conditions = lease.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    if reason::noticed_at(conditions).is_none() {
+        return false;
+    }
+    let ready = condition::is_true(conditions, reason::READY);
+    let text = reason::preemption_withdrawn(exporter);
+    set_last(lease, reason::PREEMPTING, false, reason::WITHDRAWN, &text, now);
+    if ready {
+        // Clients show the last one.
+        set_last(lease, reason::READY, true, reason::READY, reason::ACQUIRED, now);
+    }
+    true
+}
+
+/// The name of the lease that waits in the stead of this one should it be preempted: the same for ever, and another for
+/// every lease that ever was. It begins like the first of the line.
+pub fn successor_name(lease: &Lease) -> String {
+    let name = lease.metadata.name.as_deref().unwrap_or_default();
+    let again = lease.metadata.annotations.iter().flatten().any(|(key, _)| key == REQUEUED_FROM);
+    let stem = if again { name.rsplit_once("-r").map_or(name, |(stem, _)| stem) } else { name };
+    let stem = stem[..stem.floor_char_boundary(MAX_STEM)].trim_end_matches(['-', '.']);
+    // FNV-1a; forty bits of it tell a line's few leases apart.
+    let uid = lease.metadata.uid.as_deref().unwrap_or_default();
+    let hash = name.bytes().chain([0]).chain(uid.bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut successor = format!("{stem}-r");
+    _ = write!(successor, "{:010x}", hash >> 24);
+    successor
+}
+
+/// Whether `found` is the lease that waits in the stead of `lease`.
+pub fn is_successor(found: &Lease, lease: &str) -> bool {
+    found.metadata.annotations.iter().flatten().any(|(key, value)| key == REQUEUED_FROM && value == lease)
+}
+
+/// What is asked for is the same; it goes to the end of the queue.
+fn lease_in_stead_of(lease: &Lease, name: &str) -> Lease {
+    let mut labels = lease.metadata.labels.clone().unwrap_or_default();
+    labels.remove(LEASE_ENDED);
+    let mut annotations = lease.metadata.annotations.clone().unwrap_or_default();
+    annotations.insert(REQUEUED_FROM.to_owned(), lease.metadata.name.clone().unwrap_or_default());
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: lease.metadata.namespace.clone(),
+        labels: (!labels.is_empty()).then_some(labels),
+        annotations: Some(annotations),
+        ..ObjectMeta::default()
+    };
+    let mut spec = lease.spec.clone();
+    spec.release = None;
+    Lease { metadata, spec, status: None }
 }
 
 fn refuse(lease: &mut Lease, as_: RefusedAs, reason: &str, message: &str, now: Timestamp) -> bool {

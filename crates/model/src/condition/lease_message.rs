@@ -69,9 +69,23 @@ pub fn no_access<'a>(matching: usize, descriptions: impl IntoIterator<Item = &'a
     message
 }
 
-/// `Unsatisfiable`, `SpotAccess`.
-pub fn spot_access(name: &str) -> String {
-    format!("The exporter {name} is open to this client for spot access only, which is not offered yet")
+/// `Preempting` true, `PreemptionNotice`.
+pub fn preemption_notice(name: &str, ends: Timestamp) -> String {
+    format!(
+        "Others have the better right to the exporter {name} and wait for one: this spot lease ends at {ends}, unless \
+         that need goes away before"
+    )
+}
+
+/// `Preempting` false, `Withdrawn`.
+pub fn preemption_withdrawn(name: &str) -> String {
+    format!("The exporter {name} is not needed by others any more: this spot lease goes on")
+}
+
+/// `Ready` false, `Preempted`.
+pub fn preempted(name: &str, successor: Option<&str>) -> String {
+    let rest = successor.map(|lease| format!("; lease {lease} waits in its stead")).unwrap_or_default();
+    format!("The spot lease has ended: others with the better right need the exporter {name}{rest}")
 }
 
 /// `Pending`, `NotFound`.

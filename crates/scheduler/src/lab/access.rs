@@ -3,7 +3,10 @@
 //! Exporters that the same policies are about share a [`Scope`]; each client knows the rules that admit it. What a
 //! client may do with an exporter then depends on the scope alone, however many exporters there are.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use jumpstarter_model::{Client, ExporterAccessPolicy, GoDuration, Selector};
 
@@ -33,12 +36,26 @@ pub(crate) enum Access {
     NoClient,
 }
 
+/// Worth of a grant; the least is the best: full access before spot access, then the higher priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    pub(crate) spot: bool,
+    pub(crate) priority: Reverse<i64>,
+}
+
+impl Rank {
+    fn full(priority: i64) -> Self {
+        Self { spot: false, priority: Reverse(priority) }
+    }
+}
+
 impl Access {
-    /// The priority with which it may be had, if it may.
-    pub(crate) fn granted(self) -> Option<i64> {
+    /// The worth of it, if it is a grant.
+    pub(crate) fn rank(self) -> Option<Rank> {
         match self {
-            Self::Granted(priority) => Some(priority),
-            Self::Spot(_) | Self::TooLong(_) | Self::Denied | Self::NoClient => None,
+            Self::Granted(priority) => Some(Rank::full(priority)),
+            Self::Spot(priority) => Some(Rank { spot: true, priority: Reverse(priority) }),
+            Self::TooLong(_) | Self::Denied | Self::NoClient => None,
         }
     }
 }
@@ -75,7 +92,7 @@ struct Person {
 #[derive(Debug)]
 struct ScopeData {
     policies: Vec<Name>,
-    best: i64,
+    best: Rank,
 }
 
 /// Policies and clients.
@@ -169,7 +186,8 @@ impl AccessBook {
             return *scope;
         }
         let rules = policies.iter().flat_map(|name| &self.policies[name].rules);
-        let best = rules.filter(|rule| !rule.terms.spot).map(|rule| rule.terms.priority).max().unwrap_or(0);
+        let ranks = rules.map(|rule| Rank { spot: rule.terms.spot, priority: Reverse(rule.terms.priority) });
+        let best = ranks.min().unwrap_or(Rank::full(0));
         let scope = Scope(u32::try_from(self.scopes.len()).unwrap_or(u32::MAX));
         self.scopes.push(ScopeData { policies: policies.clone(), best });
         self.scope_ids.insert(policies, scope);
@@ -181,15 +199,20 @@ impl AccessBook {
         self.policies.iter().filter(|(_, policy)| about(policy)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Highest priority that any client can have there.
-    pub(crate) fn best_priority(&self, scope: Scope) -> i64 {
-        self.scopes.get(scope.0 as usize).map_or(0, |data| data.best)
+    /// The best that any client can have there.
+    pub(crate) fn best_rank(&self, scope: Scope) -> Rank {
+        self.scopes.get(scope.0 as usize).map_or(Rank::full(0), |data| data.best)
     }
 
     /// What `client` may do with exporters of `scope`.
     pub(crate) fn access(&self, scope: Scope, client: &str, requested: GoDuration) -> Access {
         let policies = self.scopes.get(scope.0 as usize).map_or(&[][..], |data| &data.policies);
         self.judge(policies, client, requested)
+    }
+
+    /// Whether `client` may have exporters of `scope` for so long, and not as spot only.
+    pub(crate) fn has_full_access(&self, scope: Scope, client: &str, requested: GoDuration) -> bool {
+        matches!(self.access(scope, client, requested), Access::Granted(_))
     }
 
     /// What `client` may do with an exporter of these labels.

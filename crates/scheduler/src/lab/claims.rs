@@ -5,14 +5,14 @@
 
 use jumpstarter_model::Timestamp;
 
-use super::{Lab, access::Access, exporter::Usable, names::Name, want::Slot};
+use super::{Lab, access::Rank, exporter::Usable, names::Name, want::Slot};
 use crate::{Action, EndCause};
 
 enum Claim {
     /// Lease and exporter agree.
     Held,
     /// The lease waits for just this; only its half is missing.
-    Half(i64),
+    Half(Rank),
     /// The lease waits, but no longer for this. Nobody was told of the claim.
     Untold,
     /// The lease is over or elsewhere.
@@ -35,13 +35,13 @@ impl Lab {
         if let Some(lease) = bench.claim.clone() {
             match self.judge_claim(name, &lease, now) {
                 Claim::Held => holder = Some(lease),
-                Claim::Half(priority) => {
-                    let ready = self.assume_assigned(&lease, name, now);
+                Claim::Half(rank) => {
+                    let ready = self.assume_assigned(&lease, name, rank, now);
                     actions.push(Action::CompleteClaim {
                         exporter: name.to_string(),
                         lease: lease.to_string(),
-                        priority,
-                        spot_access: false,
+                        priority: rank.priority.0,
+                        spot_access: rank.spot,
                         ready,
                     });
                     holder = Some(lease);
@@ -78,8 +78,8 @@ impl Lab {
         let fits = request.is_about(name, &bench.seen.labels)
             && !matches!(request.slot(bench), Slot::Mismatch | Slot::Disabled)
             && !self.holders.contains_key(name);
-        match self.book.access(bench.scope, &entry.client, entry.times.requested(now)) {
-            Access::Granted(priority) if fits => Claim::Half(priority),
+        match self.book.access(bench.scope, &entry.client, entry.times.requested(now)).rank() {
+            Some(rank) if fits => Claim::Half(rank),
             _ => Claim::Untold,
         }
     }
@@ -99,6 +99,7 @@ impl Lab {
             if let Some(entry) = self.leases.get_mut(holder) {
                 entry.begin.get_or_insert(now);
             }
+            self.refresh(name);
             self.marked.leases.insert(holder.clone());
             actions.push(Action::Adopt { lease: holder.to_string(), exporter: name.to_string() });
         }

@@ -67,28 +67,27 @@ impl Lab {
             if matches!(slot, Slot::Mismatch | Slot::Disabled) {
                 continue;
             }
-            let Some(mine) = self.book.access(*scope, &entry.client, requested).granted() else { continue };
-            let ceiling = self.book.best_priority(*scope);
+            let Some(mine) = self.book.access(*scope, &entry.client, requested).rank() else { continue };
+            let ceiling = self.book.best_rank(*scope);
             let of_scope = |seen: &HashSet<_>| seen.iter().filter(|(of, _)| of == scope).count();
             let mut found = of_scope(&seen);
-            for bench in names.iter().filter_map(|name| self.exporters.get(name)) {
+            for bench in names.iter().filter_map(|(_, name)| self.exporters.get(name)) {
                 if found == queues {
                     // Nobody else stands anywhere.
                     break;
                 }
                 for id in &bench.wants {
                     let Some(other) = self.wants.get(id).filter(|other| !other.waiting.is_empty()) else { continue };
-                    let usable = !matches!(other.request.slot(bench), Slot::Mismatch | Slot::Disabled);
-                    if !usable || !seen.insert((*scope, *id)) {
+                    if !other.takes(bench) || !seen.insert((*scope, *id)) {
                         continue;
                     }
                     found += 1;
                     for (age, client, requested) in self.queue(other, now) {
-                        if mine >= ceiling && *age >= entry.age {
+                        if mine <= ceiling && *age >= entry.age {
                             break;
                         }
-                        let theirs = self.book.access(*scope, client, requested).granted();
-                        if theirs.is_some_and(|theirs| theirs > mine || (theirs == mine && *age < entry.age)) {
+                        let theirs = self.book.access(*scope, client, requested).rank();
+                        if theirs.is_some_and(|theirs| theirs < mine || (theirs == mine && *age < entry.age)) {
                             ahead.insert(&age.name);
                         }
                     }
@@ -100,8 +99,9 @@ impl Lab {
     }
 
     fn candidates(&self, entry: &Entry, want: &Want, now: Timestamp) -> Vec<Candidate> {
-        // The first by name are among the first of each kind.
-        let mut names = want.tally.values().flat_map(|names| names.iter().take(CANDIDATES)).collect::<Vec<_>>();
+        // Some of each kind.
+        let first = want.tally.values().flat_map(|seats| seats.iter().take(CANDIDATES));
+        let mut names = first.map(|(_, name)| name).collect::<Vec<_>>();
         names.sort_unstable();
         names.truncate(CANDIDATES);
         let candidate = |name: &Name| {
@@ -124,21 +124,20 @@ impl Lab {
         match want.request.slot(bench) {
             Slot::Mismatch => return CandidateReason::SelectorMismatch,
             Slot::Disabled => return CandidateReason::Disabled,
-            Slot::Offline | Slot::Leased | Slot::NotReady | Slot::Free => {}
+            Slot::Offline | Slot::Leased | Slot::Spot | Slot::Returning | Slot::NotReady | Slot::Free => {}
         }
         match self.book.access(bench.scope, &entry.client, entry.times.requested(now)) {
             Access::Denied | Access::NoClient => return CandidateReason::NoAccess,
             Access::TooLong(limit) => return CandidateReason::DurationTooLong(limit),
-            Access::Spot(_) => return CandidateReason::SpotOnly,
-            Access::Granted(_) => {}
+            Access::Granted(_) | Access::Spot(_) => {}
         }
         match bench.usable {
             Usable::Offline => CandidateReason::Offline,
-            Usable::Leased => {
+            Usable::Leased | Usable::Spot => {
                 let holder = bench.claim.as_ref().or_else(|| self.holders.get(name)?.first());
                 CandidateReason::Leased(holder.map(Name::to_string).unwrap_or_default())
             }
-            Usable::NotReady => CandidateReason::NotReady,
+            Usable::Returning | Usable::NotReady => CandidateReason::NotReady,
             Usable::Free => CandidateReason::Free,
         }
     }
@@ -151,7 +150,6 @@ impl CandidateReason {
             Self::Disabled => format!("{exporter} is disabled"),
             Self::NoAccess => format!("no policy lets {client} use {exporter}"),
             Self::DurationTooLong(limit) => format!("policies let {client} use {exporter} for at most {limit}"),
-            Self::SpotOnly => format!("policies let {client} use {exporter} for spot access only"),
             Self::Offline => format!("{exporter} is not online"),
             Self::Leased(lease) => format!("{exporter} is held by lease {lease}"),
             Self::NotReady => format!("{exporter} is not held but not ready either"),

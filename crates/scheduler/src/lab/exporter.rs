@@ -15,6 +15,8 @@ pub(crate) struct Bench {
     pub(crate) scope: Scope,
     /// Whether it can be used, leaving aside by whom.
     pub(crate) usable: Usable,
+    /// Its place among the equally usable: when a free one was used last, when a held one will be let go.
+    pub(crate) at: Timestamp,
     /// Wants that it matches.
     pub(crate) wants: BTreeSet<WantId>,
 }
@@ -36,7 +38,13 @@ pub(crate) struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Usable {
     Offline,
+    /// Held in full right, or about to be.
     Leased,
+    /// Held as spot.
+    Spot,
+    /// Not held, and on its way back to being free.
+    Returning,
+    /// Not held, and nothing says that it will be free.
     NotReady,
     Free,
 }
@@ -61,18 +69,19 @@ impl Seen {
     }
 
     /// Whether it can be used: rows 9, 11 and 12 of kubernetes.md §4.2.
-    pub(crate) fn usable(&self, held: bool, tear_down: bool) -> Usable {
-        match self.phase {
+    pub(crate) fn usable(&self, held: Option<Usable>, tear_down: bool) -> Usable {
+        match (held, self.phase) {
             _ if !self.online => Usable::Offline,
-            _ if held => Usable::Leased,
-            _ if tear_down => Usable::NotReady,
-            ExporterPhase::Unspecified | ExporterPhase::Available => Usable::Free,
-            ExporterPhase::Offline
-            | ExporterPhase::BeforeLeaseHook
-            | ExporterPhase::LeaseReady
-            | ExporterPhase::AfterLeaseHook
-            | ExporterPhase::BeforeLeaseHookFailed
-            | ExporterPhase::AfterLeaseHookFailed => Usable::NotReady,
+            (Some(held), _) => held,
+            (
+                None,
+                ExporterPhase::Offline | ExporterPhase::BeforeLeaseHookFailed | ExporterPhase::AfterLeaseHookFailed,
+            ) => Usable::NotReady,
+            (None, ExporterPhase::BeforeLeaseHook | ExporterPhase::LeaseReady | ExporterPhase::AfterLeaseHook) => {
+                Usable::Returning
+            }
+            (None, ExporterPhase::Unspecified | ExporterPhase::Available) if tear_down => Usable::Returning,
+            (None, ExporterPhase::Unspecified | ExporterPhase::Available) => Usable::Free,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What the lab keeps of a live lease.
 
+use jiff::SignedDuration;
 use jumpstarter_model::{Lease, Selector, Timestamp, condition::lease as condition};
 
 use super::{
     names::{Age, Name},
-    times::Times,
-    want::{Request, WantId},
+    times::{Times, later},
+    want::{Kind, Request, WantId},
 };
+use crate::transition::{REQUEUE, successor_name};
 
 /// One live lease.
 #[derive(Debug)]
@@ -23,6 +25,14 @@ pub(crate) struct Entry {
     pub(crate) begin: Option<Timestamp>,
     /// Whether `Ready` is `True`.
     pub(crate) ready: bool,
+    /// Whether it holds its exporter as spot.
+    pub(crate) spot: bool,
+    /// Priority of the rule that granted it.
+    pub(crate) priority: i64,
+    /// Since when it is told, as a holder of spot, that it is to make way.
+    pub(crate) notice: Option<Timestamp>,
+    /// Name of the lease that its owner wants in its stead should it be preempted.
+    pub(crate) successor: Option<Name>,
     /// Reason of `Pending=True`.
     pub(crate) pending: Option<String>,
     /// The want in whose queue it stands.
@@ -36,6 +46,9 @@ impl Entry {
     pub(crate) fn of(name: &Name, lease: &Lease) -> Self {
         let status = lease.status.as_ref();
         let conditions = status.map_or(&[][..], |status| &status.conditions);
+        let exporter = lease.assigned_exporter().map(Name::from);
+        let spot = exporter.is_some() && status.and_then(|status| status.spot_access) == Some(true);
+        let requeue = lease.metadata.annotations.iter().flatten().any(|(key, value)| key == REQUEUE && value == "true");
         let holds = |type_: &str| conditions.iter().find(|found| found.type_ == type_ && found.status == "True");
         Self {
             age: Age {
@@ -47,13 +60,29 @@ impl Entry {
             times: Times::of(&lease.spec),
             release: lease.spec.release.unwrap_or(false),
             request: request(lease),
-            exporter: lease.assigned_exporter().map(Name::from),
+            exporter,
             begin: status.and_then(|status| status.begin_time.as_ref()).map(|time| time.0),
             ready: holds("Ready").is_some(),
+            spot,
+            priority: status.and_then(|status| status.priority).unwrap_or_default(),
+            notice: condition::noticed_at(conditions).filter(|_| spot),
+            successor: requeue.then(|| successor_name(lease).into()),
             pending: holds("Pending").map(|found| found.reason.clone()),
             want: None,
             wake: None,
         }
+    }
+
+    /// What it is among those that ask for the same.
+    pub(crate) fn kind(&self) -> Kind {
+        (self.client.clone(), self.times.span())
+    }
+
+    /// When it lets its exporter go, unless something happens; `grace` is what a notice leaves it.
+    pub(crate) fn until(&self, grace: SignedDuration) -> Timestamp {
+        let Some(begin) = self.begin else { return Timestamp::MAX };
+        let end = self.times.end(begin);
+        self.notice.map_or(end, |notice| end.min(later(notice, grace)))
     }
 
     /// Whether the lease was never told to wait, so that it may still be refused at once.

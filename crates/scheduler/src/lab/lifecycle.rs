@@ -2,14 +2,22 @@
 
 use jumpstarter_model::{ExporterPhase, Timestamp, condition::lease as condition};
 
-use super::{Lab, lease::Entry, names::Name, times::later};
+use super::{
+    Lab,
+    access::Rank,
+    lease::Entry,
+    names::Name,
+    times::{Span, later},
+};
 use crate::{Action, EndCause, RefusedAs};
 
 impl Lab {
     /// Does what is due for one lease, and sets its timer for what will be.
     pub(super) fn check_lease(&mut self, name: &Name, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(entry) = self.leases.get(name) else { return };
-        if entry.release {
+        if self.is_half_preempted(name) {
+            self.preempt(name, actions);
+        } else if entry.release {
             let message = self.release_message(entry);
             self.end(name, EndCause::Released, message, actions);
         } else if let Some(exporter) = entry.exporter.clone() {
@@ -25,21 +33,32 @@ impl Lab {
             let message = format!("The lease has ended: its exporter {exporter} was deleted");
             return self.end(name, EndCause::Released, message, actions);
         }
+        let begun = entry.begin.is_some();
         let end = entry.times.end(*entry.begin.get_or_insert(now));
         if end <= now {
             return self.end(name, EndCause::Expired, condition::TIME_OVER.to_owned(), actions);
         }
-        let mut wake = end;
-        if !entry.ready {
-            let ready_at = self.ready_at(name);
-            if ready_at <= now {
-                self.assume_ready(name);
-                actions.push(Action::MakeReady { lease: name.to_string() });
-            } else {
-                wake = wake.min(ready_at);
-            }
+        // It may be time to make way.
+        self.marked.contest |= entry.notice.is_some();
+        if !entry.ready && self.ready_at(name) <= now {
+            self.assume_ready(name);
+            actions.push(Action::MakeReady { lease: name.to_string() });
         }
-        self.set_timer(name, Some(wake));
+        self.set_holders_timer(name, now);
+        if !begun {
+            self.refresh(exporter);
+        }
+    }
+
+    /// Sets the timer of a lease that holds an exporter and is not over.
+    pub(super) fn set_holders_timer(&mut self, name: &Name, now: Timestamp) {
+        let Some(entry) = self.leases.get(name) else { return };
+        let end = entry.times.end(entry.begin.unwrap_or(now));
+        // What is due is decided before anybody sleeps.
+        let due = entry.notice.map(|notice| later(notice, self.config.preemption_grace)).filter(|due| *due > now);
+        let ready = (!entry.ready).then(|| self.ready_at(name));
+        let wake = [Some(end), due, ready].into_iter().flatten().min();
+        self.set_timer(name, wake);
     }
 
     fn check_waiting(&mut self, name: &Name, now: Timestamp, actions: &mut Vec<Action>) {
@@ -65,8 +84,14 @@ impl Lab {
             let message = message.clone();
             return self.refuse(name, RefusedAs::Invalid, condition::INVALID_SELECTOR, message, actions);
         }
+        let shrinks = matches!(entry.times.span(), Span::Until(_));
         self.set_timer(name, fixed_end);
         self.enqueue(name);
+        if shrinks {
+            // What it asks for may be short enough by now.
+            self.marked.demand.extend(self.leases.get(name).and_then(|entry| entry.want));
+            self.marked.contest = true;
+        }
         self.marked.seeking.insert(name.clone());
         self.marked.reasons.insert(name.clone());
     }
@@ -94,11 +119,12 @@ impl Lab {
     }
 
     /// Notes that a lease got an exporter. Returns whether it is ready at once.
-    pub(super) fn assume_assigned(&mut self, name: &Name, exporter: &Name, now: Timestamp) -> bool {
+    pub(super) fn assume_assigned(&mut self, name: &Name, exporter: &Name, rank: Rank, now: Timestamp) -> bool {
         self.dequeue(name);
         if let Some(entry) = self.leases.get_mut(name) {
             entry.exporter = Some(exporter.clone());
             entry.begin = Some(now);
+            (entry.spot, entry.priority) = (rank.spot, rank.priority.0);
         }
         self.add_holder(exporter, name);
         self.set_claim(exporter, Some(name.clone()));
@@ -125,6 +151,23 @@ impl Lab {
 
     /// Ends a lease and takes back its exporter, which then owes a tear-down.
     pub(super) fn end(&mut self, name: &Name, cause: EndCause, message: String, actions: &mut Vec<Action>) {
+        let exporter = self.vacate(name).map(|name| name.to_string());
+        actions.push(Action::End { lease: name.to_string(), exporter, cause, message });
+    }
+
+    /// Ends a holder of spot for the sake of others.
+    pub(super) fn preempt(&mut self, name: &Name, actions: &mut Vec<Action>) {
+        let successor = self.leases.get(name).and_then(|entry| entry.successor.clone());
+        let Some(exporter) = self.vacate(name) else { return };
+        actions.push(Action::Preempt {
+            lease: name.to_string(),
+            exporter: exporter.to_string(),
+            successor: successor.map(|name| name.to_string()),
+        });
+    }
+
+    /// Forgets a lease that ends, and returns the exporter that it held.
+    fn vacate(&mut self, name: &Name) -> Option<Name> {
         let claimed = self.claims.get(name).into_iter().flatten().cloned().collect::<Vec<_>>();
         let exporter = self.leases.get(name).and_then(|entry| entry.exporter.clone());
         if let Some(exporter) = exporter.clone().filter(|exporter| claimed.contains(exporter)) {
@@ -132,8 +175,7 @@ impl Lab {
             self.set_claim(&exporter, None);
         }
         self.remove_lease(name);
-        let exporter = exporter.map(|name| name.to_string());
-        actions.push(Action::End { lease: name.to_string(), exporter, cause, message });
+        exporter
     }
 
     /// Ends a lease that waits and will not be served.

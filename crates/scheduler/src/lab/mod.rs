@@ -2,8 +2,10 @@
 
 mod access;
 mod claims;
+mod contest;
 mod explain;
 mod exporter;
+mod follow;
 mod lease;
 mod lifecycle;
 mod names;
@@ -23,6 +25,7 @@ use jumpstarter_model::Timestamp;
 use crate::{Action, Change, Decisions, LabConfig};
 use access::AccessBook;
 use exporter::Bench;
+use follow::Successors;
 use lease::Entry;
 use names::Name;
 use open::Open;
@@ -41,6 +44,8 @@ pub struct Lab {
     labels: LabelIndex,
     /// Exporters that owe a tear-down, known or not.
     tear_downs: HashSet<Name>,
+    /// Ends of the last leases of exporters, known or not.
+    last_use: HashMap<Name, Timestamp>,
     /// Live leases by the exporter in their `exporterRef`, existing or not.
     holders: HashMap<Name, BTreeSet<Name>>,
     /// Exporters by the lease in their `leaseRef`, existing or not.
@@ -50,6 +55,12 @@ pub struct Lab {
     /// Waiting leases by client.
     clients: HashMap<Name, BTreeSet<Name>>,
     timers: BTreeSet<(Timestamp, Name)>,
+
+    /// Holders of spot that were told to make way.
+    noticed: BTreeSet<Name>,
+    /// Wants of which somebody waits who has the better right to an exporter that is held as spot.
+    demand: BTreeSet<WantId>,
+    successors: Successors,
 
     book: AccessBook,
     /// What ended leases teach about the time that leases use.
@@ -87,12 +98,20 @@ struct Marked {
     wants: BTreeSet<WantId>,
     /// Wants of which only leases that were told that no exporter is ready may have another reason.
     shifted: BTreeSet<WantId>,
+    /// Wants that may have come into demand, or out of it.
+    demand: BTreeSet<WantId>,
+    /// Whether anything happened that means something to those who may have to make way.
+    contest: bool,
 }
 
 impl Marked {
-    fn shift(&mut self, id: WantId, shift: Shift) {
+    fn shift(&mut self, id: WantId, shift: Shift, want: &mut Want) {
+        if std::mem::take(&mut want.spots_changed) {
+            self.demand.insert(id);
+        }
+        self.contest |= shift != Shift::None;
         match shift {
-            Shift::None => {}
+            Shift::None | Shift::Reordered => {}
             Shift::Inside => _ = self.shifted.insert(id),
             Shift::Outline => _ = self.wants.insert(id),
         }
@@ -107,11 +126,15 @@ impl Lab {
             exporters: BTreeMap::new(),
             labels: LabelIndex::default(),
             tear_downs: HashSet::new(),
+            last_use: HashMap::new(),
             holders: HashMap::new(),
             claims: HashMap::new(),
             leases: HashMap::new(),
             clients: HashMap::new(),
             timers: BTreeSet::new(),
+            noticed: BTreeSet::new(),
+            demand: BTreeSet::new(),
+            successors: Successors::default(),
             book: AccessBook::default(),
             history: History::default(),
             wants: HashMap::new(),
@@ -155,18 +178,14 @@ impl Lab {
         let unlabelled = std::mem::take(&mut self.marked.unlabelled);
         actions.extend(unlabelled.into_iter().map(|name| Action::Label { lease: name.to_string() }));
 
-        // Claims come first: a half-written one decides whether its lease waits at all. Ending a lease marks its
-        // exporter, so this goes on until nothing is marked.
+        // Each lease that is preempted frees an exporter, so this comes to an end.
         loop {
-            if let Some(name) = self.marked.exporters.pop_first() {
-                self.check_claim(&name, now, &mut actions);
-            } else if let Some(name) = self.marked.leases.pop_first() {
-                self.check_lease(&name, now, &mut actions);
-            } else {
+            self.check_marked(now, &mut actions);
+            self.serve(now, &mut actions);
+            if !self.settle_contest(now, &mut actions) {
                 break;
             }
         }
-        self.serve(now, &mut actions);
         self.check_reasons(now, &mut actions);
         for action in &actions {
             self.open.open(action);
@@ -178,6 +197,20 @@ impl Lab {
     pub fn entries(&self) -> usize {
         let indexed = self.holders.len() + self.claims.len() + self.tear_downs.len() + self.clients.len();
         self.exporters.len() + self.leases.len() + self.timers.len() + self.wants.len() + indexed + self.open.entries()
+    }
+
+    /// Claims come first: a half-written one decides whether its lease waits at all. Ending a lease marks its exporter, so
+    /// this goes on until nothing is marked.
+    fn check_marked(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        loop {
+            if let Some(name) = self.marked.exporters.pop_first() {
+                self.check_claim(&name, now, actions);
+            } else if let Some(name) = self.marked.leases.pop_first() {
+                self.check_lease(&name, now, actions);
+            } else {
+                return;
+            }
+        }
     }
 
     fn fire_timers(&mut self, now: Timestamp) {

@@ -1,6 +1,6 @@
 //! Takes observations into the indexes and marks what they touch.
 
-use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease};
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, Timestamp};
 
 use super::{
     Lab,
@@ -10,6 +10,9 @@ use super::{
     want::Want,
 };
 use crate::transition::LEASE_ENDED;
+
+/// Exporters that are not there of which the last use may be remembered, beside as many as there are.
+const FORMER_EXPORTERS: usize = 1024;
 
 impl Lab {
     pub(super) fn observe_exporter(&mut self, exporter: &Exporter) {
@@ -51,29 +54,43 @@ impl Lab {
 
     pub(super) fn observe_lease(&mut self, lease: &Lease) {
         let Some(name) = lease.metadata.name.as_deref().map(Name::from) else { return };
-        self.remove_lease(&name);
+        self.note_successor(&name, lease);
         self.marked.unlabelled.remove(&name);
-        if lease.is_ended() {
-            self.history.note(&name, lease);
-            let labelled = lease.metadata.labels.iter().flatten().any(|(key, _)| key == LEASE_ENDED);
-            if !labelled {
-                self.marked.unlabelled.insert(name.clone());
-            }
-        } else {
-            let entry = Entry::of(&name, lease);
+        let entry = (!lease.is_ended()).then(|| Entry::of(&name, lease));
+        let held = self.leases.get(&name).and_then(|known| known.exporter.clone());
+        if let Some(entry) = entry {
             let exporter = entry.exporter.clone();
+            if exporter.is_some() && exporter == held {
+                // What changes is seen once, not as if the exporter had been let go meanwhile.
+                self.drop_entry(&name);
+            } else {
+                self.remove_lease(&name);
+            }
+            if entry.notice.is_some() {
+                self.noticed.insert(name.clone());
+                self.marked.contest = true;
+            }
             self.leases.insert(name.clone(), entry);
             if let Some(exporter) = exporter {
                 self.add_holder(&exporter, &name);
                 self.marked.exporters.insert(exporter);
             }
             self.marked.leases.insert(name.clone());
+        } else {
+            self.remove_lease(&name);
+            self.note_use(lease);
+            self.history.note(&name, lease);
+            let labelled = lease.metadata.labels.iter().flatten().any(|(key, _)| key == LEASE_ENDED);
+            if !labelled {
+                self.marked.unlabelled.insert(name.clone());
+            }
         }
         self.marked.exporters.extend(self.claims.get(&name).into_iter().flatten().cloned());
     }
 
     pub(super) fn forget_lease(&mut self, name: &str) {
         let name = Name::from(name);
+        self.successors.remove(&name);
         self.remove_lease(&name);
         self.marked.unlabelled.remove(&name);
         self.marked.exporters.extend(self.claims.get(&name).into_iter().flatten().cloned());
@@ -81,11 +98,30 @@ impl Lab {
 
     /// Takes a lease out of every index and marks the exporter that it held.
     pub(super) fn remove_lease(&mut self, name: &Name) {
-        self.dequeue(name);
-        self.set_timer(name, None);
-        if let Some(exporter) = self.leases.remove(name).and_then(|entry| entry.exporter) {
+        if let Some(exporter) = self.drop_entry(name) {
             self.remove_holder(&exporter, name);
             self.marked.exporters.insert(exporter);
+        }
+    }
+
+    /// Forgets what is known of a lease, except that it holds the exporter that is returned.
+    fn drop_entry(&mut self, name: &Name) -> Option<Name> {
+        self.dequeue(name);
+        self.set_timer(name, None);
+        self.marked.contest |= self.noticed.remove(name);
+        self.leases.remove(name).and_then(|entry| entry.exporter)
+    }
+
+    /// Notes when the exporter of an ended lease was let go.
+    fn note_use(&mut self, lease: &Lease) {
+        let ended = lease.status.as_ref().and_then(|status| status.end_time.as_ref());
+        let (Some(exporter), Some(ended)) = (lease.assigned_exporter().map(Name::from), ended) else { return };
+        let last = self.last_use.entry(exporter.clone()).or_insert(ended.0);
+        *last = ended.0.max(*last);
+        self.refresh(&exporter);
+        // Exporters come and go, and those that are gone need not be remembered for long.
+        if self.last_use.len() > 2 * self.exporters.len() + FORMER_EXPORTERS {
+            self.last_use.retain(|name, _| self.exporters.contains_key(name));
         }
     }
 
@@ -113,6 +149,8 @@ impl Lab {
             }
         }
         self.marked.wants.extend(self.wants.keys());
+        self.marked.demand.extend(self.wants.keys());
+        self.marked.contest = true;
         self.marked.exporters.extend(self.exporters.keys().cloned());
         let waiting = self.wants.values().flat_map(|want| &want.waiting).map(|age| age.name.clone());
         self.marked.seeking.extend(waiting);
@@ -135,7 +173,9 @@ impl Lab {
         for lease in self.clients.get(name).into_iter().flatten() {
             self.marked.seeking.insert(lease.clone());
             self.marked.reasons.insert(lease.clone());
+            self.marked.demand.extend(self.leases.get(lease).and_then(|entry| entry.want));
         }
+        self.marked.contest = true;
     }
 
     fn add_bench(&mut self, name: &Name, seen: Seen) {
@@ -146,12 +186,12 @@ impl Lab {
             .filter(|id| self.wants.get(id).is_some_and(|want| want.request.is_about(name, &seen.labels)));
         let wants = wants.collect();
         self.labels.insert(name, &seen.labels);
-        let mut bench = Bench { seen, claim: None, scope, usable: Usable::Offline, wants };
-        bench.usable = self.judge(name, &bench);
+        let mut bench = Bench { seen, claim: None, scope, usable: Usable::Offline, at: Timestamp::MIN, wants };
+        (bench.usable, bench.at) = self.judge(name, &bench);
         for id in &bench.wants {
             let Some(want) = self.wants.get_mut(id) else { continue };
             let shift = want.shift(name, None, Some(want.place_of(&bench)));
-            self.marked.shift(*id, shift);
+            self.marked.shift(*id, shift, want);
         }
         self.exporters.insert(name.clone(), bench);
     }
@@ -163,7 +203,7 @@ impl Lab {
         for id in &bench.wants {
             let Some(want) = self.wants.get_mut(id) else { continue };
             let shift = want.shift(name, Some(want.place_of(&bench)), None);
-            self.marked.shift(*id, shift);
+            self.marked.shift(*id, shift, want);
         }
     }
 
@@ -173,23 +213,47 @@ impl Lab {
         let place = |want: &Want| want.place_of(&bench);
         let before = bench.wants.iter().map(|id| (*id, self.wants.get(id).map(place))).collect::<Vec<_>>();
         change(&mut bench);
-        bench.usable = self.judge(name, &bench);
+        (bench.usable, bench.at) = self.judge(name, &bench);
         for (id, old) in before {
             let Some(want) = self.wants.get_mut(&id) else { continue };
             let shift = want.shift(name, old, Some(want.place_of(&bench)));
-            self.marked.shift(id, shift);
+            self.marked.shift(id, shift, want);
         }
         self.exporters.insert(name.clone(), bench);
     }
 
-    fn judge(&self, name: &Name, bench: &Bench) -> Usable {
-        let held = bench.claim.is_some() || self.holders.contains_key(name);
-        bench.seen.usable(held, self.tear_downs.contains(name))
+    fn judge(&self, name: &Name, bench: &Bench) -> (Usable, Timestamp) {
+        let (held, until) = self.tenure(name, bench).unzip();
+        let usable = bench.seen.usable(held, self.tear_downs.contains(name));
+        let at = match usable {
+            Usable::Leased | Usable::Spot => until,
+            Usable::Free => self.last_use.get(name).copied(),
+            Usable::Offline | Usable::Returning | Usable::NotReady => None,
+        };
+        (usable, at.unwrap_or(Timestamp::MIN))
+    }
+
+    /// How an exporter is held, if it is, and until when as far as is known.
+    fn tenure(&self, name: &Name, bench: &Bench) -> Option<(Usable, Timestamp)> {
+        let holders = self.holders.get(name);
+        if holders.is_none() && bench.claim.is_none() {
+            return None;
+        }
+        let grace = self.config.preemption_grace;
+        let entries = holders.into_iter().flatten().map(|lease| self.leases.get(lease));
+        let (mut spot, mut until) = (holders.is_some(), None);
+        for entry in entries {
+            spot &= entry.is_some_and(|entry| entry.spot);
+            until = until.max(Some(entry.map_or(Timestamp::MAX, |entry| entry.until(grace))));
+        }
+        let spot = spot && bench.claim.as_ref().is_none_or(|claim| holders.is_some_and(|known| known.contains(claim)));
+        Some((if spot { Usable::Spot } else { Usable::Leased }, until.unwrap_or(Timestamp::MAX)))
     }
 
     /// Judges an exporter again after its claim, holders or tear-down changed.
     pub(super) fn refresh(&mut self, name: &Name) {
-        let stale = self.exporters.get(name).is_some_and(|bench| bench.usable != self.judge(name, bench));
+        let stale = self.exporters.get(name);
+        let stale = stale.is_some_and(|bench| (bench.usable, bench.at) != self.judge(name, bench));
         if stale {
             self.change_bench(name, |_| ());
         }

@@ -22,11 +22,17 @@ impl Lab {
     pub(super) fn enqueue(&mut self, name: &Name) {
         let Some(entry) = self.leases.get(name) else { return };
         let (None, Ok(request)) = (entry.want, &entry.request) else { return };
-        let (age, client, request) = (entry.age.clone(), entry.client.clone(), request.clone());
+        let (age, client, kind, request) = (entry.age.clone(), entry.client.clone(), entry.kind(), request.clone());
         let told_not_ready = entry.pending.as_deref() == Some(condition::NOT_READY);
         let id = self.want(request);
         if let Some(want) = self.wants.get_mut(&id) {
-            want.waiting.insert(age);
+            want.waiting.insert(age.clone());
+            let alike = want.kinds.entry(kind).or_default();
+            if alike.is_empty() {
+                self.marked.demand.insert(id);
+            }
+            alike.insert(age);
+            self.marked.contest = true;
             if told_not_ready {
                 want.told_not_ready.insert(name.clone());
             }
@@ -46,6 +52,7 @@ impl Lab {
     pub(super) fn dequeue(&mut self, name: &Name) {
         let Some(entry) = self.leases.get_mut(name) else { return };
         let Some(id) = entry.want.take() else { return };
+        let (age, kind) = (entry.age.clone(), entry.kind());
         if let Some(leases) = self.clients.get_mut(&entry.client) {
             leases.remove(name);
             if leases.is_empty() {
@@ -55,7 +62,15 @@ impl Lab {
         self.marked.seeking.remove(name);
         self.marked.reasons.remove(name);
         let Some(want) = self.wants.get_mut(&id) else { return };
-        want.waiting.remove(&entry.age);
+        want.waiting.remove(&age);
+        if let Some(alike) = want.kinds.get_mut(&kind) {
+            alike.remove(&age);
+            if alike.is_empty() {
+                want.kinds.remove(&kind);
+                self.marked.demand.insert(id);
+            }
+        }
+        self.marked.contest = true;
         want.told_not_ready.remove(name);
         if want.waiting.is_empty() {
             self.counter += 1;
@@ -118,7 +133,7 @@ impl Lab {
             self.want_index.remove(id, &want.request);
             self.marked.wants.remove(&id);
             self.marked.shifted.remove(&id);
-            for name in want.tally.values().flatten() {
+            for (_, name) in want.tally.values().flatten() {
                 if let Some(bench) = self.exporters.get_mut(name) {
                     bench.wants.remove(&id);
                 }

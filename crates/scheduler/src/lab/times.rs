@@ -6,6 +6,25 @@ use jumpstarter_model::{
     lease_time::{planned_end, whole_second},
 };
 
+/// How long a lease may hold its exporter, as far as that is known before it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Span {
+    /// So long.
+    Fixed(GoDuration),
+    /// Until then.
+    Until(Timestamp),
+}
+
+impl Span {
+    /// How long that is for a lease that begins by `now`.
+    pub(crate) fn requested(self, now: Timestamp) -> GoDuration {
+        match self {
+            Self::Fixed(duration) => duration,
+            Self::Until(end) => GoDuration::between(whole_second(now), whole_second(end)).max(GoDuration::ZERO),
+        }
+    }
+}
+
 /// The times asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Times(Box<LeaseSpec>);
@@ -38,12 +57,17 @@ impl Times {
     /// How long a lease that begins by `now` may hold its exporter. The end counts before the duration, as it does for
     /// the lease itself: a manifest with a short duration beside a late end asks for all of it.
     pub(crate) fn requested(&self, now: Timestamp) -> GoDuration {
-        match &self.0.end_time {
-            Some(end) => {
-                let begin = self.begin().unwrap_or(now);
-                GoDuration::between(whole_second(begin), whole_second(end.0)).max(GoDuration::ZERO)
+        self.span().requested(now)
+    }
+
+    /// The same, for those who ask at several instants.
+    pub(crate) fn span(&self) -> Span {
+        match (&self.0.end_time, self.begin()) {
+            (Some(end), None) => Span::Until(end.0),
+            (Some(end), Some(begin)) => {
+                Span::Fixed(GoDuration::between(whole_second(begin), whole_second(end.0)).max(GoDuration::ZERO))
             }
-            None => self.0.duration.unwrap_or(GoDuration::ZERO),
+            (None, _) => Span::Fixed(self.0.duration.unwrap_or(GoDuration::ZERO)),
         }
     }
 

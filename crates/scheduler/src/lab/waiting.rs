@@ -7,7 +7,7 @@ use super::{
     access::Access,
     lease::Entry,
     names::Name,
-    want::{Slot, Want},
+    want::{Seat, Slot, Want},
 };
 use crate::{Action, RefusedAs};
 
@@ -19,9 +19,9 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn add(&mut self, count: usize, first: Option<&'a Name>) {
+    fn add(&mut self, count: usize, first: Option<&'a Seat>) {
         self.count += count;
-        self.example = [self.example, first].into_iter().flatten().min();
+        self.example = [self.example, first.map(|(_, name)| name)].into_iter().flatten().min();
     }
 
     fn example(&self) -> &str {
@@ -39,7 +39,6 @@ struct Census<'a> {
     too_long: Group<'a>,
     /// Longest duration that any rule admits.
     limit: Option<GoDuration>,
-    spot: Group<'a>,
     offline: Group<'a>,
     leased: Group<'a>,
     not_ready: Group<'a>,
@@ -109,7 +108,7 @@ impl Lab {
             let group = match slot {
                 Slot::Mismatch => &mut census.mismatch,
                 Slot::Disabled => &mut census.disabled,
-                Slot::Offline | Slot::Leased | Slot::NotReady | Slot::Free => {
+                Slot::Offline | Slot::Leased | Slot::Spot | Slot::Returning | Slot::NotReady | Slot::Free => {
                     match (self.book.access(*scope, &entry.client, requested), slot) {
                         (Access::NoClient, _) => &mut census.no_client,
                         (Access::Denied, _) => &mut census.denied,
@@ -117,11 +116,10 @@ impl Lab {
                             census.limit = census.limit.max(Some(limit));
                             &mut census.too_long
                         }
-                        (Access::Spot(_), _) => &mut census.spot,
-                        (Access::Granted(_), Slot::Leased) => &mut census.leased,
-                        (Access::Granted(_), Slot::NotReady) => &mut census.not_ready,
-                        (Access::Granted(_), Slot::Free) => &mut census.free,
-                        (Access::Granted(_), _) => &mut census.offline,
+                        (_, Slot::Leased | Slot::Spot) => &mut census.leased,
+                        (_, Slot::Returning | Slot::NotReady) => &mut census.not_ready,
+                        (_, Slot::Free) => &mut census.free,
+                        (_, Slot::Offline | Slot::Mismatch | Slot::Disabled) => &mut census.offline,
                     }
                 }
             };
@@ -138,7 +136,6 @@ impl Lab {
             condition::EXPORTER_DISABLED => condition::exporter_disabled(pinned),
             condition::NOT_FOUND => condition::not_found(&want.request.selector.to_string()),
             condition::ALL_DISABLED => condition::all_disabled(census.disabled.count),
-            condition::SPOT_ACCESS => condition::spot_access(census.spot.example()),
             condition::OFFLINE => condition::none_online(census.granted(), census.offline.example()),
             condition::NOT_READY => condition::none_ready(census.not_ready.count, census.not_ready.example()),
             condition::NOT_AVAILABLE => condition::all_leased(census.leased.count, census.leased.example()),
@@ -169,7 +166,7 @@ impl Census<'_> {
     }
 
     fn enabled(&self) -> usize {
-        self.granted() + self.no_client.count + self.denied.count + self.too_long.count + self.spot.count
+        self.granted() + self.no_client.count + self.denied.count + self.too_long.count
     }
 
     /// The reason to wait, and whether a new lease is refused for it.
@@ -186,12 +183,8 @@ impl Census<'_> {
         } else if self.enabled() == 0 {
             if pinned { (condition::EXPORTER_DISABLED, true) } else { (condition::ALL_DISABLED, false) }
         } else if self.granted() == 0 {
-            match (self.spot.count, self.no_client.count) {
-                // The client may be on its way.
-                (0, 1..) => (condition::NO_ACCESS, false),
-                (0, 0) => (condition::NO_ACCESS, true),
-                (1.., _) => (condition::SPOT_ACCESS, true),
-            }
+            // A client that does not exist may be on its way.
+            (condition::NO_ACCESS, self.no_client.count == 0)
         } else if self.free.count > 0 {
             // Only seen before the decision that gives it out.
             (condition::QUEUED, false)

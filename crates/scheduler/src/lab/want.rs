@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jumpstarter_model::{Selector, selector::Operator};
+use jumpstarter_model::{Selector, Timestamp, selector::Operator};
 
 use super::{
     access::Scope,
     exporter::{Bench, Usable},
     names::{Age, Name},
+    times::Span,
 };
 
 /// Identity of a [`Want`] within one lab.
@@ -49,6 +50,8 @@ impl Request {
         match bench.usable {
             Usable::Offline => Slot::Offline,
             Usable::Leased => Slot::Leased,
+            Usable::Spot => Slot::Spot,
+            Usable::Returning => Slot::Returning,
             Usable::NotReady => Slot::NotReady,
             Usable::Free => Slot::Free,
         }
@@ -62,6 +65,8 @@ pub(crate) enum Slot {
     Disabled,
     Offline,
     Leased,
+    Spot,
+    Returning,
     NotReady,
     Free,
 }
@@ -69,64 +74,111 @@ pub(crate) enum Slot {
 /// A kind of exporter: what policies say of it, and where it stands.
 pub(crate) type Place = (Scope, Slot);
 
+/// An exporter among those of its kind, in the order of [`Bench::at`], then by name.
+pub(crate) type Seat = (Timestamp, Name);
+
+/// Leases that policies tell apart: whose, and for how long.
+pub(crate) type Kind = (Name, Span);
+
 /// One request and all leases that wait with it.
 #[derive(Debug)]
 pub(crate) struct Want {
     pub(crate) request: Request,
     /// The queue.
     pub(crate) waiting: BTreeSet<Age>,
+    /// The same by kind.
+    pub(crate) kinds: BTreeMap<Kind, BTreeSet<Age>>,
     /// Those of them that were told that no exporter is ready.
     pub(crate) told_not_ready: BTreeSet<Name>,
     /// Every exporter that the request is about.
-    pub(crate) tally: BTreeMap<Place, BTreeSet<Name>>,
+    pub(crate) tally: BTreeMap<Place, BTreeSet<Seat>>,
+    /// Whether a kind of exporter held as spot came or went since somebody looked.
+    pub(crate) spots_changed: bool,
     /// Stamp under which it is kept although nobody waits.
     pub(crate) idle: Option<u64>,
 }
 
 impl Want {
     pub(crate) fn new(request: Request) -> Self {
-        Self { request, waiting: BTreeSet::new(), told_not_ready: BTreeSet::new(), tally: BTreeMap::new(), idle: None }
+        Self {
+            request,
+            waiting: BTreeSet::new(),
+            kinds: BTreeMap::new(),
+            told_not_ready: BTreeSet::new(),
+            tally: BTreeMap::new(),
+            spots_changed: false,
+            idle: None,
+        }
     }
 
     /// Where an exporter is counted.
-    pub(crate) fn place_of(&self, bench: &Bench) -> Place {
-        (bench.scope, self.request.slot(bench))
+    pub(crate) fn place_of(&self, bench: &Bench) -> Standing {
+        Standing { place: (bench.scope, self.request.slot(bench)), at: bench.at }
+    }
+
+    /// The exporters that leases hold here as spot, by what policies say of them.
+    pub(crate) fn spots(&self) -> impl Iterator<Item = (Scope, &BTreeSet<Seat>)> {
+        self.tally.iter().filter(|((_, slot), _)| *slot == Slot::Spot).map(|((scope, _), seats)| (*scope, seats))
+    }
+
+    /// Whether an exporter that is about this can be used for it, now or later.
+    pub(crate) fn takes(&self, bench: &Bench) -> bool {
+        !matches!(self.request.slot(bench), Slot::Mismatch | Slot::Disabled)
     }
 
     /// Moves an exporter from one place to another, in or out.
-    pub(crate) fn shift(&mut self, name: &Name, from: Option<Place>, to: Option<Place>) -> Shift {
+    pub(crate) fn shift(&mut self, name: &Name, from: Option<Standing>, to: Option<Standing>) -> Shift {
         if from == to {
             return Shift::None;
         }
-        let scopes = [from, to].map(|place| place.map(|(scope, _)| scope));
+        let places = [from, to].map(|standing| standing.map(|standing| standing.place));
+        let scopes = places.map(|place| place.map(|(scope, _)| scope));
         let outline = |want: &Self| scopes.map(|scope| scope.map(|scope| want.outline(scope)));
         let before = outline(self);
         if let Some(from) = from
-            && let Some(names) = self.tally.get_mut(&from)
+            && let Some(seats) = self.tally.get_mut(&from.place)
         {
-            names.remove(name);
-            if names.is_empty() {
-                self.tally.remove(&from);
+            seats.remove(&(from.at, name.clone()));
+            if seats.is_empty() {
+                self.tally.remove(&from.place);
+                self.spots_changed |= from.place.1 == Slot::Spot;
             }
         }
         if let Some(to) = to {
-            self.tally.entry(to).or_default().insert(name.clone());
+            let seats = self.tally.entry(to.place).or_default();
+            self.spots_changed |= to.place.1 == Slot::Spot && seats.is_empty();
+            seats.insert((to.at, name.clone()));
         }
-        if before == outline(self) { Shift::Inside } else { Shift::Outline }
+        if places[0] == places[1] {
+            Shift::Reordered
+        } else if before == outline(self) {
+            Shift::Inside
+        } else {
+            Shift::Outline
+        }
     }
 
     /// Which kinds of exporter of a scope there are, connected and enabled ones being one kind.
     fn outline(&self, scope: Scope) -> [bool; 4] {
         let any = |slots: &[Slot]| slots.iter().any(|slot| self.tally.contains_key(&(scope, *slot)));
-        let connected = any(&[Slot::Leased, Slot::NotReady, Slot::Free]);
+        let connected = any(&[Slot::Leased, Slot::Spot, Slot::Returning, Slot::NotReady, Slot::Free]);
         [any(&[Slot::Mismatch]), any(&[Slot::Disabled]), any(&[Slot::Offline]), connected]
     }
+}
+
+/// Where an exporter is counted, and its turn there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) place: Place,
+    pub(crate) at: Timestamp,
 }
 
 /// What a move of one exporter may mean for those who wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shift {
     None,
+    /// It has another turn among those of its kind.
+    Reordered,
     /// Something among connected exporters: only who was told that none is ready may have to be told otherwise.
     Inside,
     /// Everybody's reason may be another one.

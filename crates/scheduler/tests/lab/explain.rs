@@ -51,13 +51,11 @@ fn each_candidate_has_its_reason() {
         exporter("long").label("team", "long"),
         exporter("offline").online(false),
         exporter("other").label("board", "y"),
-        exporter("spot").label("team", "spot"),
     ];
     let mut world = World::with(&exporters, &[lease("h").on("held").ready(), lease("l").created(1)]);
     world.put(policy("p", "!team", &[rule("", 0)]));
     world.put(policy("q", "team=b", &[rule("team=b", 0)]));
     world.put(policy("r", "team=long", &[rule("", 0).at_most(60)]));
-    world.put(policy("s", "team=spot", &[rule("", 0).spot()]));
     world.settle();
     let explanation = world.lab.explain("l", world.now).unwrap();
     let found =
@@ -71,7 +69,6 @@ fn each_candidate_has_its_reason() {
             ("kept", CandidateReason::NoAccess),
             ("long", CandidateReason::DurationTooLong(GoDuration::from_secs(60))),
             ("offline", CandidateReason::Offline),
-            ("spot", CandidateReason::SpotOnly),
         ]
     );
     assert_eq!(explanation.reason, "NotReady");

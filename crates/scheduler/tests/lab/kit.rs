@@ -19,6 +19,7 @@ pub(crate) fn at(secs: i64) -> Timestamp {
 
 pub(crate) struct World {
     pub(crate) lab: Lab,
+    pub(crate) config: LabConfig,
     pub(crate) now: Timestamp,
     pub(crate) wake_at: Option<Timestamp>,
     pub(crate) exporters: BTreeMap<String, Exporter>,
@@ -35,6 +36,7 @@ impl World {
     pub(crate) fn new() -> Self {
         Self {
             lab: Lab::new(LabConfig::default()),
+            config: LabConfig::default(),
             now: at(0),
             wake_at: None,
             exporters: BTreeMap::new(),
@@ -54,6 +56,13 @@ impl World {
         exporters.iter().cloned().for_each(|exporter| world.put(exporter));
         leases.iter().cloned().for_each(|lease| world.put(lease));
         world
+    }
+
+    /// Nobody has heard anything yet, so the settings can still be others.
+    pub(crate) fn with_grace(mut self, secs: i64) -> Self {
+        self.config.preemption_grace = jiff::SignedDuration::from_secs(secs);
+        self.restart();
+        self
     }
 
     pub(crate) fn put(&mut self, object: impl Into<Thing>) {
@@ -106,7 +115,7 @@ impl World {
 
     /// A new core that learns everything from the objects, as after a restart.
     pub(crate) fn restart(&mut self) {
-        self.lab = Lab::new(LabConfig::default());
+        self.lab = Lab::new(self.config.clone());
         self.exporters.values().for_each(|exporter| self.lab.observe(Change::Exporter(exporter)));
         self.leases.values().for_each(|lease| self.lab.observe(Change::Lease(lease)));
         self.policies.values().for_each(|policy| self.lab.observe(Change::Policy(policy)));
@@ -153,7 +162,12 @@ impl World {
     pub(crate) fn transition(&self, action: &Action) -> Option<Transition> {
         let lease = self.leases.get(action.lease());
         let exporter = action.exporter().or_else(|| lease?.assigned_exporter());
-        transition::apply(action, lease, exporter.and_then(|name| self.exporters.get(name)), self.now)
+        let exporter = exporter.and_then(|name| self.exporters.get(name));
+        let mut transition = transition::apply(action, lease, exporter, self.now)?;
+        if action.successor().is_some_and(|name| self.leases.contains_key(name)) {
+            transition.successor = None;
+        }
+        Some(transition)
     }
 
     /// Writes an action, which must fit, and settles it.
@@ -182,7 +196,14 @@ impl World {
 
     /// Writes a transition whole, as the embedded store does.
     pub(crate) fn write(&mut self, action: &Action, transition: Transition) {
-        let Transition { exporter_status, lease_status, lease_metadata } = transition;
+        let Transition { successor, exporter_status, lease_status, lease_metadata } = transition;
+        if let Some(mut lease) = successor {
+            let name = lease.metadata.name.clone().unwrap();
+            assert!(!self.leases.contains_key(&name), "{name} is created twice");
+            lease.metadata.uid = Some(format!("uid-{name}"));
+            lease.metadata.creation_timestamp = Some(Time(self.now));
+            self.put(lease);
+        }
         if let Some(lease) = lease_metadata.or(lease_status) {
             self.put(stored(lease));
         }
@@ -336,6 +357,9 @@ pub(crate) trait LeaseExt {
     fn on(self, exporter: &str) -> Self;
     fn begun(self, secs: i64) -> Self;
     fn ended(self) -> Self;
+    fn as_spot(self, priority: i64) -> Self;
+    fn ended_at(self, secs: i64) -> Self;
+    fn requeues(self) -> Self;
 }
 
 impl LeaseExt for Lease {
@@ -413,6 +437,22 @@ impl LeaseExt for Lease {
 
     fn ended(mut self) -> Self {
         self.status.get_or_insert_default().ended = true;
+        self
+    }
+
+    fn as_spot(mut self, priority: i64) -> Self {
+        let status = self.status.get_or_insert_default();
+        (status.spot_access, status.priority) = (Some(true), Some(priority));
+        self
+    }
+
+    fn ended_at(mut self, secs: i64) -> Self {
+        self.status.get_or_insert_default().end_time = Some(Time(at(secs)));
+        self.ended()
+    }
+
+    fn requeues(mut self) -> Self {
+        self.metadata.annotations.get_or_insert_default().insert(transition::REQUEUE.to_owned(), "true".to_owned());
         self
     }
 }

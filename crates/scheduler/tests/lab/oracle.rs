@@ -1,6 +1,9 @@
 //! What the rules say, computed the slow and obvious way: every lease against every exporter.
 
-use std::collections::BTreeSet;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use jumpstarter_model::{
     Exporter, ExporterPhase, GoDuration, Lease, Selector, Timestamp, condition::is_true, lease_time::planned_end,
@@ -11,10 +14,13 @@ use crate::kit::World;
 /// Lease and exporter.
 pub(crate) type Pair = (String, String);
 
-/// Priority with which policies let the lease have the exporter.
-pub(crate) fn granted(world: &World, lease: &Lease, exporter: &Exporter) -> Option<i64> {
+/// Worth of a grant, the least being the best: whether it is for spot access only, then its priority.
+pub(crate) type Rank = (bool, Reverse<i64>);
+
+/// What policies let the lease have the exporter with.
+pub(crate) fn granted(world: &World, lease: &Lease, exporter: &Exporter) -> Option<Rank> {
     if world.policies.is_empty() {
-        return Some(0);
+        return Some((false, Reverse(0)));
     }
     let labels = exporter.metadata.labels.clone().unwrap_or_default();
     let client = world.clients.get(&lease.spec.client_ref.name)?.metadata.labels.clone().unwrap_or_default();
@@ -31,9 +37,8 @@ pub(crate) fn granted(world: &World, lease: &Lease, exporter: &Exporter) -> Opti
         let mut from = rule.from.iter().flatten();
         from.any(|from| Selector::from_label_selector(&from.client_selector).unwrap().matches(&client))
             && rule.maximum_duration.is_none_or(|maximum| requested <= maximum)
-            && rule.spot_access != Some(true)
     });
-    rules.map(|rule| rule.priority.unwrap_or(0)).max()
+    rules.map(|rule| (rule.spot_access == Some(true), Reverse(rule.priority.unwrap_or(0)))).min()
 }
 
 /// Whether the exporter is one that the lease asks for and administrators give.
@@ -69,29 +74,149 @@ pub(crate) fn waits(lease: &Lease, now: Timestamp) -> bool {
         && planned_end(&lease.spec, now) > now
 }
 
-/// Who gets what now: pairs by priority, age of the lease, name of the exporter.
+/// When the last lease on the exporter ended.
+fn last_use(world: &World, name: &str) -> Timestamp {
+    let ended = world.leases.values().filter(|lease| lease.is_ended() && lease.assigned_exporter() == Some(name));
+    let ends = ended.filter_map(|lease| lease.status.as_ref()?.end_time.as_ref().map(|end| end.0));
+    ends.max().unwrap_or(Timestamp::MIN)
+}
+
+/// Who gets what now: pairs by access and priority, age of the lease, last use and name of the exporter.
 pub(crate) fn assignments(world: &World) -> BTreeSet<Pair> {
     let mut pairs = Vec::new();
     for (lease_name, lease) in world.leases.iter().filter(|(_, lease)| waits(lease, world.now)) {
         for (name, exporter) in &world.exporters {
             if suits(lease, exporter)
                 && is_free(world, name, exporter)
-                && let Some(priority) = granted(world, lease, exporter)
+                && let Some(rank) = granted(world, lease, exporter)
             {
                 let metadata = &lease.metadata;
                 let age = (metadata.creation_timestamp.as_ref().unwrap().0, metadata.uid.clone(), lease_name.clone());
-                pairs.push((std::cmp::Reverse(priority), age, name.clone()));
+                pairs.push((rank, age, last_use(world, name), name.clone()));
             }
         }
     }
     pairs.sort();
     let mut taken = BTreeSet::new();
     let mut chosen = BTreeSet::new();
-    for (_, (_, _, lease), exporter) in pairs {
+    for (_, (_, _, lease), _, exporter) in pairs {
         if !taken.contains(&lease) && !taken.contains(&exporter) {
             taken.extend([lease.clone(), exporter.clone()]);
             chosen.insert((lease, exporter));
         }
     }
     chosen
+}
+
+/// Who has to make way.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Contest {
+    /// Leases to tell, or to end at once.
+    pub(crate) chosen: BTreeSet<String>,
+    /// Leases that were told and need not.
+    pub(crate) spared: BTreeSet<String>,
+}
+
+/// Exporters are taken in one after the other, as long as one more lets one more waiting lease have one that it has
+/// full access to: those that come free within the grace and those being vacated, by time; then victims, the lowest
+/// priority first and then the youngest.
+pub(crate) fn contest(world: &World) -> Contest {
+    let waiting = world.leases.values().filter(|lease| waits(lease, world.now)).collect::<Vec<_>>();
+    let (mut coming, mut victims) = (Vec::new(), Vec::new());
+    let mut contest = Contest::default();
+    let grace = world.config.preemption_grace;
+    for (name, exporter) in &world.exporters {
+        let status = exporter.status.clone().unwrap_or_default();
+        let mut holders = world.leases.values().filter(|lease| !lease.is_ended());
+        let holder = holders.find(|lease| lease.assigned_exporter() == Some(name));
+        let phase = status.exporter_status.unwrap_or_default();
+        let stuck = matches!(
+            phase,
+            ExporterPhase::Offline | ExporterPhase::BeforeLeaseHookFailed | ExporterPhase::AfterLeaseHookFailed
+        );
+        let online = is_true(&status.conditions, "Online") && is_true(&status.conditions, "Registered");
+        match holder {
+            _ if !online => {}
+            None if !stuck && status.lease_ref.is_none() => coming.push((Timestamp::MIN, false, name.clone())),
+            None => {}
+            Some(lease) => {
+                let held = lease.status.clone().unwrap_or_default();
+                let begin = held.begin_time.as_ref().unwrap().0;
+                let end = planned_end(&lease.spec, begin);
+                let due = is_noticed(lease).map(|told| told + grace);
+                let until = due.map_or(end, |due| due.min(end));
+                if until <= world.now + grace {
+                    coming.push((until, due.is_some(), name.clone()));
+                } else if held.spot_access == Some(true) {
+                    let age = (lease.metadata.creation_timestamp.clone().unwrap().0, lease.metadata.uid.clone());
+                    let age = (age, lease.metadata.name.clone());
+                    victims.push((held.priority.unwrap(), Reverse(begin), Reverse(age), name.clone()));
+                }
+            }
+        }
+    }
+    coming.sort();
+    victims.sort();
+    let mut taken = Vec::new();
+    let mut needed = BTreeSet::new();
+    let victims = victims.into_iter().map(|(.., name)| name).collect::<Vec<_>>();
+    for name in coming.into_iter().map(|(.., name)| name).chain(victims.iter().cloned()) {
+        taken.push(name.clone());
+        if served(world, &waiting, &taken) == taken.len() {
+            needed.insert(name);
+        } else {
+            taken.pop();
+        }
+    }
+    for (name, lease) in &world.leases {
+        let holds = lease.assigned_exporter().filter(|_| !lease.is_ended());
+        let Some(exporter) = holds else { continue };
+        if is_noticed(lease).is_some() && !needed.contains(exporter) {
+            contest.spared.insert(name.clone());
+        } else if victims.iter().any(|victim| victim == exporter) && needed.contains(exporter) {
+            contest.chosen.insert(name.clone());
+        }
+    }
+    contest
+}
+
+/// Since when a lease knows that it is to make way.
+pub(crate) fn is_noticed(lease: &Lease) -> Option<Timestamp> {
+    let status = lease.status.as_ref().filter(|status| status.spot_access == Some(true))?;
+    status.conditions.iter().find(|found| found.type_ == "Preempting" && found.status == "True").map(|found| found.last_transition_time.0)
+}
+
+/// How many of these exporters can be given to waiting leases with full access at most.
+fn served(world: &World, waiting: &[&Lease], exporters: &[String]) -> usize {
+    let mut of_lease: BTreeMap<usize, usize> = BTreeMap::new();
+    let edges = |index: usize| {
+        let exporter = &world.exporters[&exporters[index]];
+        let full = |lease: &Lease| granted(world, lease, exporter).is_some_and(|(spot, _)| !spot);
+        let fits = waiting.iter().enumerate().filter(|(_, lease)| suits(lease, exporter) && full(lease));
+        fits.map(|(lease, _)| lease).collect::<Vec<_>>()
+    };
+    let edges = (0..exporters.len()).map(edges).collect::<Vec<_>>();
+    (0..exporters.len()).filter(|index| place(*index, &edges, &mut of_lease, &mut BTreeSet::new())).count()
+}
+
+fn place(
+    index: usize,
+    edges: &[Vec<usize>],
+    of_lease: &mut BTreeMap<usize, usize>,
+    seen: &mut BTreeSet<usize>,
+) -> bool {
+    for lease in &edges[index] {
+        if !seen.insert(*lease) {
+            continue;
+        }
+        let free = match of_lease.get(lease).copied() {
+            None => true,
+            Some(other) => place(other, edges, of_lease, seen),
+        };
+        if free {
+            of_lease.insert(*lease, index);
+            return true;
+        }
+    }
+    false
 }

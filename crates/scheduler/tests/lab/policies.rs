@@ -90,26 +90,13 @@ fn the_longest_duration_is_a_limit() {
 }
 
 #[test]
-fn spot_access_alone_is_refused() {
+fn spot_access_is_better_than_none() {
     let spot = || rule("", 9).spot();
-    check(&[policy("p", "", &[spot()])], lease("l"), "Unsatisfiable/SpotAccess, ended");
+    let world = check(&[policy("p", "", &[spot()])], lease("l"), "Ready/Ready on a");
+    let status = world.leases["l"].status.clone().unwrap();
+    assert_eq!((status.spot_access, status.priority), (Some(true), Some(9)));
     let world = check(&[policy("p", "", &[spot(), rule("", 0)])], lease("l"), "Ready/Ready on a");
     assert_eq!(world.leases["l"].status.as_ref().unwrap().spot_access, Some(false));
-}
-
-#[test]
-fn a_busy_normal_exporter_is_waited_for_although_a_spot_one_is_free() {
-    let mut world = World::with(
-        &[exporter("normal").claimed_for("h").label("kind", "n"), exporter("spot").label("kind", "s")],
-        &[lease("h").on("normal").ready(), lease("l").created(1)],
-    );
-    world.put(policy("p", "kind=n", &[rule("", 0)]));
-    world.put(policy("q", "kind=s", &[rule("", 0).spot()]));
-    world.settle();
-    world.expect(&[("l", "Pending/NotAvailable")]);
-    world.edit_lease("h", |lease| *lease = lease.clone().released());
-    world.settle();
-    world.expect(&[("l", "Ready/Ready on normal")]);
 }
 
 #[test]
@@ -140,7 +127,7 @@ fn a_waiting_lease_follows_policies_and_client_labels() {
     world.settle();
     world.expect(&[("l", "Ready/Ready on a")]);
 
-    check(&[policy("p", "", &[rule("", 0).spot()])], waits, "Pending/SpotAccess");
+    check(&[policy("p", "", &[rule("", 0).spot()])], waits, "Ready/Ready on a");
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use jumpstarter_model::{ExporterPhase, Lease, LeaseStatus, LocalObjectReference, condition};
-use jumpstarter_scheduler::{Action, Change, Lab, LabConfig, RefusedAs, transition::Transition};
+use jumpstarter_scheduler::{
+    Action, Change, Lab, LabConfig, RefusedAs,
+    transition::{self, Transition},
+};
 use proptest::{prelude::*, sample::select};
 
 use crate::{
@@ -17,6 +20,7 @@ enum Step {
         client: &'static str,
         target: Target,
         times: Asked,
+        requeues: bool,
     },
     Edit {
         lease: usize,
@@ -141,11 +145,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => select(&["x", "y"][..]).prop_map(Turn::Board),
         1 => Just(Turn::Deleted),
     ];
-    let terms = (-2..3_i64, proptest::option::of(10..150_i64), proptest::bool::weighted(0.2));
+    let terms = (-2..3_i64, proptest::option::of(10..150_i64), proptest::bool::weighted(0.5));
     let terms = terms.prop_map(|(priority, at_most, spot)| Terms { priority, at_most, spot });
     prop_oneof![
-        9 => (select(&CLIENTS[..]), target, times)
-            .prop_map(|(client, target, times)| Step::Create { client, target, times }),
+        9 => (select(&CLIENTS[..]), target, times, any::<bool>())
+            .prop_map(|(client, target, times, requeues)| Step::Create { client, target, times, requeues }),
         4 => (any::<usize>(), edit).prop_map(|(lease, edit)| Step::Edit { lease, edit }),
         1 => any::<usize>().prop_map(|lease| Step::Delete { lease }),
         6 => (select(&EXPORTERS[..]), turn).prop_map(|(name, change)| Step::Exporter { name, change }),
@@ -172,9 +176,9 @@ struct History {
 }
 
 impl History {
-    fn new() -> Self {
+    fn new(grace: i64) -> Self {
         let exporters = EXPORTERS.map(|name| exporter(name).label("board", if name < "c" { "x" } else { "y" }));
-        let mut world = World::with(&exporters, &[]);
+        let mut world = World::with(&exporters, &[]).with_grace(grace);
         world.put(client("carol", &[("team", "a")]));
         world.tears_down_at_once = false;
         Self { world, secs: 0, created: 0, ended: BTreeMap::new() }
@@ -187,7 +191,7 @@ impl History {
 
     fn take(&mut self, step: &Step) {
         match step {
-            Step::Create { client, target, times } => self.create(client, *target, *times),
+            Step::Create { client, target, times, requeues } => self.create(client, *target, *times, *requeues),
             Step::Edit { lease, edit } => {
                 if let Some(name) = self.pick(*lease) {
                     self.world.edit_lease(&name, |lease| apply_edit(lease, *edit));
@@ -222,10 +226,11 @@ impl History {
         }
     }
 
-    fn create(&mut self, client: &str, target: Target, times: Asked) {
+    fn create(&mut self, client: &str, target: Target, times: Asked, requeues: bool) {
         self.created += 1;
         let name = format!("l{:03}", self.created);
         let lease = lease(&name).by(client).created(self.secs);
+        let lease = if requeues { lease.requeues() } else { lease };
         let lease = match target {
             Target::Selector(selector) => lease.wants(selector),
             Target::Pinned { exporter, allow_disabled: true } => lease.pinned(exporter).allow_disabled(),
@@ -294,13 +299,34 @@ impl History {
             let given = actions.iter().filter(is_assignment);
             let given = given.map(|one| (one.lease().to_owned(), one.exporter().unwrap().to_owned())).collect();
             assert_eq!(expected, given, "who should get what, and who does");
-            actions[first..].iter().for_each(|action| self.carry_out(action));
+            let rest = &actions[first..];
+            let given = rest.iter().take_while(|action| !is_verdict(action) && !is_contest(action)).count();
+            rest[..given].iter().for_each(|action| self.carry_out(action));
+            // What follows when somebody ends at once is looked at when all is done.
+            if !rest.iter().any(|action| matches!(action, Action::Preempt { .. })) {
+                self.check_contest(rest);
+            }
+            rest[given..].iter().for_each(|action| self.carry_out(action));
             self.check();
             if actions.is_empty() {
+                assert_eq!(oracle::contest(&self.world), oracle::Contest::default(), "who should make way");
                 return;
             }
         }
         panic!("never settles");
+    }
+
+    /// Those who are told to make way, and to stay, are those who should.
+    fn check_contest(&self, actions: &[Action]) {
+        let mut found = oracle::Contest::default();
+        for action in actions {
+            match action {
+                Action::GiveNotice { lease, .. } => _ = found.chosen.insert(lease.clone()),
+                Action::WithdrawNotice { lease, .. } => _ = found.spared.insert(lease.clone()),
+                _ => {}
+            }
+        }
+        assert_eq!(oracle::contest(&self.world), found, "who should make way, and who does");
     }
 
     fn carry_out(&mut self, action: &Action) {
@@ -362,12 +388,25 @@ impl History {
             let conditions = &status.conditions;
             assert!(condition::find(conditions, "Pending").is_none_or(|found| found.status == "True"));
             let ready = conditions.iter().position(|found| found.type_ == "Ready");
-            assert!(ready.is_none_or(|index| index + 1 == conditions.len()), "Ready is the last of {name}");
+            let last = ready.is_none_or(|index| index + 1 == conditions.len());
+            assert!(last || (!status.ended && oracle::is_noticed(lease).is_some()), "Ready is the last of {name}");
+            self.check_preempted(name, lease);
             if status.ended {
                 let known = self.ended.entry(name.clone()).or_insert_with(|| status.clone());
                 assert_eq!(*known, status, "the ended lease {name} changed");
             }
         }
+    }
+
+    /// Only holders of spot are preempted, and those who asked for it wait again, once.
+    fn check_preempted(&self, name: &str, lease: &Lease) {
+        let status = lease.status.clone().unwrap_or_default();
+        let preempted = status.conditions.iter().any(|found| found.reason == "Preempted");
+        assert!(!preempted || (status.ended && status.spot_access == Some(true)), "{name} is preempted");
+        let successors = self.world.leases.values().filter(|other| transition::is_successor(other, name));
+        let asked = lease.metadata.annotations.iter().flatten().any(|(key, _)| key == transition::REQUEUE);
+        // Who deletes leases may delete this one too.
+        assert!(successors.count() <= usize::from(preempted && asked), "successors of {name}");
     }
 
     /// In the end everything works, everybody lets go in turn, and everybody who can be served was.
@@ -380,7 +419,7 @@ impl History {
                 exporter.condition("Registered", true).online(true).enabled(true).phase(ExporterPhase::Available)
             });
         }
-        for _ in 0..self.created + 2 {
+        for _ in 0..self.world.leases.len() + 2 {
             for name in EXPORTERS {
                 self.world.confirm_tear_down(name);
             }
@@ -410,6 +449,10 @@ fn apply_edit(lease: &mut Lease, edit: Edit) {
     }
 }
 
+fn is_contest(action: &Action) -> bool {
+    matches!(action, Action::GiveNotice { .. } | Action::WithdrawNotice { .. } | Action::Preempt { .. })
+}
+
 fn is_verdict(action: &Action) -> bool {
     matches!(action, Action::Wait { .. } | Action::Refuse { .. })
 }
@@ -422,13 +465,14 @@ fn rebuilt(world: &World) -> Lab {
     copy.policies = world.policies.clone();
     copy.clients = world.clients.clone();
     copy.owes = world.owes.clone();
+    copy.config = world.config.clone();
     copy.restart();
     std::mem::replace(&mut copy.lab, Lab::new(LabConfig::default()))
 }
 
 /// The single writes of a transition, in their order.
 fn halves(transition: Transition) -> Vec<Transition> {
-    let Transition { exporter_status, lease_status, lease_metadata } = transition;
+    let Transition { successor, exporter_status, lease_status, lease_metadata } = transition;
     let ends = lease_status.iter().chain(&lease_metadata).any(Lease::is_ended);
     let exporter =
         exporter_status.map(|exporter| Transition { exporter_status: Some(exporter), ..Transition::default() });
@@ -438,15 +482,16 @@ fn halves(transition: Transition) -> Vec<Transition> {
     if ends {
         halves.rotate_left(1);
     }
-    halves.into_iter().flatten().collect()
+    let successor = successor.map(|lease| Transition { successor: Some(lease), ..Transition::default() });
+    successor.into_iter().chain(halves.into_iter().flatten()).collect()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_history_keeps_the_rules(steps in proptest::collection::vec(step(), 1..60)) {
-        let mut history = History::new();
+    fn every_history_keeps_the_rules(grace in select(&[0, 15, 40][..]), steps in proptest::collection::vec(step(), 1..60)) {
+        let mut history = History::new(grace);
         for step in &steps {
             history.take(step);
         }

@@ -20,10 +20,11 @@ use crate::{
     Forecast,
     lab::{
         Lab,
+        access::Rank,
         exporter::{Bench, Usable},
         names::{Age, Name},
         times::later,
-        want::{Slot, WantId},
+        want::WantId,
     },
 };
 
@@ -94,7 +95,7 @@ impl<'a> Game<'a> {
         }
         // What those who compete could have instead.
         let others = wants.iter().filter_map(|id| lab.wants.get(id)).filter(|want| !want.waiting.is_empty());
-        for name in others.flat_map(|want| want.tally.values().flatten()) {
+        for (_, name) in others.flat_map(|want| want.tally.values().flatten()) {
             if seen.len() >= MAX_DEVICES {
                 break;
             }
@@ -117,11 +118,14 @@ impl<'a> Game<'a> {
         match bench.usable {
             Usable::Offline | Usable::Free => None,
             // It may be back any moment, or never.
-            Usable::NotReady => (self.pace != Pace::Declared).then_some(AT_ONCE),
-            Usable::Leased => {
+            Usable::Returning | Usable::NotReady => (self.pace != Pace::Declared).then_some(AT_ONCE),
+            Usable::Leased | Usable::Spot => {
                 let holder = bench.claim.as_ref().or_else(|| self.lab.holders.get(name)?.first())?;
                 let entry = self.lab.leases.get(holder)?;
                 let begin = entry.begin.unwrap_or(self.now);
+                if entry.notice.is_some() {
+                    return Some(seconds(self.now, entry.until(self.lab.config.preemption_grace)).max(AT_ONCE));
+                }
                 let planned = seconds(begin, entry.times.end(begin));
                 let lasts = self.usage.lasts(self.pace, planned, seconds(begin, self.now));
                 Some((lasts - seconds(begin, self.now)).max(AT_ONCE))
@@ -137,7 +141,7 @@ impl<'a> Game<'a> {
             if self.looks > MAX_LOOKS {
                 return None;
             }
-            let mine = self.ask.devices.get(name).map(|priority| (Reverse(*priority), self.ask.age));
+            let mine = self.ask.devices.get(name).map(|rank| (*rank, self.ask.age));
             match (mine, best) {
                 (Some(mine), best) if best.is_none_or(|best| mine < best) => return Some(at),
                 (_, Some((_, age))) => {
@@ -157,13 +161,13 @@ impl<'a> Game<'a> {
     }
 
     /// Whoever has the best claim on a device among those who still wait, the asker left aside.
-    fn best_waiting(&mut self, bench: &'a Bench) -> Option<(Reverse<i64>, &'a Age)> {
+    fn best_waiting(&mut self, bench: &'a Bench) -> Option<(Rank, &'a Age)> {
         let lab = self.lab;
-        let ceiling = lab.book.best_priority(bench.scope);
-        let mut best: Option<(Reverse<i64>, &Age)> = None;
+        let ceiling = lab.book.best_rank(bench.scope);
+        let mut best: Option<(Rank, &Age)> = None;
         for id in &bench.wants {
             let Some(want) = lab.wants.get(id) else { continue };
-            if want.waiting.is_empty() || matches!(want.request.slot(bench), Slot::Mismatch | Slot::Disabled) {
+            if want.waiting.is_empty() || !want.takes(bench) {
                 continue;
             }
             let queue =
@@ -173,8 +177,7 @@ impl<'a> Game<'a> {
             }
             for age in &queue.waiting[queue.first..] {
                 self.looks += 1;
-                if self.looks > MAX_LOOKS || best.is_some_and(|(Reverse(had), eldest)| had == ceiling && eldest < *age)
-                {
+                if self.looks > MAX_LOOKS || best.is_some_and(|(had, eldest)| had == ceiling && eldest < *age) {
                     break;
                 }
                 if *age == self.ask.age || self.served.contains(&*age.name) {
@@ -182,9 +185,9 @@ impl<'a> Game<'a> {
                 }
                 let Some(entry) = lab.leases.get(&age.name) else { continue };
                 let requested = entry.times.requested(self.now);
-                let Some(priority) = lab.book.access(bench.scope, &entry.client, requested).granted() else { continue };
-                best = Some(best.map_or((Reverse(priority), *age), |best| best.min((Reverse(priority), *age))));
-                if priority == ceiling {
+                let Some(rank) = lab.book.access(bench.scope, &entry.client, requested).rank() else { continue };
+                best = Some(best.map_or((rank, *age), |best| best.min((rank, *age))));
+                if rank == ceiling {
                     break;
                 }
             }

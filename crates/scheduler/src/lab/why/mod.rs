@@ -4,10 +4,7 @@
 mod forecast;
 mod history;
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet},
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jumpstarter_model::{GoDuration, Selector, Timestamp};
 
@@ -15,6 +12,7 @@ pub(super) use history::History;
 
 use super::{
     Lab,
+    access::Rank,
     exporter::Usable,
     lease::Entry,
     names::{Age, Name},
@@ -30,8 +28,8 @@ const MAX_TRIED: usize = 8;
 /// A request as it stands in the queue, or would.
 struct Ask<'a> {
     age: &'a Age,
-    /// Enabled exporters that policies let it have, with the priority there.
-    devices: BTreeMap<Name, i64>,
+    /// Enabled exporters that policies let it have, with its rank there.
+    devices: BTreeMap<Name, Rank>,
     /// How many of them are connected.
     connected: usize,
     /// Whether one of them is free.
@@ -91,32 +89,31 @@ impl Lab {
             if matches!(request.slot(bench), Slot::Mismatch | Slot::Disabled) {
                 continue;
             }
-            if let Some(priority) = self.book.access(bench.scope, &entry.client, duration).granted() {
+            if let Some(rank) = self.book.access(bench.scope, &entry.client, duration).rank() {
                 ask.connected += usize::from(bench.usable != Usable::Offline);
                 ask.finds_free |= bench.usable == Usable::Free;
-                ask.devices.insert(name, priority);
+                ask.devices.insert(name, rank);
             }
         }
         ask
     }
 
-    /// Leases that come before this one at any exporter that it may have, with their highest priority there.
-    fn ahead<'a>(&'a self, ask: &Ask<'_>, now: Timestamp) -> HashMap<&'a Name, i64> {
+    /// Leases that come before this one at any exporter that it may have, with their best rank there.
+    fn ahead<'a>(&'a self, ask: &Ask<'_>, now: Timestamp) -> HashMap<&'a Name, Rank> {
         let mut ahead = HashMap::new();
         let mut seen = HashSet::new();
         for (name, mine) in &ask.devices {
             let Some(bench) = self.exporters.get(name) else { continue };
             for id in &bench.wants {
                 let Some(other) = self.wants.get(id) else { continue };
-                let usable = !matches!(other.request.slot(bench), Slot::Mismatch | Slot::Disabled);
-                if !usable || !seen.insert((bench.scope, *id)) {
+                if !other.takes(bench) || !seen.insert((bench.scope, *id)) {
                     continue;
                 }
                 for (age, client, requested) in self.queue(other, now) {
-                    let Some(theirs) = self.book.access(bench.scope, client, requested).granted() else { continue };
-                    if theirs > *mine || (theirs == *mine && age < ask.age) {
-                        let highest = ahead.entry(&age.name).or_insert(theirs);
-                        *highest = theirs.max(*highest);
+                    let Some(theirs) = self.book.access(bench.scope, client, requested).rank() else { continue };
+                    if theirs < *mine || (theirs == *mine && age < ask.age) {
+                        let best = ahead.entry(&age.name).or_insert(theirs);
+                        *best = theirs.min(*best);
                     }
                 }
             }
@@ -129,16 +126,16 @@ impl Lab {
         let ahead = self.ahead(ask, now);
         let mut entries = ahead
             .into_iter()
-            .filter_map(|(name, priority)| Some((Reverse(priority), self.leases.get(name)?)))
+            .filter_map(|(name, rank)| Some((rank, self.leases.get(name)?)))
             .collect::<Vec<_>>();
         entries.sort_by(|(one, first), (other, second)| (one, &first.age).cmp(&(other, &second.age)));
         entries
             .into_iter()
             .take(MAX_AHEAD)
-            .map(|(Reverse(priority), entry)| Ahead {
+            .map(|(rank, entry)| Ahead {
                 lease: entry.age.name.to_string(),
                 client: entry.client.to_string(),
-                priority,
+                priority: rank.priority.0,
                 created: entry.age.created,
             })
             .collect()
