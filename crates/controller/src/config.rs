@@ -21,6 +21,8 @@ pub struct ControllerConfig {
     pub presence_grace: Duration,
     /// The longest that a set-up hook may run: bounds hold-back of Ready and the life of an exporter's ticket.
     pub hook_limit: Duration,
+    /// Time between the notice of preemption and the end of a spot lease; zero ends it without a notice.
+    pub preemption_grace: Duration,
     /// How long ended leases are kept.
     pub lease_retention: Duration,
     /// Clients may be told how to reach exporters without a router, where those exporters want it.
@@ -196,6 +198,7 @@ impl ControllerConfig {
             internal_prefix: DEFAULT_INTERNAL_PREFIX.to_owned(),
             presence_grace: Duration::from_secs(8),
             hook_limit: Duration::from_mins(30),
+            preemption_grace: Duration::from_mins(1),
             lease_retention: Duration::from_hours(7 * 24),
             direct_paths: true,
             limits: Limits::default(),

@@ -184,7 +184,6 @@ fn candidate_reason(reason: &CandidateReason) -> &'static str {
         CandidateReason::Disabled => "Disabled",
         CandidateReason::NoAccess => "NoAccess",
         CandidateReason::DurationTooLong(_) => "DurationTooLong",
-        CandidateReason::SpotOnly => "SpotOnly",
         CandidateReason::Offline => "Offline",
         CandidateReason::Leased(_) => "Leased",
         CandidateReason::NotReady => "NotReady",

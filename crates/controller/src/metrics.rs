@@ -54,6 +54,7 @@ pub(crate) struct Metrics {
     pub(crate) dials_unrouted: Counter<u64, AtomicU64>,
     /// Writes refused because the object had changed meanwhile; each is tried again.
     pub(crate) conflicts: Counter<u64, AtomicU64>,
+    pub(crate) preemptions: Counter<u64, AtomicU64>,
     /// Calls refused for their credentials.
     pub(crate) authentication_failures: Counter<u64, AtomicU64>,
     /// Calls with tokens of keys that end.
@@ -75,6 +76,7 @@ impl Metrics {
             dials_direct: Counter::default(),
             dials_unrouted: Counter::default(),
             conflicts: Counter::default(),
+            preemptions: Counter::default(),
             authentication_failures: Counter::default(),
             legacy_uses: LegacyUses::default(),
         };
@@ -110,6 +112,7 @@ impl Metrics {
             metrics.dials_direct.clone(),
         );
         registry.register("dials_unrouted", "Dials refused for want of a router", metrics.dials_unrouted.clone());
+        registry.register("preemptions", "Spot leases that had to make way", metrics.preemptions.clone());
         registry.register("store_conflicts", "Writes tried again after a conflict", metrics.conflicts.clone());
         registry.register(
             "authentication_failures",

@@ -133,8 +133,9 @@ impl Runtime {
         stop: CancellationToken,
     ) -> (Self, LabHandle) {
         let (sender, inbox) = mpsc::channel(INBOX);
-        let hook_limit = jiff::SignedDuration::try_from(config.hook_limit).unwrap_or(jiff::SignedDuration::MAX);
-        let lab = Lab::new(LabConfig { hook_limit, ..LabConfig::default() });
+        let signed = |span: Duration| jiff::SignedDuration::try_from(span).unwrap_or(jiff::SignedDuration::MAX);
+        let (hook_limit, preemption_grace) = (signed(config.hook_limit), signed(config.preemption_grace));
+        let lab = Lab::new(LabConfig { hook_limit, preemption_grace, ..LabConfig::default() });
         let runtime = Self {
             config,
             store,

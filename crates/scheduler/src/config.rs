@@ -17,7 +17,8 @@ pub struct LabConfig {
 impl Default for LabConfig {
     fn default() -> Self {
         Self {
-            ready_grace: SignedDuration::from_secs(3), hook_limit: SignedDuration::from_mins(30),
+            ready_grace: SignedDuration::from_secs(3),
+            hook_limit: SignedDuration::from_mins(30),
             preemption_grace: SignedDuration::from_mins(1),
         }
     }

@@ -64,9 +64,7 @@ pub fn apply(
             end(lease?, exporter, now, |lease| refuse(lease, *condition, reason, message, now))
         }
         Action::End { cause, message, .. } => end(lease?, exporter, now, |lease| close(lease, *cause, message, now)),
-        Action::GiveNotice { exporter, ends, .. } => {
-            edit(lease?, |lease| give_notice(lease, exporter, *ends, now))
-        }
+        Action::GiveNotice { exporter, ends, .. } => edit(lease?, |lease| give_notice(lease, exporter, *ends, now)),
         Action::WithdrawNotice { exporter, .. } => edit(lease?, |lease| withdraw_notice(lease, exporter, now)),
         Action::Preempt { exporter: name, successor, .. } => preempt(lease?, exporter, name, successor.as_deref(), now),
         Action::Adopt { .. } => adopt(lease?, exporter?, now),
@@ -265,9 +263,11 @@ pub fn successor_name(lease: &Lease) -> String {
     let stem = stem[..stem.floor_char_boundary(MAX_STEM)].trim_end_matches(['-', '.']);
     // FNV-1a; forty bits of it tell a line's few leases apart.
     let uid = lease.metadata.uid.as_deref().unwrap_or_default();
-    let hash = name.bytes().chain([0]).chain(uid.bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = name
+        .bytes()
+        .chain([0])
+        .chain(uid.bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let mut successor = format!("{stem}-r");
     _ = write!(successor, "{:010x}", hash >> 24);
     successor

@@ -128,9 +128,11 @@ fn edit(
             let grant = lab
                 .check_access(client, exporter, wanted)
                 .map_err(|error| EditError::FailedPrecondition(error.to_string()))?;
-            if grant.spot {
+            let spot = lease.status.as_ref().and_then(|status| status.spot_access) == Some(true);
+            if grant.spot && !spot {
                 return Err(EditError::FailedPrecondition(format!(
-                    "client `{client}` has only spot access to exporter `{exporter}`, which is not granted"
+                    "client `{client}` has only spot access to exporter `{exporter}`, and lease `{name}` holds it in full \
+                     right"
                 )));
             }
         }

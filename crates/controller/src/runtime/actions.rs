@@ -3,9 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use jumpstarter_model::{Exporter, Lease};
-use jumpstarter_scheduler::{Action, EndCause, transition};
+use jumpstarter_scheduler::{
+    Action, EndCause,
+    transition::{self, Transition},
+};
 use jumpstarter_store::{Key, Kind};
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::{
     PARKED, Runtime, draft,
@@ -60,6 +64,7 @@ impl Runtime {
     }
 
     fn launch_action(&mut self, action: Action, keys: Vec<Key>) {
+        let (action, created) = self.with_successor(action);
         let lease = self.world.lease(action.lease());
         if is_doubtful(&action, lease.as_deref()) && !self.was_looked_up(action.lease()) {
             // Another leader may have done what explains it, and news of that is on its way.
@@ -79,6 +84,7 @@ impl Runtime {
         let name = action.exporter().or_else(|| lease.as_ref()?.assigned_exporter());
         let exporter = name.and_then(|name| self.world.exporter(name));
         let writes = transition::apply(&action, lease.as_deref(), exporter.as_deref(), self.config.clock.now())
+            .map(|transition| Transition { successor: transition.successor.filter(|_| !created), ..transition })
             .map(draft::writes_of)
             .filter(|writes| !writes.is_empty());
         let Some(writes) = writes else {
@@ -105,10 +111,23 @@ impl Runtime {
         self.looked_up.remove(lease).is_some_and(|at| Instant::now() < at + LOOKED_UP)
     }
 
+    /// A lease that is to wait in another's stead may have been created already, before a crash, or not be that lease: then
+    /// there is none.
+    fn with_successor(&self, action: Action) -> (Action, bool) {
+        let Some(found) = action.successor().and_then(|name| self.world.lease(name)) else { return (action, false) };
+        match action {
+            Action::Preempt { lease, exporter, successor } if !transition::is_successor(&found, &lease) => {
+                warn!(%lease, ?successor, "the name of the lease in the stead of a preempted one is taken");
+                (Action::Preempt { lease, exporter, successor: None }, false)
+            }
+            action => (action, true),
+        }
+    }
+
     /// The objects that an action may write or rests on.
     pub(super) fn keys_of(&self, action: &Action) -> Vec<Key> {
         let namespace = &self.config.namespace;
-        let mut keys = Vec::with_capacity(2);
+        let mut keys = Vec::with_capacity(3);
         keys.push(Key::new(Kind::Lease, namespace, action.lease()));
         if let Some(exporter) = action.exporter() {
             keys.push(Key::new(Kind::Exporter, namespace, exporter));
@@ -117,6 +136,7 @@ impl Runtime {
         {
             keys.push(Key::new(Kind::Exporter, namespace, exporter));
         }
+        keys.extend(action.successor().map(|successor| Key::new(Kind::Lease, namespace, successor)));
         keys
     }
 

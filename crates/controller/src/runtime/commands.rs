@@ -76,7 +76,8 @@ impl Runtime {
         let lease =
             draft.lease().filter(|draft| draft.metadata.name.as_deref() == Some(action.lease())).or(lease.as_deref());
         let held = lease.and_then(|lease| lease.assigned_exporter());
-        if !draft::concerns(action, draft, held) {
+        // One that creates a lease is more than goes along with a call.
+        if !draft::concerns(action, draft, held) || action.successor().is_some() {
             return None;
         }
         let more: Vec<Key> = self.keys_of(action).into_iter().filter(|key| !keys.contains(key)).collect();

@@ -13,6 +13,7 @@
 //! | lease's status, lease's owner | assigned without its owner | `Adopt`, if its exporter's half is missing too; else it has none, and outlives its exporter as a record |
 //! | lease's end, its `release` and label | ended, as asked | `Label`; who asks again is told that it has ended |
 //! | the same, the other way round | released and not ended, perhaps labelled | `End`: the label alone means nothing here |
+//! | successor, lease's end, exporter without claim (preempt) | a holder of spot whose successor waits already | `Preempt`, without creating it again |
 //! | exporter's report, lease's `Ready` | reported and not ready | `MakeReady` |
 //! | exporter's report and claim (one write), lease | as the first row | as the first row |
 //!
@@ -93,7 +94,7 @@ impl Draft {
     /// The writes of the draft together with what follows from it; the transition was made of the draft.
     pub(super) fn writes_with(&self, follows: Transition) -> Vec<Write> {
         let ends = ends(&follows);
-        let Transition { exporter_status, lease_status, lease_metadata } = follows;
+        let Transition { successor, exporter_status, lease_status, lease_metadata } = follows;
         let (exporter, lease) = match self {
             Self::NewLease(draft) => {
                 let lease = lease_metadata.or(lease_status).unwrap_or_else(|| (**draft).clone());
@@ -116,16 +117,22 @@ impl Draft {
                 (Some(exporter), lease_write(lease_status, lease_metadata))
             }
         };
-        ordered(ends, exporter, lease)
+        first(successor, ordered(ends, exporter, lease))
     }
 }
 
 /// The writes of a decision alone.
 pub(super) fn writes_of(transition: Transition) -> Vec<Write> {
     let ends = ends(&transition);
-    let Transition { exporter_status, lease_status, lease_metadata } = transition;
+    let Transition { successor, exporter_status, lease_status, lease_metadata } = transition;
     let exporter = exporter_status.map(|exporter| Write::UpdateStatus(Object::from_resource(&exporter)));
-    ordered(ends, exporter, lease_write(lease_status, lease_metadata))
+    first(successor, ordered(ends, exporter, lease_write(lease_status, lease_metadata)))
+}
+
+/// Whoever stops after the first write leaves a lease whose successor exists, which only has to be ended.
+fn first(successor: Option<Lease>, writes: Vec<Write>) -> Vec<Write> {
+    let create = successor.map(|lease| Write::Create(created(&lease)));
+    create.into_iter().chain(writes).collect()
 }
 
 /// Whether the decision's own objects are touched by a draft.

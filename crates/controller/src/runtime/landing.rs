@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jumpstarter_model::condition::lease as condition;
 use jumpstarter_scheduler::Action;
 use jumpstarter_store::{EventKind, Key, Kind, Object, ResourceVersion, StoreError};
 use tokio::time::Instant;
@@ -210,6 +211,21 @@ impl Runtime {
             Action::End { lease, cause, message, .. } => {
                 info!(%lease, ?cause, "lease ended");
                 tell(EventKind::Normal, cause.reason(), message);
+            }
+            Action::GiveNotice { lease, exporter, ends } => {
+                info!(%lease, %exporter, %ends, "a spot lease is told to make way");
+                tell(EventKind::Warning, condition::PREEMPTION_NOTICE, &condition::preemption_notice(exporter, *ends));
+            }
+            Action::WithdrawNotice { lease, exporter } => {
+                info!(%lease, %exporter, "a spot lease may stay");
+                let text = condition::preemption_withdrawn(exporter);
+                tell(EventKind::Normal, "PreemptionWithdrawn", &text);
+            }
+            Action::Preempt { lease, exporter, successor } => {
+                info!(%lease, %exporter, ?successor, "a spot lease was preempted");
+                self.metrics.preemptions.inc();
+                let text = condition::preempted(exporter, successor.as_deref());
+                tell(EventKind::Warning, condition::PREEMPTED, &text);
             }
             Action::MakeReady { lease } => info!(%lease, "lease ready"),
             Action::Wait { lease, reason, .. } => debug!(%lease, %reason, "lease waits"),

@@ -112,13 +112,7 @@ impl Lab {
     }
 
     /// The best of a queue at exporters of a scope, if it is better than what there is.
-    fn look_for_better<'a>(
-        &'a self,
-        best: &mut Option<(Rank, &'a Age)>,
-        want: &'a Want,
-        scope: Scope,
-        now: Timestamp,
-    ) {
+    fn look_for_better<'a>(&'a self, best: &mut Option<(Rank, &'a Age)>, want: &'a Want, scope: Scope, now: Timestamp) {
         let ceiling = self.book.best_rank(scope);
         for (age, client, requested) in self.queue(want, now).take(ONE_BY_ONE) {
             if best.is_some_and(|(rank, eldest)| rank == ceiling && eldest < age) {

@@ -357,7 +357,6 @@ pub(crate) trait LeaseExt {
     fn on(self, exporter: &str) -> Self;
     fn begun(self, secs: i64) -> Self;
     fn ended(self) -> Self;
-    fn as_spot(self, priority: i64) -> Self;
     fn ended_at(self, secs: i64) -> Self;
     fn requeues(self) -> Self;
 }
@@ -437,12 +436,6 @@ impl LeaseExt for Lease {
 
     fn ended(mut self) -> Self {
         self.status.get_or_insert_default().ended = true;
-        self
-    }
-
-    fn as_spot(mut self, priority: i64) -> Self {
-        let status = self.status.get_or_insert_default();
-        (status.spot_access, status.priority) = (Some(true), Some(priority));
         self
     }
 

@@ -13,6 +13,8 @@ mod policies;
 mod readiness;
 mod repairs;
 mod sequences;
+mod spot;
 mod transitions;
 mod waiting;
+mod wear;
 mod why;

@@ -183,7 +183,11 @@ pub(crate) fn contest(world: &World) -> Contest {
 /// Since when a lease knows that it is to make way.
 pub(crate) fn is_noticed(lease: &Lease) -> Option<Timestamp> {
     let status = lease.status.as_ref().filter(|status| status.spot_access == Some(true))?;
-    status.conditions.iter().find(|found| found.type_ == "Preempting" && found.status == "True").map(|found| found.last_transition_time.0)
+    status
+        .conditions
+        .iter()
+        .find(|found| found.type_ == "Preempting" && found.status == "True")
+        .map(|found| found.last_transition_time.0)
 }
 
 /// How many of these exporters can be given to waiting leases with full access at most.

@@ -126,8 +126,7 @@ impl<'a> Round<'a> {
         let kinds = self.of_want.get(&id);
         self.reach.entry((id, scope)).or_insert_with(|| {
             let kinds = kinds.into_iter().flatten();
-            let full =
-                kinds.filter(|((client, span), _)| lab.book.has_full_access(scope, client, span.requested(now)));
+            let full = kinds.filter(|((client, span), _)| lab.book.has_full_access(scope, client, span.requested(now)));
             let all = full.map(|(_, node)| *node).collect::<Vec<_>>();
             Reach { open: all.clone(), all }
         })
@@ -177,7 +176,9 @@ impl<'a> Round<'a> {
                 continue;
             }
             let lab = self.lab;
-            let Some(seats) = lab.wants.get(&id).and_then(|want| want.tally.get(&(scope, Slot::Spot))) else { continue };
+            let Some(seats) = lab.wants.get(&id).and_then(|want| want.tally.get(&(scope, Slot::Spot))) else {
+                continue;
+            };
             for (_, exporter) in seats.iter().rev().take_while(|(at, _)| *at > self.horizon) {
                 let holder = lab.holders.get(exporter).and_then(|leases| lab.leases.get(leases.first()?));
                 let Some(entry) = holder.filter(|entry| entry.notice.is_none()) else { continue };
