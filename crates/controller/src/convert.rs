@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jumpstarter_model::condition::lease::noticed_at;
 use jumpstarter_model::{Condition, Exporter, ExporterPhase, GoDuration, Lease, Selector, Timestamp};
 use jumpstarter_protocol::{client::v1 as client, v1};
 use jumpstarter_scheduler::{CandidateReason, Explanation};
@@ -120,6 +121,22 @@ fn effective_duration(lease: &Lease, now: Timestamp) -> GoDuration {
     GoDuration::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
 }
 
+/// How long a lease lasts. Clients take begin and duration for the end and warn their user before it: under a notice of
+/// preemption that end is the one to warn of.
+fn shown_duration(config: &ControllerConfig, lease: &Lease) -> Option<GoDuration> {
+    let asked = jumpstarter_model::lease_time::requested_duration(&lease.spec)?;
+    let status = lease.status.as_ref().filter(|status| !status.ended && status.spot_access == Some(true));
+    let notice = status.and_then(|status| noticed_at(&status.conditions));
+    let begin = status.and_then(|status| status.begin_time.as_ref());
+    let (Some(notice), Some(begin), Ok(grace)) =
+        (notice, begin, jiff::SignedDuration::try_from(config.preemption_grace))
+    else {
+        return Some(asked);
+    };
+    let end = notice.checked_add(grace).unwrap_or(Timestamp::MAX);
+    Some(asked.min(GoDuration::between(begin.0, end).max(GoDuration::ZERO)))
+}
+
 /// A lease as clients see it.
 pub(crate) fn lease(
     config: &ControllerConfig,
@@ -137,7 +154,7 @@ pub(crate) fn lease(
     client::Lease {
         name: format!("namespaces/{namespace}/leases/{}", lease.metadata.name.as_deref().unwrap_or_default()),
         selector: selector_text(lease),
-        duration: jumpstarter_model::lease_time::requested_duration(spec).map(duration),
+        duration: shown_duration(config, lease).map(duration),
         effective_duration: Some(duration(effective_duration(lease, now))),
         begin_time: spec.begin_time.as_ref().map(|time| timestamp(time.0)),
         effective_begin_time: status.begin_time.as_ref().map(|time| timestamp(time.0)),

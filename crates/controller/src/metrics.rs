@@ -54,6 +54,7 @@ pub(crate) struct Metrics {
     pub(crate) dials_unrouted: Counter<u64, AtomicU64>,
     /// Writes refused because the object had changed meanwhile; each is tried again.
     pub(crate) conflicts: Counter<u64, AtomicU64>,
+    /// Spot leases that had to make way.
     pub(crate) preemptions: Counter<u64, AtomicU64>,
     /// Calls refused for their credentials.
     pub(crate) authentication_failures: Counter<u64, AtomicU64>,

@@ -108,6 +108,7 @@ impl Service {
             internal_prefix: jumpstarter_model::identity::DEFAULT_INTERNAL_PREFIX.to_owned(),
             presence_grace: settings.presence_grace,
             hook_limit: settings.hook_limit,
+            preemption_grace: settings.preemption_grace,
             lease_retention: settings.lease_retention,
             direct_paths: settings.direct_paths,
             limits: jumpstarter_controller::Limits::default(),

@@ -90,6 +90,10 @@ pub(crate) struct Written {
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_HOOK_LIMIT")]
     pub(crate) hook_limit: Option<String>,
 
+    /// Time from the notice of preemption to the end of a spot lease; 0s ends it without a notice [default: 1m]
+    #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_PREEMPTION_GRACE")]
+    pub(crate) preemption_grace: Option<String>,
+
     /// How long a lost exporter may take to come back before it is offline [default: 8s]
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_PRESENCE_GRACE")]
     pub(crate) presence_grace: Option<String>,
@@ -137,6 +141,7 @@ impl Written {
             no_direct: self.no_direct || other.no_direct,
             lease_retention: self.lease_retention.or(other.lease_retention),
             hook_limit: self.hook_limit.or(other.hook_limit),
+            preemption_grace: self.preemption_grace.or(other.preemption_grace),
             presence_grace: self.presence_grace.or(other.presence_grace),
             token_lifetime: self.token_lifetime.or(other.token_lifetime),
             drain: self.drain.or(other.drain),
@@ -162,6 +167,7 @@ pub(crate) struct Settings {
     pub(crate) direct_paths: bool,
     pub(crate) lease_retention: Duration,
     pub(crate) hook_limit: Duration,
+    pub(crate) preemption_grace: Duration,
     pub(crate) presence_grace: Duration,
     pub(crate) token_lifetime: Duration,
     pub(crate) drain: Duration,
@@ -219,6 +225,7 @@ impl ServeArgs {
         };
         let lease_retention = span(written.lease_retention.as_deref(), "--lease-retention", 168 * HOUR, true);
         let hook_limit = span(written.hook_limit.as_deref(), "--hook-limit", HOUR / 2, false);
+        let preemption_grace = span(written.preemption_grace.as_deref(), "--preemption-grace", HOUR / 60, true);
         let presence_grace = span(written.presence_grace.as_deref(), "--presence-grace", Duration::from_secs(8), true);
         let token_lifetime = span(written.token_lifetime.as_deref(), "--token-lifetime", 8760 * HOUR, false);
         let drain = span(written.drain.as_deref(), "--drain", Duration::from_secs(5), true);
@@ -288,6 +295,7 @@ impl ServeArgs {
             direct_paths: !written.no_direct,
             lease_retention,
             hook_limit,
+            preemption_grace,
             presence_grace,
             token_lifetime,
             drain,

@@ -55,6 +55,10 @@ pub(crate) struct ControllerArgs {
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_HOOK_LIMIT", default_value = "30m")]
     hook_limit: GoDuration,
 
+    /// Time from the notice of preemption to the end of a spot lease; 0s ends it without a notice
+    #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_PREEMPTION_GRACE", default_value = "1m")]
+    preemption_grace: GoDuration,
+
     /// How long a lost exporter may take to come back before it is offline
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_PRESENCE_GRACE", default_value = "8s")]
     presence_grace: GoDuration,
@@ -92,6 +96,7 @@ pub(crate) struct Settings {
     pub(crate) kubeconfig: Option<PathBuf>,
     pub(crate) lease_retention: Duration,
     pub(crate) hook_limit: Duration,
+    pub(crate) preemption_grace: Duration,
     pub(crate) presence_grace: Duration,
     pub(crate) drain: Duration,
     pub(crate) direct_paths: bool,
@@ -115,6 +120,7 @@ impl ControllerArgs {
         let retry = span("leader-election-retry-period", self.leader_election_retry_period);
         let lease_retention = span("lease-retention", self.lease_retention);
         let hook_limit = span("hook-limit", self.hook_limit);
+        let preemption_grace = span("preemption-grace", self.preemption_grace);
         let presence_grace = span("presence-grace", self.presence_grace);
         let drain = span("drain", self.drain);
         if presence_grace > Duration::from_secs(8) {
@@ -140,6 +146,7 @@ impl ControllerArgs {
             kubeconfig: self.kubeconfig,
             lease_retention,
             hook_limit,
+            preemption_grace,
             presence_grace,
             drain,
             direct_paths: !self.no_direct,
