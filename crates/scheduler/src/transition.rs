@@ -145,9 +145,21 @@ fn unclaim(name: &str, lease: Option<&Lease>, exporter: &Exporter) -> Option<Tra
 }
 
 fn label(lease: &Lease) -> Option<Transition> {
-    let labelled = with_label(lease);
+    let mut labelled = with_label(lease);
+    if let Some(successor) = announced_successor(lease) {
+        labelled.metadata.annotations.get_or_insert_default().insert(REQUEUED_AS.to_owned(), successor);
+    }
     (lease.is_ended() && labelled != *lease)
         .then_some(Transition { lease_metadata: Some(labelled), ..Transition::default() })
+}
+
+/// The lease in the stead of a preempted one, as its status tells; the annotation is a write of its own.
+fn announced_successor(lease: &Lease) -> Option<String> {
+    let ready = condition::find(&lease.status.as_ref()?.conditions, reason::READY)?;
+    let successor = successor_name(lease);
+    let exporter = lease.assigned_exporter()?;
+    let announced = ready.message == reason::preempted(exporter, Some(&successor));
+    (ready.reason == reason::PREEMPTED && announced).then_some(successor)
 }
 
 /// Changes the status of a live lease.

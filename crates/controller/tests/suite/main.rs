@@ -13,6 +13,7 @@ mod full_disk;
 mod interrupted;
 mod keys;
 mod listing;
+mod preempting;
 mod presence;
 mod readiness;
 mod routing;

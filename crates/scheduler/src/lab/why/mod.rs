@@ -124,10 +124,8 @@ impl Lab {
 
     fn who_is_ahead(&self, ask: &Ask<'_>, now: Timestamp) -> Vec<Ahead> {
         let ahead = self.ahead(ask, now);
-        let mut entries = ahead
-            .into_iter()
-            .filter_map(|(name, rank)| Some((rank, self.leases.get(name)?)))
-            .collect::<Vec<_>>();
+        let mut entries =
+            ahead.into_iter().filter_map(|(name, rank)| Some((rank, self.leases.get(name)?))).collect::<Vec<_>>();
         entries.sort_by(|(one, first), (other, second)| (one, &first.age).cmp(&(other, &second.age)));
         entries
             .into_iter()
