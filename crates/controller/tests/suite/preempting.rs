@@ -127,10 +127,13 @@ async fn a_preemption_that_stops_anywhere_is_completed_and_nobody_follows_twice(
         scene.lab.crash().await;
         *scene.store.cut.lock().unwrap() = None;
         scene.lab.run().await;
-        let ended = scene.lab.await_lease("one", "ends", StoredLease::is_ended).await;
         let successor = transition::successor_name(&noticed);
-        let annotations = ended.metadata.annotations.unwrap();
-        assert_eq!(annotations[transition::REQUEUED_AS], successor, "after {requests} requests");
+        let names = |lease: &StoredLease| {
+            let annotations = lease.metadata.annotations.as_ref();
+            let named = annotations.and_then(|annotations| annotations.get(transition::REQUEUED_AS));
+            lease.is_ended() && named == Some(&successor)
+        };
+        scene.lab.await_lease("one", &format!("names who follows, after {requests} requests"), names).await;
         let waits = scene.lab.lease(&successor).await;
         assert!(transition::is_successor(&waits, "one"));
         assert_eq!(waits.spec, scene.lab.lease("one").await.spec);
