@@ -30,7 +30,7 @@ mod tests {
 
     #[tokio::test]
     async fn long_lines_are_cut_and_the_next_is_whole() {
-        let text = [&b"one\n\n"[..], &[b'x'; 100_000], b"\ntwo\nend"].concat();
+        let text = [b"one\n\n", &*vec![b'x'; 100_000], b"\ntwo\nend"].concat();
         let mut source = tokio::io::BufReader::with_capacity(7, text.as_slice());
         let mut lines = Vec::new();
         while let Some(line) = next(&mut source, 10).await.unwrap() {
