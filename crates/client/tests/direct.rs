@@ -131,14 +131,19 @@ async fn a_client_that_can_reach_the_exporter_needs_no_router() {
     lab.eventually("the exporter gives up the router's halves", || lab.fake.waiting_halves() == 0).await;
 }
 
+/// Address of a listener whose queue takes connections that nobody answers.
+static MUTE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+
+/// What is done to the direct way that a client is told.
+type Twist = fn(&mut DirectPath);
+
 #[tokio::test]
 async fn where_there_is_no_direct_way_the_router_is_used_and_no_time_is_lost_twice() {
     let lab = lab().await;
     // Its queue takes connections that nobody answers.
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    static MUTE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     MUTE.set(mute.local_addr().unwrap().to_string()).unwrap();
-    let twists: [(&str, fn(&mut DirectPath)); 5] = [
+    let twists: [(&str, Twist); 5] = [
         ("nobody listens there", |path| path.endpoints = vec!["127.0.0.1:1".to_owned()]),
         ("nobody answers there", |path| path.endpoints = vec![MUTE.get().unwrap().clone()]),
         ("another certificate", |path| path.certificate_sha256 = vec![7; 32].into()),

@@ -3,6 +3,12 @@
 //! `cargo xtask bench scheduler`; everything happens in one thread and in memory, without a store.
 
 #![expect(clippy::print_stdout, reason = "a report for people")]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures of a report, far below what a float holds"
+)]
 
 mod day;
 mod events;
