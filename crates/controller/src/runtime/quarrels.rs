@@ -4,7 +4,8 @@
 //! reason for a lease to wait. Each would put its own in place of the other's, hundreds of times a second.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,7 +23,9 @@ const SPAN: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Quarrels {
     /// Since when, and how often.
-    told: BTreeMap<String, (Instant, u32)>,
+    told: HashMap<Arc<str>, (Instant, u32)>,
+    /// The same in the order of time, so that forgetting costs nothing that does not grow old.
+    expiring: VecDeque<(Instant, Arc<str>)>,
     /// Leases that are to be looked at again.
     later: BTreeSet<(Instant, String)>,
 }
@@ -30,8 +33,15 @@ pub(super) struct Quarrels {
 impl Quarrels {
     /// Whether a reason may be written now; else when.
     fn admit(&mut self, lease: &str, now: Instant) -> Result<(), Instant> {
-        self.told.retain(|_, (since, _)| now < *since + SPAN);
-        let (since, count) = self.told.entry(lease.to_owned()).or_insert((now, 0));
+        while let Some((_, name)) = self.expiring.pop_front_if(|(since, _)| now >= *since + SPAN) {
+            self.told.remove(&name);
+        }
+        if !self.told.contains_key(lease) {
+            let name = Arc::<str>::from(lease);
+            self.expiring.push_back((now, name.clone()));
+            self.told.insert(name, (now, 0));
+        }
+        let Some((since, count)) = self.told.get_mut(lease) else { return Ok(()) };
         *count += 1;
         if *count > AT_ONCE { Err(*since + SPAN) } else { Ok(()) }
     }
