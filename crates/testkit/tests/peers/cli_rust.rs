@@ -58,6 +58,11 @@ fn both_show_and_change_the_same_things() {
     bob.until("its place in the queue", &["get", "leases"], |done| {
         done.stdout.contains("QUEUE") && done.stdout.contains(waiting.text())
     });
+    bob.run(&["why", waiting.text()]).ok().says("place 1 in the queue").says("It begins about").says("dut is held by");
+    let why = bob.run(&["why", waiting.text(), "--if-selector", "board=none", "-o", "json"]).ok().json();
+    assert_eq!((&why["standing"], &why["alternatives"][0]["devices"]), (&"Waiting".into(), &0.into()), "{why}");
+    assert!(why["start"]["latest"].is_string(), "the lease ahead of it has an end: {why}");
+    alice.run(&["why", &lease]).ok().says("has dut");
     let more = bob.run(&["create", "lease", "-n", "dut", "--duration", "5m", "--wait", "--acquisition-timeout", "5s"]);
     more.code(1).says("acquisition timed out after 5 seconds");
     assert_eq!(bob.run(&["get", "leases", "-o", "name"]).ok().text(), waiting.text(), "the one that timed out is gone");
