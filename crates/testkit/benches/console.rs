@@ -1,6 +1,8 @@
 //! One byte to a leased serial console and back: client, router, exporter, a pseudo-terminal that echoes, and the same
 //! way back. Both peers ours, and both the released ones.
 
+mod shared;
+
 use std::{
     fs,
     fs::File,
@@ -9,8 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jumpstarter_client::{Client, CreateLease};
-use jumpstarter_config::{ClientConfig, Env};
 use jumpstarter_testkit::{
     ExporterSetup, Lab,
     figures::{Samples, say},
@@ -19,6 +19,8 @@ use jumpstarter_testkit::{
 };
 use rustix::termios::OptionalActions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::shared::leased;
 
 const BYTES: usize = 2000;
 const WARM: usize = 100;
@@ -93,17 +95,9 @@ fn with_python(lab: &Lab) -> Samples {
 }
 
 fn with_rust(lab: &Lab) -> Samples {
-    let config = ClientConfig::from_file(&lab.client_config("bob"), &Env::empty()).expect("read a configuration");
     let runtime = tokio::runtime::Runtime::new().expect("start a runtime");
     runtime.block_on(async {
-        let client = Client::from_config(&config).await.expect("connect to the service");
-        let wanted = CreateLease {
-            selector: "name=dut".to_owned(),
-            duration: Duration::from_mins(10),
-            ..CreateLease::default()
-        };
-        let lease = client.create_lease(&wanted).await.expect("create a lease").name;
-        client.wait_ready(&lease, |_| {}).await.expect("a lease that is ready");
+        let (client, lease) = leased(lab).await;
         let session = client.session(&lease).await.expect("open a session");
         let mut stream = session.open("console", "connect").await.expect("open the console");
         let mut samples = Samples::default();

@@ -3,12 +3,15 @@
 //! `DIRECT_MIB` (64) goes to an echo and comes back; `DIRECT_CALLS` (500) are made one after the other. Service, exporter
 //! and this client share one machine, so the router's share of the work is seen, and no network is.
 
+mod shared;
+
 use std::{env, time::Duration, time::Instant};
 
-use jumpstarter_client::{Client, CreateLease, Session, Way};
-use jumpstarter_config::{ClientConfig, Env};
+use jumpstarter_client::{Client, Session, Way};
 use jumpstarter_testkit::{ExporterSetup, Lab, figures::say, jmp::Release};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::shared::leased;
 
 const MIB: usize = 1024 * 1024;
 
@@ -21,17 +24,9 @@ fn main() {
     let lab = Lab::start();
     let setup = ExporterSetup::new("dut").release(Release::Rust).env("JMP_DIRECT_LISTEN", "127.0.0.1:0");
     let _dut = lab.exporter(setup);
-    let config = ClientConfig::from_file(&lab.client_config("bob"), &Env::empty()).expect("read a configuration");
     let runtime = tokio::runtime::Runtime::new().expect("start a runtime");
     runtime.block_on(async {
-        let client = Client::from_config(&config).await.expect("connect to the service");
-        let wanted = CreateLease {
-            selector: "name=dut".to_owned(),
-            duration: Duration::from_mins(30),
-            ..CreateLease::default()
-        };
-        let lease = client.create_lease(&wanted).await.expect("create a lease").name;
-        client.wait_ready(&lease, |_| {}).await.expect("a lease that is ready");
+        let (client, lease) = leased(&lab).await;
         // In turns, so that a machine that is busy for a while is unfair to both.
         for _ in 0..2 {
             for limit in [Duration::from_secs(1), Duration::ZERO] {

@@ -3,6 +3,8 @@
 //! `TRANSFER_MIB` (1024) is its size. Files are kept in memory where the system has a place for that, so that the disk
 //! is not what is measured; `TRANSFER_DIR` names another place. Every copy is compared with the original.
 
+mod shared;
+
 use std::{
     env, fs,
     fs::File,
@@ -10,12 +12,13 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use jumpstarter_client::{Client, CreateLease, Session, Storage, Transfer};
-use jumpstarter_config::{ClientConfig, Env};
+use jumpstarter_client::{Session, Storage, Transfer};
 use jumpstarter_testkit::{ExporterSetup, Jmp, Lab, figures::say, jmp::Release};
+
+use crate::shared::leased;
 
 const MIB: usize = 1024 * 1024;
 
@@ -198,17 +201,9 @@ fn with_python(lab: &Lab, files: &Files) -> Took {
 }
 
 fn with_rust(lab: &Lab, files: &Files, digest: bool) -> Took {
-    let config = ClientConfig::from_file(&lab.client_config("bob"), &Env::empty()).expect("read a configuration");
     let runtime = tokio::runtime::Runtime::new().expect("start a runtime");
     runtime.block_on(async {
-        let client = Client::from_config(&config).await.expect("connect to the service");
-        let wanted = CreateLease {
-            selector: "name=dut".to_owned(),
-            duration: Duration::from_mins(30),
-            ..CreateLease::default()
-        };
-        let lease = client.create_lease(&wanted).await.expect("create a lease").name;
-        client.wait_ready(&lease, |_| {}).await.expect("a lease that is ready");
+        let (client, lease) = leased(lab).await;
         let session: Session = client.session(&lease).await.expect("open a session");
         let storage = Storage::new(&session, "storage");
         storage.exists("warm up").await.expect("call a driver");
