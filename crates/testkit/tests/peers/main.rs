@@ -24,6 +24,7 @@ mod router_list;
 mod routers;
 mod sessions_rust;
 mod sharing;
+mod spot;
 mod ssh;
 mod storage;
 mod terminals;

@@ -29,6 +29,9 @@ pub(super) struct PolicyArgs {
     /// Longest lease that it admits, such as 24h.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     maximum_duration: Option<GoDuration>,
+    /// Only while nobody with full access needs the device: leases that it admits make way then.
+    #[arg(long)]
+    spot_access: bool,
     /// Shown to clients that it refuses.
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -66,7 +69,7 @@ fn spec(args: &PolicyArgs) -> ExporterAccessPolicySpec {
         priority: args.priority,
         from: Some(from.collect()),
         maximum_duration: args.maximum_duration,
-        spot_access: None,
+        spot_access: args.spot_access.then_some(true),
     };
     ExporterAccessPolicySpec { exporter_selector: Some(args.exporters.to_label_selector()), policies: Some(vec![rule]) }
 }
