@@ -27,6 +27,8 @@ pub(crate) enum Name {
     Router,
     /// A gibibyte stored and read back through exporter, router and client, for every mix of Python and Rust peers
     Transfer,
+    /// Driver calls and a byte stream of one client, straight to the exporter and through the router
+    Direct,
     /// Durable claims a second
     CommitRate,
     /// `jmp get leases` and `jmp shell … -- true` of ours beside the released ones
@@ -52,6 +54,7 @@ impl Name {
             Self::Cli => ["bench", "--workspace", "--bench", "cli"],
             Self::Exporter => ["bench", "--workspace", "--bench", "exporter"],
             Self::Console => ["bench", "--workspace", "--bench", "console"],
+            Self::Direct => ["bench", "--workspace", "--bench", "direct"],
             Self::CommitRate => ["run", "--package=jumpstarter-store", "--example", "commit_rate"],
         }
     }
