@@ -85,6 +85,11 @@ fn restored(object: &Object) -> Result<Option<Object>, serde_json::Error> {
             exporter.status = Some(ExporterStatus { credential: own.credential, endpoint: own.endpoint, ..had });
             Ok(Some(Object::from_resource(&exporter)))
         }
-        Kind::Secret | Kind::ConfigMap | Kind::Client | Kind::ExporterAccessPolicy => Ok(None),
+        Kind::Secret
+        | Kind::ConfigMap
+        | Kind::Client
+        | Kind::ExporterAccessPolicy
+        | Kind::LeaseQuota
+        | Kind::MaintenanceWindow => Ok(None),
     }
 }

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease};
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, LeaseQuota, MaintenanceWindow};
 use tokio::sync::Notify;
 
 /// All objects of the namespace, by name.
@@ -29,6 +29,10 @@ pub(crate) struct Objects {
     pub(crate) waiting_leases: BTreeSet<String>,
     /// Access policies.
     pub(crate) policies: BTreeMap<String, Arc<ExporterAccessPolicy>>,
+    /// Quotas.
+    pub(crate) quotas: BTreeMap<String, Arc<LeaseQuota>>,
+    /// Maintenance windows.
+    pub(crate) windows: BTreeMap<String, Arc<MaintenanceWindow>>,
 }
 
 impl Objects {

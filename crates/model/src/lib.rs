@@ -20,14 +20,15 @@ pub use condition::{Condition, set_condition};
 pub use duration::GoDuration;
 pub use resource::{
     Client, ClientSpec, ClientStatus, Device, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec,
-    ExporterAccessPolicyStatus, ExporterPhase, ExporterSpec, ExporterStatus, From, Lease, LeaseSpec, LeaseStatus,
-    LocalObjectReference, Policy,
+    ExporterAccessPolicyStatus, ExporterPhase, ExporterSpec, ExporterStatus, From, Lease, LeaseQuota, LeaseQuotaSpec,
+    LeaseQuotaStatus, LeaseSpec, LeaseStatus, LocalObjectReference, MaintenanceWindow, MaintenanceWindowSpec,
+    MaintenanceWindowStatus, Policy,
 };
 pub use selector::Selector;
 
-/// API group of the four kinds.
+/// API group of our kinds.
 pub const GROUP: &str = "jumpstarter.dev";
-/// The one version of the four kinds, served and stored.
+/// The one version of our kinds, served and stored.
 pub const VERSION: &str = "v1alpha1";
 /// `apiVersion` as written in manifests.
 pub const API_VERSION: &str = "jumpstarter.dev/v1alpha1";

@@ -1,6 +1,6 @@
 //! What the runtime tells the lab.
 
-use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease};
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, LeaseQuota, MaintenanceWindow};
 
 /// One observed fact. Level-triggered: each names the whole truth about one object, so that telling it twice, late or
 /// while the object is being written is harmless.
@@ -18,6 +18,14 @@ pub enum Change<'a> {
     Policy(&'a ExporterAccessPolicy),
     /// The policy of this name is gone.
     PolicyDeleted(&'a str),
+    /// A quota as it is now.
+    Quota(&'a LeaseQuota),
+    /// The quota of this name is gone.
+    QuotaDeleted(&'a str),
+    /// A maintenance window as it is now.
+    Window(&'a MaintenanceWindow),
+    /// The maintenance window of this name is gone.
+    WindowDeleted(&'a str),
     /// A client as it is now.
     Client(&'a Client),
     /// The client of this name is gone.

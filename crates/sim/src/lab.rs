@@ -326,10 +326,7 @@ async fn tick(lab: Lab, probe: Probe) {
 
 /// What the service remembers is in proportion to what there is, however long it runs.
 fn bounded_tables(lab: &Lab, probe: &Probe) {
-    let objects: usize = [Kind::Client, Kind::Exporter, Kind::Lease, Kind::ExporterAccessPolicy]
-        .map(|kind| lab.store.count(kind))
-        .iter()
-        .sum();
+    let objects: usize = Kind::OBSERVED.map(|kind| lab.store.count(kind)).iter().sum();
     let most = TABLES + ENTRIES * objects;
     if let Some(entries) = probe.gauge("table_entries").and_then(|entries| usize::try_from(entries).ok())
         && entries > most

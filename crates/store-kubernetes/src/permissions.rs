@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jumpstarter_store::Kind;
 use serde_json::Value;
 
 /// One verb on one resource.
@@ -48,12 +49,28 @@ impl Permission {
         let owner = |resource| Self { group: GROUP, resource, subresource: "finalizers", verb: "update" };
         let quiet = "no Events about objects are written";
         let unowned = "where the API server enforces permissions of owner references, it refuses Secrets and leases";
+        let of = |resource, subresource, verb| Self { group: GROUP, resource, subresource, verb };
+        let free = "lease quotas are not looked at";
+        let open = "maintenance windows are not looked at";
+        let mute = "the status of the object does not say what became of it";
         vec![
+            (of("leasequotas", "", "list"), free),
+            (of("leasequotas", "", "watch"), free),
+            (of("leasequotas", "status", "update"), mute),
+            (of("maintenancewindows", "", "list"), open),
+            (of("maintenancewindows", "", "watch"), open),
+            (of("maintenancewindows", "status", "update"), mute),
             (event("create"), quiet),
             (event("patch"), quiet),
             (owner("clients"), unowned),
             (owner("exporters"), unowned),
         ]
+    }
+
+    /// The optional kind that cannot be read without this permission.
+    pub(crate) fn reads(&self) -> Option<Kind> {
+        let reads = self.group == GROUP && self.subresource.is_empty() && matches!(self.verb, "list" | "watch");
+        Kind::from_plural(self.resource).filter(|kind| reads && kind.is_optional())
     }
 
     /// Whether one of the rules of a `SelfSubjectRulesReview` grants it for all objects.

@@ -1,5 +1,7 @@
 //! Whether the cluster has what the service needs, asked once at start, with answers that say what to do.
 
+use std::collections::BTreeSet;
+
 use jumpstarter_store::{Kind, StoreError};
 use kube::{api::PostParams, core::Request};
 use serde_json::{Value, json};
@@ -49,13 +51,19 @@ impl KubernetesStore {
     /// that we may do what the service does. What is merely useful and missing is logged.
     ///
     /// Where the cluster does not let us ask, the check passes: the first request will tell.
+    ///
+    /// An [optional](Kind::is_optional) kind that is not installed, or that we may not watch, is empty from now on, until
+    /// the next preflight: a cluster that was set up for an older service goes on as it is.
     pub async fn preflight(&self) -> Result<(), PreflightError> {
-        self.check_crds().await?;
+        let mut absent = self.check_crds().await?;
         self.check_namespace().await?;
-        self.check_permissions().await
+        absent.extend(self.check_permissions().await?);
+        self.note_absent(absent);
+        Ok(())
     }
 
-    async fn check_crds(&self) -> Result<(), PreflightError> {
+    /// Returns the optional kinds that are not installed.
+    async fn check_crds(&self) -> Result<BTreeSet<Kind>, PreflightError> {
         let wanted = Kind::ALL.into_iter().filter(|kind| !kind.is_core());
         let call = discovery();
         let path = format!("/apis/{}", jumpstarter_model::API_VERSION);
@@ -64,25 +72,32 @@ impl KubernetesStore {
             Err(failure) if failure.code() == 404 => Vec::new(),
             Err(failure) if failure.code() == 403 => {
                 warn!("not allowed to ask which custom resources there are; going on without");
-                return Ok(());
+                return Ok(BTreeSet::new());
             }
             Err(failure) => return Err(unreachable(failure, &call)),
         };
         let is_served = |name: &str| served.iter().any(|resource| resource["name"] == name);
         let version = jumpstarter_model::API_VERSION.rsplit('/').next().unwrap_or_default();
-        let missing: Vec<String> = wanted
-            .filter_map(|kind| {
-                let name = format!("{}.{}", kind.plural(), kind.group());
-                if !is_served(kind.plural()) {
-                    Some(format!("{name} (version {version})"))
-                } else if !is_served(&format!("{}/status", kind.plural())) {
-                    Some(format!("the status subresource of {name}"))
-                } else {
-                    None
-                }
-            })
-            .collect();
-        if missing.is_empty() { Ok(()) } else { Err(PreflightError::MissingCrds { missing }) }
+        let (mut missing, mut absent) = (Vec::new(), BTreeSet::new());
+        for kind in wanted {
+            let name = format!("{}.{}", kind.plural(), kind.group());
+            let lacks = if !is_served(kind.plural()) {
+                format!("{name} (version {version})")
+            } else if !is_served(&format!("{}/status", kind.plural())) {
+                format!("the status subresource of {name}")
+            } else {
+                continue;
+            };
+            if kind.is_optional() {
+                warn!(
+                    "the cluster lacks {lacks}, going on without: install it with `jumpstarter crds | kubectl apply -f -`"
+                );
+                absent.insert(kind);
+            } else {
+                missing.push(lacks);
+            }
+        }
+        if missing.is_empty() { Ok(absent) } else { Err(PreflightError::MissingCrds { missing }) }
     }
 
     /// Asks for an Event to be made, and for it not to be made: that works only in a namespace that exists.
@@ -111,16 +126,17 @@ impl KubernetesStore {
         }
     }
 
-    async fn check_permissions(&self) -> Result<(), PreflightError> {
+    /// Returns the optional kinds that we may not watch.
+    async fn check_permissions(&self) -> Result<BTreeSet<Kind>, PreflightError> {
         let rules = match self.review("selfsubjectrulesreviews", json!({ "namespace": self.namespace() })).await {
             Ok(review) => review["status"]["resourceRules"].as_array().cloned().unwrap_or_default(),
             Err(failure) if matches!(failure.code(), 403 | 404) => {
                 warn!("not allowed to ask what this process is allowed to do; going on without");
-                return Ok(());
+                return Ok(BTreeSet::new());
             }
             Err(failure) => return Err(unreachable(failure, &review_call("selfsubjectrulesreviews"))),
         };
-        let mut missing = Vec::new();
+        let (mut missing, mut absent) = (Vec::new(), BTreeSet::new());
         for permission in Permission::required() {
             if !permission.is_granted(&rules) && !self.is_allowed(permission).await? {
                 missing.push(permission);
@@ -129,10 +145,11 @@ impl KubernetesStore {
         for (permission, without) in Permission::optional() {
             if !permission.is_granted(&rules) && !self.is_allowed(permission).await? {
                 warn!("not allowed to {permission} in namespace `{}`: {without}", self.namespace());
+                absent.extend(permission.reads());
             }
         }
         if missing.is_empty() {
-            return Ok(());
+            return Ok(absent);
         }
         Err(PreflightError::MissingPermissions { namespace: self.namespace().to_owned(), missing })
     }

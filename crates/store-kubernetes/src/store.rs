@@ -1,10 +1,10 @@
 //! The store: one namespace of a cluster.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -36,6 +36,8 @@ struct Shared {
     hubs: Mutex<BTreeMap<Kind, Arc<Hub>>>,
     /// One for each kind that is watched; aborted with the store.
     tasks: Mutex<JoinSet<()>>,
+    /// Optional kinds that the cluster does not have, or does not show us.
+    absent: RwLock<BTreeSet<Kind>>,
     /// Newest version that the API server is known to have reached.
     newest: Arc<AtomicU64>,
 }
@@ -55,6 +57,7 @@ impl KubernetesStore {
             options,
             hubs: Mutex::default(),
             tasks: Mutex::default(),
+            absent: RwLock::default(),
             newest: Arc::default(),
         }))
     }
@@ -68,7 +71,8 @@ impl KubernetesStore {
     ///
     /// Waits for the first list of each; an error says why there is none, and the attempts go on all the same.
     pub async fn warm(&self, kinds: &[Kind]) -> Result<(), StoreError> {
-        let hubs: Vec<_> = kinds.iter().map(|kind| self.watched(*kind, 0)).collect();
+        let present = kinds.iter().filter(|kind| !self.lacks(**kind));
+        let hubs: Vec<_> = present.map(|kind| self.watched(*kind, 0)).collect();
         for hub in hubs {
             hub.ready(self.0.options.list_timeout).await?;
         }
@@ -77,6 +81,16 @@ impl KubernetesStore {
 
     pub(crate) fn api(&self) -> &Api {
         &self.0.api
+    }
+
+    /// Whether there can be no objects of this kind: see [`Kind::is_optional`].
+    fn lacks(&self, kind: Kind) -> bool {
+        kind.is_optional() && self.0.absent.read().unwrap_or_else(PoisonError::into_inner).contains(&kind)
+    }
+
+    /// Notes the optional kinds that are not there.
+    pub(crate) fn note_absent(&self, kinds: BTreeSet<Kind>) {
+        *self.0.absent.write().unwrap_or_else(PoisonError::into_inner) = kinds;
     }
 
     fn hub(&self, kind: Kind) -> Option<Arc<Hub>> {
@@ -102,6 +116,10 @@ impl KubernetesStore {
     }
 
     async fn list_here(&self, kind: Kind, options: ListOptions) -> Result<List, StoreError> {
+        if self.lacks(kind) {
+            let reached = ResourceVersion(self.0.newest.load(Ordering::Acquire));
+            return Ok(List { resource_version: reached, ..List::default() });
+        }
         let Shared { api, reporter, options: behaviour, .. } = &*self.0;
         let list = list::list(api, reporter, kind, options, behaviour.list_timeout).await?;
         self.reached(list.resource_version);
@@ -145,7 +163,7 @@ impl KubernetesStore {
             }
         }
         let mut hubs = Vec::new();
-        for kind in kinds {
+        for kind in kinds.iter().filter(|kind| !self.lacks(**kind)) {
             let hub = self.watched(*kind, from.0);
             if !hubs.iter().any(|other| Arc::ptr_eq(other, &hub)) {
                 hubs.push(hub);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease};
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, LeaseQuota, MaintenanceWindow};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -19,14 +19,36 @@ pub enum Kind {
     Exporter,
     /// `exporteraccesspolicies.jumpstarter.dev`.
     ExporterAccessPolicy,
+    /// `leasequotas.jumpstarter.dev`.
+    LeaseQuota,
+    /// `maintenancewindows.jumpstarter.dev`.
+    MaintenanceWindow,
     /// `leases.jumpstarter.dev`.
     Lease,
 }
 
 impl Kind {
     /// Every kind, in export order.
-    pub const ALL: [Self; 6] =
-        [Self::Secret, Self::ConfigMap, Self::Client, Self::Exporter, Self::ExporterAccessPolicy, Self::Lease];
+    pub const ALL: [Self; 8] = [
+        Self::Secret,
+        Self::ConfigMap,
+        Self::Client,
+        Self::Exporter,
+        Self::ExporterAccessPolicy,
+        Self::LeaseQuota,
+        Self::MaintenanceWindow,
+        Self::Lease,
+    ];
+
+    /// The kinds that decisions are made from: what a controller watches.
+    pub const OBSERVED: [Self; 6] = [
+        Self::Client,
+        Self::Exporter,
+        Self::ExporterAccessPolicy,
+        Self::LeaseQuota,
+        Self::MaintenanceWindow,
+        Self::Lease,
+    ];
 
     /// `kind` as written in manifests.
     pub const fn name(self) -> &'static str {
@@ -36,6 +58,8 @@ impl Kind {
             Self::Client => "Client",
             Self::Exporter => "Exporter",
             Self::ExporterAccessPolicy => "ExporterAccessPolicy",
+            Self::LeaseQuota => "LeaseQuota",
+            Self::MaintenanceWindow => "MaintenanceWindow",
             Self::Lease => "Lease",
         }
     }
@@ -48,6 +72,8 @@ impl Kind {
             Self::Client => "clients",
             Self::Exporter => "exporters",
             Self::ExporterAccessPolicy => "exporteraccesspolicies",
+            Self::LeaseQuota => "leasequotas",
+            Self::MaintenanceWindow => "maintenancewindows",
             Self::Lease => "leases",
         }
     }
@@ -65,6 +91,12 @@ impl Kind {
     /// Whether the kind is one of Kubernetes' own: `data` in place of `spec`, no status, no generation.
     pub const fn is_core(self) -> bool {
         matches!(self, Self::Secret | Self::ConfigMap)
+    }
+
+    /// Whether the kind came after the first release of the API, so that a cluster may not have it: it is then as if
+    /// there were no objects of it.
+    pub const fn is_optional(self) -> bool {
+        matches!(self, Self::LeaseQuota | Self::MaintenanceWindow)
     }
 
     /// The kind of a manifest's `apiVersion` and `kind`.
@@ -102,4 +134,4 @@ macro_rules! stored {
         })*
     };
 }
-stored!(Client, Exporter, Lease, ExporterAccessPolicy, Secret, ConfigMap);
+stored!(Client, Exporter, Lease, ExporterAccessPolicy, LeaseQuota, MaintenanceWindow, Secret, ConfigMap);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{DecodeError, Key, Kind, ResourceVersion, StoredKind};
 
-/// An object of one of the six kinds. Clones share the content.
+/// An object of one of the kinds kept here. Clones share the content.
 #[derive(Clone, PartialEq)]
 pub struct Object(Arc<Inner>);
 
@@ -21,7 +21,7 @@ impl Object {
     /// The object that a resource describes. `apiVersion` and `kind` are those of the type.
     ///
     /// # Panics
-    /// Never for the six kinds: all of them serialize to a JSON object with a `metadata` object.
+    /// Never for the kinds kept here: all of them serialize to a JSON object with a `metadata` object.
     pub fn from_resource<K: StoredKind>(resource: &K) -> Self {
         let mut value = serde_json::to_value(resource).expect("a resource serializes to JSON");
         if let Some(fields) = value.as_object_mut() {

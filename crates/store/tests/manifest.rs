@@ -62,6 +62,12 @@ fn lab() -> Vec<Write> {
             "metadata": { "name": "default", "namespace": "lab" },
             "spec": { "exporterSelector": { "matchLabels": { "board": "x" } },
                 "policies": [{ "priority": -5, "from": [{ "clientSelector": {} }], "maximumDuration": "8h0m0s" }] } }),
+        json!({ "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "LeaseQuota",
+            "metadata": { "name": "teams", "namespace": "lab" },
+            "spec": { "clientSelector": { "matchLabels": { "team": "a" } } } }),
+        json!({ "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "MaintenanceWindow",
+            "metadata": { "name": "sundays", "namespace": "lab" },
+            "spec": { "exporterSelector": { "matchLabels": { "board": "x" } } } }),
         json!({ "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "Exporter",
             "metadata": { "name": "rack-1", "namespace": "lab", "labels": { "board": "x", "on": "off" } },
             "spec": { "enabled": true },
@@ -105,7 +111,8 @@ async fn a_lab_moves_whole() {
     old.transact(lab()).await.unwrap();
     let text = export(&old).await;
     let kinds: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
-    assert_eq!(kinds, ["Secret", "Secret", "ConfigMap", "Client", "Exporter", "ExporterAccessPolicy", "Lease"]);
+    let wanted = ["Secret", "Secret", "ConfigMap", "Client", "Exporter", "ExporterAccessPolicy"];
+    assert_eq!(kinds, [&wanted[..], &["LeaseQuota", "MaintenanceWindow", "Lease"]].concat());
     for absent in ["resourceVersion", "creationTimestamp", "ownerReferences", "\n  uid:"] {
         assert!(!text.contains(absent), "{absent} in {text}");
     }
@@ -114,12 +121,16 @@ async fn a_lab_moves_whole() {
     let documents: Vec<&str> = text.split("\n---\n").collect();
     for document in documents {
         let carried = document.contains("\n    jumpstarter.dev/migrated-status: ");
-        assert_eq!(carried, document.contains("kind: Lease") || document.contains("kind: Exporter\n"), "{document}");
+        assert_eq!(carried, document.contains("kind: Lease\n") || document.contains("kind: Exporter\n"), "{document}");
     }
 
     let (new, _new_dir) = open();
     let report = import(&new, &text).await.unwrap();
-    assert_eq!(report, "2 secrets, 1 configmaps, 1 clients, 1 exporters, 1 exporteraccesspolicies, 1 leases");
+    assert_eq!(
+        report,
+        "2 secrets, 1 configmaps, 1 clients, 1 exporters, 1 exporteraccesspolicies, 1 leasequotas, \
+         1 maintenancewindows, 1 leases"
+    );
     let essences = |objects: &[Object]| objects.iter().map(essence).collect::<Vec<_>>();
     let (was, is) = (everything(&old).await, everything(&new).await);
     assert_eq!(essences(&is), essences(&was));

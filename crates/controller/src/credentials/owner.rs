@@ -31,7 +31,12 @@ impl Owner {
         Ok(match object.kind() {
             Kind::Client => Some(Self::Client(Box::new(object.decode()?))),
             Kind::Exporter => Some(Self::Exporter(Box::new(object.decode()?))),
-            Kind::Secret | Kind::ConfigMap | Kind::ExporterAccessPolicy | Kind::Lease => None,
+            Kind::Secret
+            | Kind::ConfigMap
+            | Kind::ExporterAccessPolicy
+            | Kind::LeaseQuota
+            | Kind::MaintenanceWindow
+            | Kind::Lease => None,
         })
     }
 

@@ -7,8 +7,6 @@ use jumpstarter_store::{Event, EventStream, Kind, List, ListOptions, ResourceVer
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-/// The kinds that the runtime knows.
-pub(super) const KINDS: [Kind; 4] = [Kind::Client, Kind::Exporter, Kind::ExporterAccessPolicy, Kind::Lease];
 /// First wait after a failure; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
@@ -47,8 +45,8 @@ pub(super) async fn list_all(
     store: &dyn Store,
     namespace: &str,
 ) -> Result<(Vec<(Kind, List)>, ResourceVersion), StoreError> {
-    let mut lists = Vec::with_capacity(KINDS.len());
-    for kind in KINDS {
+    let mut lists = Vec::with_capacity(Kind::OBSERVED.len());
+    for kind in Kind::OBSERVED {
         lists.push((kind, store.list(kind, namespace, ListOptions::default()).await?));
     }
     let oldest = lists.iter().map(|(_, list)| list.resource_version).min();
@@ -59,7 +57,7 @@ impl Feed {
     async fn next(&mut self) -> News {
         loop {
             match &mut self.state {
-                State::Watch => match self.store.watch(&KINDS, self.version).await {
+                State::Watch => match self.store.watch(&Kind::OBSERVED, self.version).await {
                     Ok(events) => self.state = State::Open(events),
                     Err(StoreError::Gone { .. }) => self.state = State::List,
                     Err(error) => {

@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterPhase, Lease};
+use jumpstarter_model::{
+    Client, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterPhase, Lease, LeaseQuota,
+    MaintenanceWindow,
+};
 use jumpstarter_scheduler::Change;
 use jumpstarter_store::{DecodeError, Event, Key, Kind, List, Object, ResourceVersion};
 use tracing::{error, warn};
@@ -34,6 +37,8 @@ impl Runtime {
             Kind::Client => objects.clients.keys().collect(),
             Kind::Exporter => objects.exporters.keys().collect(),
             Kind::ExporterAccessPolicy => objects.policies.keys().collect(),
+            Kind::LeaseQuota => objects.quotas.keys().collect(),
+            Kind::MaintenanceWindow => objects.windows.keys().collect(),
             Kind::Lease => objects.leases.keys().collect(),
             Kind::Secret | Kind::ConfigMap => Vec::new(),
         };
@@ -66,6 +71,8 @@ impl Runtime {
             Kind::Client => objects.clients.get(name)?.metadata.resource_version.clone(),
             Kind::Exporter => objects.exporters.get(name)?.metadata.resource_version.clone(),
             Kind::ExporterAccessPolicy => objects.policies.get(name)?.metadata.resource_version.clone(),
+            Kind::LeaseQuota => objects.quotas.get(name)?.metadata.resource_version.clone(),
+            Kind::MaintenanceWindow => objects.windows.get(name)?.metadata.resource_version.clone(),
             Kind::Lease => objects.leases.get(name)?.metadata.resource_version.clone(),
             Kind::Secret | Kind::ConfigMap => None,
         };
@@ -97,6 +104,14 @@ impl Runtime {
             Kind::ExporterAccessPolicy => object.decode::<ExporterAccessPolicy>().map(|policy| {
                 self.lab.observe(Change::Policy(&policy));
                 self.world.write().policies.insert(name.to_owned(), Arc::new(policy));
+            }),
+            Kind::LeaseQuota => object.decode::<LeaseQuota>().map(|quota| {
+                self.lab.observe(Change::Quota(&quota));
+                self.world.write().quotas.insert(name.to_owned(), Arc::new(quota));
+            }),
+            Kind::MaintenanceWindow => object.decode::<MaintenanceWindow>().map(|window| {
+                self.lab.observe(Change::Window(&window));
+                self.world.write().windows.insert(name.to_owned(), Arc::new(window));
             }),
             Kind::Lease => object.decode::<Lease>().map(|lease| self.absorb_lease(name, lease)),
             Kind::Secret | Kind::ConfigMap => Ok(()),
@@ -186,6 +201,14 @@ impl Runtime {
                 self.lab.observe(Change::PolicyDeleted(name));
                 self.world.write().policies.remove(name);
             }
+            Kind::LeaseQuota => {
+                self.lab.observe(Change::QuotaDeleted(name));
+                self.world.write().quotas.remove(name);
+            }
+            Kind::MaintenanceWindow => {
+                self.lab.observe(Change::WindowDeleted(name));
+                self.world.write().windows.remove(name);
+            }
             Kind::Lease => self.remove_lease(name),
             Kind::Secret | Kind::ConfigMap => {}
         }
@@ -219,7 +242,12 @@ impl Runtime {
                     }
                     self.observe_tear_down(name);
                 }
-                Kind::Client | Kind::ExporterAccessPolicy | Kind::Secret | Kind::ConfigMap => {}
+                Kind::Client
+                | Kind::ExporterAccessPolicy
+                | Kind::LeaseQuota
+                | Kind::MaintenanceWindow
+                | Kind::Secret
+                | Kind::ConfigMap => {}
             }
         }
     }

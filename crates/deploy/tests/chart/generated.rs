@@ -12,7 +12,7 @@ fn chart() -> Chart {
 
 #[test]
 fn the_chart_carries_the_definitions() {
-    for name in ["clients", "exporters", "exporteraccesspolicies", "leases"] {
+    for name in ["clients", "exporters", "exporteraccesspolicies", "leases", "leasequotas", "maintenancewindows"] {
         let wanted = fs::read_to_string(deploy(&format!("crds/{name}.yaml"))).expect("a definition");
         up_to_date(&deploy(&format!("helm/jumpstarter/crds/{name}.yaml")), &wanted);
     }

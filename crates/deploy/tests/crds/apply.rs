@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// One stream of the committed files.
 fn committed() -> String {
-    let names = ["clients", "exporters", "exporteraccesspolicies", "leases"];
+    let names = ["clients", "exporters", "exporteraccesspolicies", "leases", "leasequotas", "maintenancewindows"];
     names.map(|name| std::fs::read_to_string(deploy(&format!("crds/{name}.yaml"))).expect("a definition")).join("---\n")
 }
 

@@ -52,7 +52,9 @@ async fn every_kind_is_found_by_its_names() {
             "clients jumpstarter.dev/v1alpha1 true Client",
             "exporteraccesspolicies jumpstarter.dev/v1alpha1 true ExporterAccessPolicy",
             "exporters jumpstarter.dev/v1alpha1 true Exporter",
+            "leasequotas jumpstarter.dev/v1alpha1 true LeaseQuota",
             "leases jumpstarter.dev/v1alpha1 true Lease",
+            "maintenancewindows jumpstarter.dev/v1alpha1 true MaintenanceWindow",
         ]
     );
     let list =

@@ -81,10 +81,11 @@ fn a_controller_takes_what_the_chart_gives_it() {
 fn the_program_prints_the_committed_definitions() {
     let output = Command::new(binary("jumpstarter")).arg("crds").output().expect("start the program");
     let printed = String::from_utf8(output.stdout).expect("text");
-    let wanted = ["clients", "exporters", "exporteraccesspolicies", "leases"].map(|name| {
-        let text = std::fs::read_to_string(deploy(&format!("crds/{name}.yaml"))).expect("a definition");
-        format!("---\n{text}")
-    });
+    let wanted =
+        ["clients", "exporters", "exporteraccesspolicies", "leases", "leasequotas", "maintenancewindows"].map(|name| {
+            let text = std::fs::read_to_string(deploy(&format!("crds/{name}.yaml"))).expect("a definition");
+            format!("---\n{text}")
+        });
     assert_eq!(printed, wanted.concat());
 }
 

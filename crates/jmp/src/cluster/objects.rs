@@ -1,6 +1,6 @@
 //! Objects as JSON, one namespace, every call with a deadline.
 
-use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease};
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, LeaseQuota, MaintenanceWindow};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api,
@@ -25,11 +25,16 @@ pub(crate) enum Kind {
     Lease,
     /// `ExporterAccessPolicy`.
     Policy,
+    /// `LeaseQuota`.
+    Quota,
+    /// `MaintenanceWindow`.
+    Window,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 4] = [Self::Client, Self::Exporter, Self::Lease, Self::Policy];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Client, Self::Exporter, Self::Lease, Self::Policy, Self::Quota, Self::Window];
 
     /// As in manifests.
     pub(crate) fn name(self) -> &'static str {
@@ -38,6 +43,8 @@ impl Kind {
             Self::Exporter => "Exporter",
             Self::Lease => "Lease",
             Self::Policy => "ExporterAccessPolicy",
+            Self::Quota => "LeaseQuota",
+            Self::Window => "MaintenanceWindow",
         }
     }
 
@@ -48,6 +55,8 @@ impl Kind {
             Self::Exporter => "exporter",
             Self::Lease => "lease",
             Self::Policy => "exporteraccesspolicy",
+            Self::Quota => "leasequota",
+            Self::Window => "maintenancewindow",
         }
     }
 
@@ -57,6 +66,8 @@ impl Kind {
             Self::Exporter => ApiResource::erase::<Exporter>(&()),
             Self::Lease => ApiResource::erase::<Lease>(&()),
             Self::Policy => ApiResource::erase::<ExporterAccessPolicy>(&()),
+            Self::Quota => ApiResource::erase::<LeaseQuota>(&()),
+            Self::Window => ApiResource::erase::<MaintenanceWindow>(&()),
         }
     }
 }

@@ -7,10 +7,14 @@ mod client;
 mod exporter;
 mod lease;
 mod policy;
+mod quota;
 #[cfg(test)]
 mod tests;
+mod window;
 
-use jumpstarter_model::Timestamp;
+use jumpstarter_model::{Selector, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
 use crate::cluster::Kind;
@@ -80,6 +84,8 @@ fn to_json(kind: Kind, object: &Value) -> Value {
         Kind::Exporter => exporter::to_json(object),
         Kind::Lease => lease::to_json(object),
         Kind::Policy => policy::to_json(object),
+        Kind::Quota => quota::to_json(object),
+        Kind::Window => window::to_json(object),
     }
 }
 
@@ -90,6 +96,8 @@ fn headings(kind: Kind, options: Options) -> Vec<&'static str> {
         Kind::Exporter => exporter::HEADINGS.to_vec(),
         Kind::Lease => lease::HEADINGS.to_vec(),
         Kind::Policy => policy::HEADINGS.to_vec(),
+        Kind::Quota => quota::HEADINGS.to_vec(),
+        Kind::Window => window::HEADINGS.to_vec(),
     }
 }
 
@@ -100,6 +108,8 @@ fn rows(kind: Kind, object: &Value, options: Options) -> Vec<Vec<String>> {
         Kind::Exporter => vec![exporter::row(object, options.now)],
         Kind::Lease => vec![lease::row(object, options.now)],
         Kind::Policy => vec![policy::row(object, options.now)],
+        Kind::Quota => vec![quota::row(object, options.now)],
+        Kind::Window => vec![window::row(object, options.now)],
     }
 }
 
@@ -112,6 +122,26 @@ fn envelope(object: &Value) -> Map<String, Value> {
     fields.insert("kind".to_owned(), object["kind"].clone());
     fields.insert("metadata".to_owned(), Value::Object(metadata.collect()));
     fields
+}
+
+/// The manifest, ready to be changed and applied.
+fn manifest(object: &Value) -> Value {
+    let mut fields = envelope(object);
+    fields.insert("spec".to_owned(), object["spec"].clone());
+    Value::Object(fields)
+}
+
+/// A selector as text; `*` is everything.
+fn selector(object: &Value, pointer: &str) -> String {
+    let Some(selector) = object.pointer(pointer) else {
+        return "*".to_owned();
+    };
+    let selector = LabelSelector::deserialize(selector).ok();
+    match selector.and_then(|selector| Selector::from_label_selector(&selector).ok()) {
+        Some(selector) if selector.is_empty() => "*".to_owned(),
+        Some(selector) => selector.to_string(),
+        None => "<invalid>".to_owned(),
+    }
 }
 
 /// A reference by name, or null.

@@ -71,14 +71,14 @@ impl Api {
         self.objects.lock().unwrap().insert(path.to_owned(), object);
     }
 
-    /// Stores an object of one of the four kinds.
+    /// Stores an object of one of our kinds.
     pub(crate) fn put_kind(&self, plural: &str, mut object: Value) {
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         fill_in(&mut object, "default");
         self.put(&format!("/apis/jumpstarter.dev/v1alpha1/namespaces/default/{plural}/{name}"), object);
     }
 
-    /// An object of one of the four kinds.
+    /// An object of one of our kinds.
     pub(crate) fn get(&self, plural: &str, name: &str) -> Option<Value> {
         let path = format!("/apis/jumpstarter.dev/v1alpha1/namespaces/default/{plural}/{name}");
         self.objects.lock().unwrap().get(&path).cloned()
@@ -121,7 +121,10 @@ fn decide(method: &Method, path: &str, mut body: Value, objects: &mut BTreeMap<S
     let namespace = path.split('/').skip_while(|part| *part != "namespaces").nth(1).unwrap_or_default().to_owned();
     let last = path.rsplit('/').next().unwrap_or_default().to_owned();
     match *method {
-        Method::GET if ["clients", "exporters", "leases", "exporteraccesspolicies"].contains(&&*last) => {
+        Method::GET
+            if ["clients", "exporters", "leases", "exporteraccesspolicies", "leasequotas", "maintenancewindows"]
+                .contains(&&*last) =>
+        {
             let prefix = format!("{path}/");
             let items = objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object.clone());
             (

@@ -8,11 +8,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt as _;
 use serde_json::json;
 
-use super::{Client, Exporter, ExporterAccessPolicy, Lease};
+use super::{Client, Exporter, ExporterAccessPolicy, Lease, LeaseQuota, MaintenanceWindow};
 
-/// The definitions of the four kinds, ready to be applied.
+/// The definitions of all kinds, ready to be applied.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    [Client::crd(), Exporter::crd(), ExporterAccessPolicy::crd(), Lease::crd()].map(complete).into()
+    let four = [Client::crd(), Exporter::crd(), ExporterAccessPolicy::crd(), Lease::crd()];
+    four.into_iter().chain([LeaseQuota::crd(), MaintenanceWindow::crd()]).map(complete).collect()
 }
 
 fn complete(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {

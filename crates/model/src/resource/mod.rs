@@ -1,4 +1,4 @@
-//! The four kinds of `jumpstarter.dev/v1alpha1`, defined once (kubernetes.md §1).
+//! The kinds of `jumpstarter.dev/v1alpha1`, defined once (kubernetes.md §1).
 //!
 //! The CRD manifests, the embedded store and the controller all use these types.
 
@@ -8,9 +8,11 @@ mod decode;
 mod exporter;
 mod lease;
 mod policy;
+mod quota;
 pub mod rules;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use client::{Client, ClientSpec, ClientStatus};
 pub use crd::crds;
@@ -18,6 +20,8 @@ pub use decode::{DecodeError, decode, decode_list};
 pub use exporter::{Device, Exporter, ExporterPhase, ExporterSpec, ExporterStatus};
 pub use lease::{Lease, LeaseSpec, LeaseStatus};
 pub use policy::{ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterAccessPolicyStatus, From, Policy};
+pub use quota::{LeaseQuota, LeaseQuotaSpec, LeaseQuotaStatus};
+pub use window::{MaintenanceWindow, MaintenanceWindowSpec, MaintenanceWindowStatus};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

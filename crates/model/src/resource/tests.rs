@@ -275,10 +275,14 @@ fn the_definitions() {
             "clients.jumpstarter.dev",
             "exporters.jumpstarter.dev",
             "exporteraccesspolicies.jumpstarter.dev",
-            "leases.jumpstarter.dev"
+            "leases.jumpstarter.dev",
+            "leasequotas.jumpstarter.dev",
+            "maintenancewindows.jumpstarter.dev"
         ]
     );
-    assert_eq!(names, [Client::crd_name(), Exporter::crd_name(), ExporterAccessPolicy::crd_name(), Lease::crd_name()]);
+    let four = [Client::crd_name(), Exporter::crd_name(), ExporterAccessPolicy::crd_name(), Lease::crd_name()];
+    assert_eq!(names[..4], four);
+    assert_eq!(names[4..], [LeaseQuota::crd_name(), MaintenanceWindow::crd_name()]);
 }
 
 /// `deploy/crds` is what people apply, so it must be what the types say.

@@ -160,6 +160,8 @@ impl Lab {
             Change::LeaseDeleted(name) => self.forget_lease(name),
             Change::Policy(policy) => self.observe_policy(policy),
             Change::PolicyDeleted(name) => self.forget_policy(name),
+            // Nothing rests on these yet.
+            Change::Quota(_) | Change::QuotaDeleted(_) | Change::Window(_) | Change::WindowDeleted(_) => {}
             Change::Client(client) => self.observe_client(client),
             Change::ClientDeleted(name) => self.forget_client(name),
             Change::TearDown { exporter, pending } => self.observe_tear_down(exporter, pending),

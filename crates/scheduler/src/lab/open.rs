@@ -42,6 +42,10 @@ impl Open {
             Change::TearDown { pending: true, .. }
             | Change::Policy(_)
             | Change::PolicyDeleted(_)
+            | Change::Quota(_)
+            | Change::QuotaDeleted(_)
+            | Change::Window(_)
+            | Change::WindowDeleted(_)
             | Change::Client(_)
             | Change::ClientDeleted(_) => false,
         }

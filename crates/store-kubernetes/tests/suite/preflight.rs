@@ -8,7 +8,9 @@ use jumpstarter_store_kubernetes::{
     KubernetesMetrics, KubernetesOptions, KubernetesStore, Permission, PreflightError, client,
 };
 
-use crate::{direct, mentions, rights::store_with, within};
+use serde_json::json;
+
+use crate::{create, describe, direct, exporter, mentions, object, rights::store_with, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_custom_resources_are_named() {
@@ -39,6 +41,48 @@ async fn missing_custom_resources_are_named() {
         }
     })
     .await;
+}
+
+/// A cluster that was set up for an older service: its definitions, its Role.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_optional_kinds_the_rest_works() {
+    let server = ApiServer::start().await;
+    let namespace = server.namespace("older").await;
+    let _ = server.kubectl(&["delete", "crd", "leasequotas.jumpstarter.dev", "--wait=true"]);
+    let store = direct(&server, &namespace);
+    let all = within(async {
+        loop {
+            within(store.preflight()).await.unwrap();
+            let all = store.list(Kind::LeaseQuota, &namespace, ListOptions::default()).await;
+            if let Ok(all) = all {
+                break all;
+            }
+        }
+    })
+    .await;
+    assert_eq!(all.items, []);
+    within(store.warm(&Kind::OBSERVED)).await.unwrap();
+    let list = within(store.list(Kind::Exporter, &namespace, ListOptions::default())).await.unwrap();
+    let mut news = within(store.watch(&Kind::OBSERVED, list.resource_version)).await.unwrap();
+    create(&direct(&server, &namespace), exporter(&namespace, "e")).await;
+    let event = within(futures::StreamExt::next(&mut news)).await.unwrap().unwrap();
+    assert_eq!(describe(&event), "+e");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn optional_kinds_that_may_not_be_watched_are_empty() {
+    let (server, store, namespace) = store_with(&Permission::required()).await;
+    let window = object(json!({
+        "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "MaintenanceWindow", "spec": {},
+        "metadata": { "name": "w", "namespace": namespace },
+    }));
+    create(&direct(server, &namespace), window).await;
+    let list = |kind| store.list(kind, &namespace, ListOptions::default());
+    let refused = within(list(Kind::MaintenanceWindow)).await.unwrap_err();
+    mentions(&refused, &["list maintenancewindows.jumpstarter.dev", "Role"]);
+    within(store.preflight()).await.unwrap();
+    assert_eq!(within(list(Kind::MaintenanceWindow)).await.unwrap().items, []);
+    within(store.warm(&Kind::OBSERVED)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

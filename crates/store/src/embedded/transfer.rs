@@ -108,7 +108,11 @@ fn owned(objects: Vec<Object>) -> Vec<Write> {
                     owners.insert(object.key().clone(), exporter);
                 }
             }
-            Kind::Secret | Kind::ConfigMap | Kind::ExporterAccessPolicy => {}
+            Kind::Secret
+            | Kind::ConfigMap
+            | Kind::ExporterAccessPolicy
+            | Kind::LeaseQuota
+            | Kind::MaintenanceWindow => {}
         }
     }
     let create = |object: Object| {

@@ -73,7 +73,7 @@ pub fn apply_defaults(kind: Kind, value: &mut Value) {
     match kind {
         Kind::Secret => secret_defaults(fields),
         Kind::ConfigMap => {}
-        Kind::Client | Kind::Exporter | Kind::ExporterAccessPolicy => {
+        Kind::Client | Kind::Exporter | Kind::ExporterAccessPolicy | Kind::LeaseQuota | Kind::MaintenanceWindow => {
             object_at(fields, "spec");
         }
         Kind::Lease => {

@@ -19,6 +19,8 @@ pub(super) fn faults(kind: Kind, value: &Value) -> Vec<Fault> {
     match kind {
         Kind::Lease => check.lease(spec),
         Kind::ExporterAccessPolicy => check.policy(spec),
+        Kind::LeaseQuota => check.quota(spec),
+        Kind::MaintenanceWindow => check.window(spec),
         Kind::Client | Kind::Exporter | Kind::Secret | Kind::ConfigMap => {}
     }
     if check.faults.is_empty() {
@@ -111,6 +113,15 @@ impl Check {
         }
     }
 
+    fn quota(&mut self, spec: &Value) {
+        self.selector("spec.clientSelector", &spec["clientSelector"]);
+        self.selector("spec.exporterSelector", &spec["exporterSelector"]);
+    }
+
+    fn window(&mut self, spec: &Value) {
+        self.selector("spec.exporterSelector", &spec["exporterSelector"]);
+    }
+
     fn selector(&mut self, path: &str, value: &Value) {
         if value.is_null() {
             return;
@@ -145,6 +156,8 @@ impl Check {
             Kind::Client => object.decode::<jumpstarter_model::Client>().map(drop),
             Kind::Exporter => object.decode::<jumpstarter_model::Exporter>().map(drop),
             Kind::ExporterAccessPolicy => object.decode::<jumpstarter_model::ExporterAccessPolicy>().map(drop),
+            Kind::LeaseQuota => object.decode::<jumpstarter_model::LeaseQuota>().map(drop),
+            Kind::MaintenanceWindow => object.decode::<jumpstarter_model::MaintenanceWindow>().map(drop),
             Kind::Lease => object.decode::<jumpstarter_model::Lease>().map(drop),
         });
         if let Err(error) = decoded {

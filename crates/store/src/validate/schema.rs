@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, Timestamp};
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, LeaseQuota, MaintenanceWindow, Timestamp};
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -54,6 +54,8 @@ fn build(kind: Kind) -> Value {
         Kind::Client => custom::<Client>(),
         Kind::Exporter => custom::<Exporter>(),
         Kind::ExporterAccessPolicy => custom::<ExporterAccessPolicy>(),
+        Kind::LeaseQuota => custom::<LeaseQuota>(),
+        Kind::MaintenanceWindow => custom::<MaintenanceWindow>(),
         Kind::Lease => custom::<Lease>(),
     };
     if let Some(schema) = schema.as_object_mut() {

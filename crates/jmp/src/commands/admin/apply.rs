@@ -72,8 +72,8 @@ fn check(object: Value, namespace: &str) -> Result<Manifest, Failure> {
     let kind = Kind::ALL.into_iter().find(|kind| kind.name() == kind_name);
     let Some(kind) = kind.filter(|_| version == jumpstarter_model::API_VERSION) else {
         return Err(Failure::new(format!(
-            "`{kind_name}` of `{version}` cannot be applied: only Client, Exporter, Lease and ExporterAccessPolicy of \
-             `{}` can",
+            "`{kind_name}` of `{version}` cannot be applied: only {} of `{}` can",
+            Kind::ALL.map(Kind::name).join(", "),
             jumpstarter_model::API_VERSION
         )));
     };

@@ -26,6 +26,12 @@ pub(super) enum DeleteCommand {
     /// Delete an access policy.
     #[command(aliases = ["policies", "exporteraccesspolicy", "exporteraccesspolicies"])]
     Policy(DeleteArgs),
+    /// Delete a quota.
+    #[command(aliases = ["quotas", "leasequota", "leasequotas"])]
+    Quota(DeleteArgs),
+    /// Delete a maintenance window.
+    #[command(aliases = ["windows", "maintenancewindow", "maintenancewindows"])]
+    Window(DeleteArgs),
 }
 
 /// Options of objects that have configuration files.
@@ -66,6 +72,8 @@ pub(super) async fn run(command: &DeleteCommand) -> Result<(), Failure> {
         }
         DeleteCommand::Cluster(_) => Err(elsewhere::clusters()),
         DeleteCommand::Policy(args) => object(Kind::Policy, args).await.map(|_| ()),
+        DeleteCommand::Quota(args) => object(Kind::Quota, args).await.map(|_| ()),
+        DeleteCommand::Window(args) => object(Kind::Window, args).await.map(|_| ()),
     }
 }
 

@@ -34,6 +34,12 @@ pub(super) enum GetCommand {
     /// Show access policies.
     #[command(aliases = ["policies", "exporteraccesspolicy", "exporteraccesspolicies"])]
     Policy(GetArgs),
+    /// Show quotas.
+    #[command(aliases = ["quotas", "leasequota", "leasequotas"])]
+    Quota(GetArgs),
+    /// Show maintenance windows.
+    #[command(aliases = ["windows", "maintenancewindow", "maintenancewindows"])]
+    Window(GetArgs),
 }
 
 /// Options of all kinds.
@@ -55,6 +61,8 @@ pub(super) async fn run(command: &GetCommand) -> Result<(), Failure> {
         GetCommand::Exporter { args, devices } => (Kind::Exporter, args, *devices),
         GetCommand::Lease(args) => (Kind::Lease, args, false),
         GetCommand::Policy(args) => (Kind::Policy, args, false),
+        GetCommand::Quota(args) => (Kind::Quota, args, false),
+        GetCommand::Window(args) => (Kind::Window, args, false),
         GetCommand::Cluster(_) => return Err(elsewhere::clusters()),
     };
     let cluster = args.place.connect().await?;

@@ -29,8 +29,6 @@ use crate::{
 
 /// Name of the lock, that of the Go controller.
 const LOCK: &str = "a38b78e7.jumpstarter.dev";
-/// What the controller watches when it leads.
-const WATCHED: [Kind; 4] = [Kind::Client, Kind::Exporter, Kind::ExporterAccessPolicy, Kind::Lease];
 /// How long a starting replica waits for an API server that does not answer.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Pause between two attempts.
@@ -68,7 +66,7 @@ pub(super) async fn start(settings: Settings) -> anyhow::Result<Replica> {
     let kubernetes = KubernetesStore::new(client.clone(), options, metrics);
     preflight(&kubernetes).await?;
     // So that a term begins with what is known already.
-    kubernetes.warm(&WATCHED).await.context("watch the objects of the namespace")?;
+    kubernetes.warm(&Kind::OBSERVED).await.context("watch the objects of the namespace")?;
     let store: Arc<dyn Store> = Arc::new(kubernetes);
     let lab = config::read(&*store, &namespace).await?;
 
