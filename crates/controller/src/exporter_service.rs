@@ -123,13 +123,19 @@ impl ExporterCalls {
         let phase = ExporterPhase::from_wire(number);
         let message = shortened(&message.unwrap_or_default());
         // The lease that the exporter means is the one it held when it called, whatever follows it meanwhile.
-        let held = self.world.read().holder(&name).and_then(|lease| lease.metadata.name.clone());
+        let holder = self.world.read().holder(&name).cloned();
+        let held = holder.as_ref().and_then(|lease| lease.metadata.name.clone());
         if phase != ExporterPhase::Offline {
             self.presence.seen(&name);
         }
         self.presence.reported(&name, phase, revision.map(|heard| self.presence.heard(&heard)));
         info!(exporter = %name, status = ?phase, "exporter status");
-        let edit = Box::new(move |exporter: &Exporter, now| Ok(edits::report(exporter, phase, &message, now)));
+        // Kept for whoever leads next: of a lease that goes on the exporter may not say so again.
+        let over = held.as_ref().is_some_and(|lease| self.presence.session_over(&name, lease));
+        let torn_down = holder.filter(|_| over).and_then(|lease| lease.metadata.uid.clone());
+        let edit = Box::new(move |exporter: &Exporter, now| {
+            Ok(edits::report(exporter, phase, &message, torn_down.as_deref(), now))
+        });
         self.lab.edit_exporter(&name, edit).await.map_err(|error| status::refusal_to_exporter(&error))?;
         if let Some(lease) = held
             && (release_lease == Some(true) || (phase == ExporterPhase::Offline && self.stays_connected(&name).await))

@@ -72,8 +72,10 @@ const ONE_RETRY: Duration = Duration::from_millis(100);
 /// Failures in a row after which all decisions rest.
 const FAILURES: u32 = 3;
 
-fn is_ready(lease: &Lease) -> bool {
-    lease.status.as_ref().is_some_and(|status| condition::is_true(&status.conditions, "Ready"))
+/// Whether the exporter has said that its session of this lease is over.
+fn is_torn_down(exporter: &Exporter, lease: &Lease) -> bool {
+    let of = exporter.status.as_ref().and_then(|status| status.torn_down.as_ref());
+    of.is_some() && of == lease.metadata.uid.as_ref()
 }
 
 /// The task; see the module.
@@ -191,8 +193,13 @@ impl Runtime {
             match status.and_then(|status| status.exporter_status) {
                 // Not its own word, but what the service makes of its absence.
                 None | Some(ExporterPhase::Offline) => {}
-                // It has not heard of the lease yet; once the lease is ready, the session was and is over.
-                Some(ExporterPhase::Available) if lease.is_some_and(|lease| !is_ready(&lease)) => {}
+                // A lease can be ready, and its session open, before anything is heard of that: only of a session that is
+                // known to be over this is the end.
+                Some(phase @ ExporterPhase::Available)
+                    if lease.is_some_and(|lease| !is_torn_down(&exporter, &lease)) =>
+                {
+                    self.presence.noticed(name, phase);
+                }
                 Some(phase) => self.presence.reported(name, phase, None),
             }
         }

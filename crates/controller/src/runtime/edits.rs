@@ -110,13 +110,28 @@ pub(crate) fn register(
     Some(if relabelled { ExporterEdit::Whole(Box::new(edited)) } else { ExporterEdit::Status(Box::new(edited)) })
 }
 
-/// `ReportStatus`.
-pub(crate) fn report(exporter: &Exporter, phase: ExporterPhase, message: &str, now: Timestamp) -> Option<ExporterEdit> {
+/// `ReportStatus`. `torn_down`: `uid` of the lease that it holds and of which this confirms that the session is over.
+pub(crate) fn report(
+    exporter: &Exporter,
+    phase: ExporterPhase,
+    message: &str,
+    torn_down: Option<&str>,
+    now: Timestamp,
+) -> Option<ExporterEdit> {
     let mut edited = exporter.clone();
     let generation = edited.metadata.generation;
     let status = edited.status.get_or_insert_default();
     status.exporter_status = Some(phase);
     status.status_message = (!message.is_empty()).then(|| message.to_owned());
+    match phase {
+        ExporterPhase::Available => status.torn_down = torn_down.map(str::to_owned).or(status.torn_down.take()),
+        ExporterPhase::BeforeLeaseHook | ExporterPhase::LeaseReady => status.torn_down = None,
+        ExporterPhase::Unspecified
+        | ExporterPhase::Offline
+        | ExporterPhase::AfterLeaseHook
+        | ExporterPhase::BeforeLeaseHookFailed
+        | ExporterPhase::AfterLeaseHookFailed => {}
+    }
     if phase == ExporterPhase::Offline {
         set_condition(&mut status.conditions, ONLINE, false, "Offline", message, generation, now);
     } else if phase != ExporterPhase::Unspecified {
@@ -209,9 +224,9 @@ mod tests {
 
     #[test]
     fn a_report_is_written_only_when_it_says_something_new() {
-        let ready = apply(report(&Exporter::default(), ExporterPhase::Available, "ok", now()));
-        assert!(report(&ready, ExporterPhase::Available, "ok", now()).is_none());
-        let offline = apply(report(&ready, ExporterPhase::Offline, "bye", now()));
+        let ready = apply(report(&Exporter::default(), ExporterPhase::Available, "ok", None, now()));
+        assert!(report(&ready, ExporterPhase::Available, "ok", None, now()).is_none());
+        let offline = apply(report(&ready, ExporterPhase::Offline, "bye", None, now()));
         assert!(!is_online(&offline));
     }
 }

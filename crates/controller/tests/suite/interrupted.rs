@@ -4,7 +4,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use jumpstarter_model::{Exporter, Lease};
-use jumpstarter_protocol::v1::ExporterStatus;
+use jumpstarter_protocol::v1::{ExporterStatus, ReportStatusRequest};
 use jumpstarter_store::{Key, Kind, Object, Store as _, Write};
 use tokio::{task::JoinSet, time::Instant};
 
@@ -355,4 +355,44 @@ async fn a_running_lease_moves_to_another_service_without_its_status() {
     let _listening = scene.exporter.listen("one").await;
     eventually("dial works", async || scene.alice.dial("one").await.ok()).await;
     scene.await_holder(Some("one")).await;
+}
+
+#[tokio::test]
+async fn a_lease_that_was_ready_before_its_exporter_heard_of_it_is_torn_down_also_after_a_restart() {
+    let mut lab = Lab::start().await;
+    let exporter = lab.exporter("dut", &[("board", "dut")]).await;
+    let (alice, bob) = (lab.client("alice").await, lab.client("bob").await);
+    exporter.register().await;
+    let mut feed = exporter.status().await;
+    let before = feed.next().await.unwrap().revision;
+    // It has not said anything of itself, so the lease is ready at once.
+    alice.create("one", for_exporter("dut")).await.unwrap();
+    alice.await_ready("one").await;
+    // What it said first, before it heard of the lease, arrives only now.
+    let stub = exporter.stub.clone();
+    let say = async |revision: String| {
+        let request = ReportStatusRequest {
+            status: ExporterStatus::Available.into(),
+            revision: Some(revision),
+            ..ReportStatusRequest::default()
+        };
+        stub.clone().report_status(exporter.identity.request(request)).await.unwrap();
+    };
+    say(before).await;
+    lab.restart().await;
+    let mut feed = eventually("the exporter comes back", async || exporter.try_status().await.ok()).await;
+    while feed.leased_or_free().await.as_deref() != Some("one") {}
+    bob.create("two", for_exporter("dut")).await.unwrap();
+    alice.delete("one").await.unwrap();
+    let after = feed.next().await.unwrap().revision;
+    let waits = eventually("the next one waits for the tear-down or does not", async || {
+        // The looks of others are not held back.
+        let two = alice.get("two").await.unwrap();
+        let waits = two.queue.as_ref().is_some_and(|queue| queue.reason == "NotReady");
+        (waits || two.exporter.is_some()).then_some(waits)
+    })
+    .await;
+    assert!(waits, "the session of the lease before is open");
+    say(after).await;
+    lab.await_lease("two", "assigned", |lease| lease.assigned_exporter().is_some()).await;
 }

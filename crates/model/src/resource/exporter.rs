@@ -66,6 +66,9 @@ pub struct ExporterStatus {
     /// Free text that came with the report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_message: Option<String>,
+    /// Ours: `uid` of the lease whose session the exporter has said to be torn down while the lease went on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torn_down: Option<String>,
 }
 
 /// One driver instance of the tree.
