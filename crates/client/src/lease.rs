@@ -43,6 +43,10 @@ pub struct Lease {
     pub deprecated_labels: BTreeMap<String, String>,
     /// Where it stands while it waits, where the service tells.
     pub queue: Option<LeaseQueue>,
+    /// Should it be held as spot and be preempted, another one will wait in its stead.
+    pub requeue: bool,
+    /// Name of that one, once it was.
+    pub requeued_as: Option<String>,
 }
 
 /// Where a waiting lease stands.
@@ -114,6 +118,9 @@ pub struct CreateLease {
     pub context: BTreeMap<String, String>,
     /// Exporters switched off may be used too.
     pub allow_disabled: bool,
+    /// Should the lease be held as spot and be preempted, another one is to wait in its stead. Services that do not
+    /// know of it pass it over: [`Lease::requeue`] says whether it will be.
+    pub requeue: bool,
 }
 
 /// What to change; only the fields that are set.
@@ -204,6 +211,8 @@ impl Lease {
             context: lease.context.into_iter().collect(),
             deprecated_labels: lease.deprecated_labels.into_iter().collect(),
             queue: lease.queue.map(queue),
+            requeue: lease.requeue,
+            requeued_as: bare(lease.requeued_as, "leases")?,
         })
     }
 }
@@ -231,6 +240,7 @@ impl CreateLease {
             tags: self.tags.clone().into_iter().collect(),
             context: self.context.clone().into_iter().collect(),
             allow_disabled: self.allow_disabled,
+            requeue: self.requeue,
             ..pb::Lease::default()
         }
     }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jumpstarter_model::condition::lease::noticed_at;
 use jumpstarter_model::{Condition, Exporter, ExporterPhase, GoDuration, Lease, Selector, Timestamp};
 use jumpstarter_protocol::{client::v1 as client, v1};
-use jumpstarter_scheduler::{CandidateReason, Explanation};
+use jumpstarter_scheduler::{
+    CandidateReason, Explanation,
+    transition::{REQUEUE, REQUEUED_AS},
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use crate::config::ControllerConfig;
@@ -147,6 +150,7 @@ pub(crate) fn lease(
     let namespace = &config.namespace;
     let settings = config.live.get();
     let spec = &lease.spec;
+    let annotation = |key| Some(lease.metadata.annotations.as_ref()?.get(key)?.as_str());
     let status = lease.status.clone().unwrap_or_default();
     let selector_keys: Vec<String> = Selector::from_label_selector(&spec.selector)
         .map(|selector| selector.requirements().iter().map(|one| one.key().to_owned()).collect())
@@ -174,6 +178,8 @@ pub(crate) fn lease(
             .map(|(key, notice)| (key.clone(), notice.clone()))
             .collect(),
         queue: queue.and_then(lease_queue),
+        requeue: annotation(REQUEUE) == Some("true"),
+        requeued_as: annotation(REQUEUED_AS).map(|name| format!("namespaces/{namespace}/leases/{name}")),
     }
 }
 

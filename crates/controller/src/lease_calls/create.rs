@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jumpstarter_model::{Client, Lease, LeaseSpec, LocalObjectReference, Selector, labels, lease_time, limits, name};
 use jumpstarter_protocol::client::v1 as client;
+use jumpstarter_scheduler::transition::REQUEUE;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tonic::Status;
 
@@ -76,13 +77,18 @@ impl RequestedLease {
         times.store(&mut spec);
         let labels = labels::lease_labels(&self.selector, &self.tags);
         let canonical = self.selector.to_string();
-        let annotations = (!self.selector_text.is_empty() && self.selector_text != canonical)
-            .then(|| BTreeMap::from([(convert::SELECTOR_TEXT_ANNOTATION.to_owned(), self.selector_text)]));
+        let mut annotations = BTreeMap::new();
+        if !self.selector_text.is_empty() && self.selector_text != canonical {
+            annotations.insert(convert::SELECTOR_TEXT_ANNOTATION.to_owned(), self.selector_text);
+        }
+        if self.lease.requeue {
+            annotations.insert(REQUEUE.to_owned(), "true".to_owned());
+        }
         let metadata = ObjectMeta {
             name: Some(name),
             namespace: Some(config.namespace.clone()),
             labels: (!labels.is_empty()).then_some(labels),
-            annotations,
+            annotations: (!annotations.is_empty()).then_some(annotations),
             ..ObjectMeta::default()
         };
         Ok(Lease { metadata, spec, status: None })

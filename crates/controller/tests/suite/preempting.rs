@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use jumpstarter_model::Lease as StoredLease;
-use jumpstarter_protocol::v1::ExporterStatus;
+use jumpstarter_protocol::{client::v1::Lease, v1::ExporterStatus};
 use jumpstarter_scheduler::transition;
 use jumpstarter_store::Kind;
 use serde_json::json;
@@ -94,6 +94,26 @@ async fn a_spot_lease_is_told_and_makes_way() {
     scene.goes_to_bob().await;
     let events = scene.lab.events.reasons(Kind::Lease, "one");
     assert!(events.ends_with(&["PreemptionNotice", "Preempted"]), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_client_asks_to_be_queued_again() {
+    let mut scene = Scene::new().await;
+    assert!(!scene.alice.get("one").await.unwrap().requeue, "what a released client cannot ask for is not there");
+    let waits = scene.alice.create("three", Lease { requeue: true, ..for_exporter("dut") }).await.unwrap();
+    assert!(waits.requeue && waits.requeued_as.is_none(), "{waits:?}");
+    scene.alice.delete("one").await.unwrap();
+    while scene.feed.leased_or_free().await.is_some() {}
+    scene.exporter.report(ExporterStatus::Available).await;
+    assert_eq!(scene.feed.leased().await.0, "three");
+    scene.bob.create("two", for_exporter("dut")).await.unwrap();
+    scene.alice.await_end("three").await;
+    let successor =
+        eventually("the ended lease names who follows", async || scene.alice.get("three").await.unwrap().requeued_as)
+            .await;
+    let follows = scene.alice.get(successor.rsplit('/').next().unwrap()).await.unwrap();
+    assert!(follows.requeue && follows.requeued_as.is_none(), "{follows:?}");
+    assert_eq!(follows.selector, waits.selector);
 }
 
 #[tokio::test]

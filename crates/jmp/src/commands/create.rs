@@ -60,6 +60,9 @@ pub(crate) struct CreateLeaseArgs {
     /// An exporter that is switched off may be used too; needs --name.
     #[arg(long)]
     allow_disabled: bool,
+    /// Should the lease be held as spot and be preempted, another one waits in its stead.
+    #[arg(long)]
+    requeue: bool,
     /// Wait until the lease holds an exporter; interrupted, the lease is given back.
     #[arg(long)]
     wait: bool,
@@ -86,6 +89,7 @@ pub(crate) async fn run(command: CreateCommand) -> Result<(), Failure> {
         tags: args.tags.iter().cloned().collect(),
         context: context(&args.context)?,
         allow_disabled: args.allow_disabled,
+        requeue: args.requeue,
     };
     let (client, config) = args.client.connect().await?;
     // Caught before there is a lease: from then on an interruption gives it back.
@@ -93,6 +97,9 @@ pub(crate) async fn run(command: CreateCommand) -> Result<(), Failure> {
     let mut lease = client.create_lease(&wanted).await?;
     for (label, message) in &lease.deprecated_labels {
         output::warn(&deprecation(&format!("selector label '{label}'"), message));
+    }
+    if args.requeue && !lease.requeue {
+        output::warn("this service does not queue preempted leases again: --requeue has no effect");
     }
     if let Some(signals) = &mut signals {
         let limit = args.acquisition_timeout.unwrap_or(Duration::from_secs(config.leases.acquisition_timeout));

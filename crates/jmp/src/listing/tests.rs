@@ -50,6 +50,8 @@ pub(super) fn lease() -> Lease {
         context: BTreeMap::new(),
         deprecated_labels: BTreeMap::new(),
         queue: None,
+        requeue: false,
+        requeued_as: None,
     }
 }
 
