@@ -207,6 +207,7 @@ fn candidate_reason(reason: &CandidateReason) -> &'static str {
         CandidateReason::Disabled => "Disabled",
         CandidateReason::NoAccess => "NoAccess",
         CandidateReason::DurationTooLong(_) => "DurationTooLong",
+        CandidateReason::OverQuota(_) => "OverQuota",
         CandidateReason::Offline => "Offline",
         CandidateReason::Leased(_) => "Leased",
         CandidateReason::NotReady => "NotReady",

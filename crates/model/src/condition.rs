@@ -117,6 +117,10 @@ pub mod lease {
     pub const QUEUED: &str = "Queued";
     /// Pending, ours: an exporter is assigned and gets ready.
     pub const PREPARING: &str = "Preparing";
+    /// Pending, ours: the account of the client is at a cap of a quota. Unsatisfiable: the lease can never keep within it.
+    pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+    /// Unsatisfiable, ours: as many leases as may wait do so already.
+    pub const TOO_MANY_WAITING: &str = "TooManyWaiting";
     /// Pending, ours: no exporter matches at present.
     pub const NOT_FOUND: &str = "NotFound";
     /// Unsatisfiable, and Pending in ours: all matching exporters are disabled.

@@ -19,7 +19,7 @@ pub mod selector;
 pub use condition::{Condition, set_condition};
 pub use duration::GoDuration;
 pub use resource::{
-    Client, ClientSpec, ClientStatus, Device, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec,
+    AccountBy, Client, ClientSpec, ClientStatus, Device, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec,
     ExporterAccessPolicyStatus, ExporterPhase, ExporterSpec, ExporterStatus, From, Lease, LeaseQuota, LeaseQuotaSpec,
     LeaseQuotaStatus, LeaseSpec, LeaseStatus, LocalObjectReference, MaintenanceWindow, MaintenanceWindowSpec,
     MaintenanceWindowStatus, Policy,

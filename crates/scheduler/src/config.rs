@@ -12,6 +12,13 @@ pub struct LabConfig {
     pub hook_limit: SignedDuration,
     /// Time between the notice of preemption and the end of a spot lease. Zero, or less: it ends without a notice.
     pub preemption_grace: SignedDuration,
+    /// Wait after which a lease comes before all younger ones of the same kind of access, whatever their priority or
+    /// share. Zero, or less: never.
+    pub longest_wait: SignedDuration,
+    /// Time in which past use of devices comes to count half for fair share.
+    pub share_half_life: SignedDuration,
+    /// Most leases of one client that wait at once.
+    pub max_waiting: usize,
 }
 
 impl Default for LabConfig {
@@ -20,6 +27,9 @@ impl Default for LabConfig {
             ready_grace: SignedDuration::from_secs(3),
             hook_limit: SignedDuration::from_mins(30),
             preemption_grace: SignedDuration::from_mins(1),
+            longest_wait: SignedDuration::from_hours(24),
+            share_half_life: SignedDuration::from_hours(24),
+            max_waiting: 2000,
         }
     }
 }

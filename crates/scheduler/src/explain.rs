@@ -53,6 +53,8 @@ pub enum CandidateReason {
     NoAccess,
     /// Rules admit the client, but only for this long at most.
     DurationTooLong(GoDuration),
+    /// This quota keeps the client from having one more such exporter, or one for so long.
+    OverQuota(String),
     /// Not registered or not connected.
     Offline,
     /// Held by this lease.
@@ -70,6 +72,15 @@ pub struct Grant {
     pub priority: i64,
     /// Whether the rule is for spot access.
     pub spot: bool,
+}
+
+/// A limit of waiting leases that is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingLimit {
+    /// How many may wait.
+    pub most: usize,
+    /// Whose they are and who says so, for people.
+    pub message: String,
 }
 
 /// Why a client may not have an exporter for so long.

@@ -15,6 +15,6 @@ mod why;
 pub use action::{Action, Decisions, EndCause, RefusedAs};
 pub use change::Change;
 pub use config::LabConfig;
-pub use explain::{AccessError, Candidate, CandidateReason, Explanation, Grant, LeaseStanding};
+pub use explain::{AccessError, Candidate, CandidateReason, Explanation, Grant, LeaseStanding, WaitingLimit};
 pub use lab::Lab;
 pub use why::{Ahead, Alternative, Forecast, MAX_AHEAD, WhatIf, Why};

@@ -1,6 +1,6 @@
 //! Messages of lease conditions. Clients and tests search them for the phrases named beside each builder.
 
-use crate::Timestamp;
+use crate::{GoDuration, Timestamp};
 
 /// Most bytes of joined policy descriptions.
 const MAX_DESCRIPTIONS: usize = 4096;
@@ -91,6 +91,50 @@ pub fn preempted(name: &str, successor: Option<&str>) -> String {
 /// `Pending`, `NotFound`.
 pub fn not_found(selector: &str) -> String {
     format!("No exporter matches the selector {selector} at present; waiting for one")
+}
+
+/// `Pending` or `Unsatisfiable`, `QuotaExceeded`, for a cap of devices. `account` is such as `team=boards`.
+pub fn over_devices(quota: &str, account: &str, held: usize, most: usize) -> String {
+    match (held, most) {
+        (_, 0) => format!("The quota {quota} gives {account} no device at all"),
+        (1, 1) => format!("The quota {quota} gives {account} 1 device at once, which is in use"),
+        _ => format!("The quota {quota} gives {account} {most} devices at once, {held} are in use"),
+    }
+}
+
+/// `Pending` or `Unsatisfiable`, `QuotaExceeded`, for a cap of device time.
+pub fn over_time(quota: &str, account: &str, use_: &DeviceTime) -> String {
+    let DeviceTime { used, most, period, requested, from } = use_;
+    let start = format!("The quota {quota} gives {account} {most} of device time in any {period}");
+    if requested > most {
+        return format!("{start}, this lease alone asks for {requested}");
+    }
+    let rest = from.map(|from| format!("; there is enough from {from} on, or sooner if leases end early"));
+    format!(
+        "{start}: {used} are used or promised to leases that run, this lease asks for {requested}{}",
+        rest.unwrap_or_default()
+    )
+}
+
+/// Device time of an account, as [`over_time`] tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceTime {
+    /// Used in the period, and promised to leases that run.
+    pub used: GoDuration,
+    /// The cap.
+    pub most: GoDuration,
+    /// Length of the sliding period.
+    pub period: GoDuration,
+    /// What the lease asks for.
+    pub requested: GoDuration,
+    /// When there will be enough of it at the latest, if that is known.
+    pub from: Option<Timestamp>,
+}
+
+/// `Unsatisfiable`, `TooManyWaiting`. `who` is such as `client alice`.
+pub fn too_many_waiting(who: &str, most: usize, quota: Option<&str>) -> String {
+    let whose = quota.map_or_else(|| "this lab".to_owned(), |quota| format!("the quota {quota}"));
+    format!("{whose} lets {who} have {most} waiting leases, and so many wait already: try again when some are served")
 }
 
 /// `Pending`, `Scheduled`.

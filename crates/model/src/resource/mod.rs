@@ -8,7 +8,7 @@ mod decode;
 mod exporter;
 mod lease;
 mod policy;
-mod quota;
+pub mod quota;
 pub mod rules;
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,7 @@ pub use decode::{DecodeError, decode, decode_list};
 pub use exporter::{Device, Exporter, ExporterPhase, ExporterSpec, ExporterStatus};
 pub use lease::{Lease, LeaseSpec, LeaseStatus};
 pub use policy::{ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterAccessPolicyStatus, From, Policy};
-pub use quota::{LeaseQuota, LeaseQuotaSpec, LeaseQuotaStatus};
+pub use quota::{AccountBy, LeaseQuota, LeaseQuotaSpec, LeaseQuotaStatus};
 pub use window::{MaintenanceWindow, MaintenanceWindowSpec, MaintenanceWindowStatus};
 
 use schemars::JsonSchema;

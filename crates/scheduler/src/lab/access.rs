@@ -1,6 +1,6 @@
 //! Access policies (kubernetes.md §4.3), prepared so that one question costs a few look-ups.
 //!
-//! Exporters that the same policies are about share a [`Scope`]; each client knows the rules that admit it. What a
+//! Exporters that the same policies are about, and that the same quotas count, share a [`Scope`]; each client knows the rules that admit it. What a
 //! client may do with an exporter then depends on the scope alone, however many exporters there are.
 
 use std::{
@@ -8,26 +8,31 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
-use jumpstarter_model::{Client, ExporterAccessPolicy, GoDuration, Selector};
+use jumpstarter_model::{Client, ExporterAccessPolicy, GoDuration, LeaseQuota, Selector};
 
-use super::names::Name;
+use super::{
+    names::Name,
+    quota::{AccountId, Keeps, Quotas, Rule as QuotaRule},
+};
 
 /// Combinations of labels whose scope is remembered.
 const REMEMBERED: usize = 1 << 16;
 
 type Labels = BTreeMap<String, String>;
 
-/// A set of policies that are about the same exporters.
+/// A set of policies and quotas that are about the same exporters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Scope(u32);
 
-/// What the policies say to one client about one exporter.
+/// What the policies and quotas say to one client about one exporter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Yes, with this priority.
     Granted(i64),
     /// Only as spot access, with this priority.
     Spot(i64),
+    /// Policies say yes, and a quota keeps it from having one more.
+    OverQuota(Rank, Keeps),
     /// Not for so long; the longest that a rule admits.
     TooLong(GoDuration),
     /// No.
@@ -52,9 +57,15 @@ impl Rank {
 impl Access {
     /// The worth of it, if it is a grant.
     pub(crate) fn rank(self) -> Option<Rank> {
+        self.rank_by_policy().filter(|_| !matches!(self, Self::OverQuota(..)))
+    }
+
+    /// The same, whatever quotas say.
+    pub(crate) fn rank_by_policy(self) -> Option<Rank> {
         match self {
             Self::Granted(priority) => Some(Rank::full(priority)),
             Self::Spot(priority) => Some(Rank { spot: true, priority: Reverse(priority) }),
+            Self::OverQuota(rank, _) => Some(rank),
             Self::TooLong(_) | Self::Denied | Self::NoClient => None,
         }
     }
@@ -87,21 +98,29 @@ struct Person {
     labels: Labels,
     /// Terms of the rules that admit this client, by policy.
     admitted: HashMap<Name, Vec<Terms>>,
+    /// Its accounts, by quota.
+    accounts: HashMap<Name, Name>,
 }
 
 #[derive(Debug)]
 struct ScopeData {
     policies: Vec<Name>,
+    /// Quotas that count these exporters, those of them that can keep a lease from one, and those that give a weight:
+    /// the last of these is for everybody else.
+    quotas: Vec<Name>,
+    caps: Vec<Name>,
+    weights: Vec<Name>,
     best: Rank,
 }
 
-/// Policies and clients.
-#[derive(Debug, Default)]
+/// Policies, quotas and clients.
+#[derive(Debug)]
 pub(crate) struct AccessBook {
     policies: BTreeMap<Name, PolicyRules>,
     clients: HashMap<Name, Person>,
+    pub(super) quotas: Quotas,
     scopes: Vec<ScopeData>,
-    scope_ids: HashMap<Vec<Name>, Scope>,
+    scope_ids: HashMap<(Vec<Name>, Vec<Name>), Scope>,
     /// Label keys that policies look at, and scopes by what exporters have there: exporters are many, and differ mostly in
     /// labels that no policy mentions.
     keys: BTreeSet<String>,
@@ -109,6 +128,42 @@ pub(crate) struct AccessBook {
 }
 
 impl AccessBook {
+    /// Without policies and clients, and with what quotas there are.
+    pub(crate) fn new(quotas: Quotas) -> Self {
+        Self {
+            policies: BTreeMap::new(),
+            clients: HashMap::new(),
+            quotas,
+            scopes: Vec::new(),
+            scope_ids: HashMap::new(),
+            keys: BTreeSet::new(),
+            by_labels: HashMap::new(),
+        }
+    }
+
+    /// Notes a quota. Scopes handed out before are void: ask for all of them again, then count everything anew.
+    pub(crate) fn put_quota(&mut self, name: &Name, quota: &LeaseQuota) {
+        self.quotas.put(name.clone(), quota);
+        self.forget_accounts();
+    }
+
+    /// Forgets a quota, with the same consequence. Returns whether there was one.
+    pub(crate) fn remove_quota(&mut self, name: &str) -> bool {
+        let removed = self.quotas.remove(name);
+        if removed {
+            self.forget_accounts();
+        }
+        removed
+    }
+
+    /// After one quota has changed.
+    fn forget_accounts(&mut self) {
+        self.void_scopes();
+        for (client, person) in &mut self.clients {
+            person.accounts = self.quotas.accounts_of(client, &person.labels);
+        }
+    }
+
     /// Notes a policy. Scopes handed out before are void: ask for all of them again.
     pub(crate) fn put_policy(&mut self, name: Name, policy: &ExporterAccessPolicy) {
         let exporters = match &policy.spec.exporter_selector {
@@ -137,7 +192,8 @@ impl AccessBook {
             return false;
         }
         let admitted = admitted(&self.policies, &labels);
-        self.clients.insert(name, Person { labels, admitted });
+        let accounts = self.quotas.accounts_of(&name, &labels);
+        self.clients.insert(name, Person { labels, admitted, accounts });
         true
     }
 
@@ -148,12 +204,7 @@ impl AccessBook {
 
     /// After one policy has changed.
     fn forget_scopes(&mut self, changed: &str) {
-        self.scopes.clear();
-        self.scope_ids.clear();
-        self.by_labels.clear();
-        let selectors = self.policies.values().filter_map(|policy| policy.exporters.as_ref());
-        let requirements = selectors.flat_map(Selector::requirements);
-        self.keys = requirements.map(|requirement| requirement.key().to_owned()).collect();
+        self.void_scopes();
         let policy = self.policies.get_key_value(changed);
         for person in self.clients.values_mut() {
             person.admitted.remove(changed);
@@ -164,6 +215,16 @@ impl AccessBook {
                 person.admitted.insert(name.clone(), terms);
             }
         }
+    }
+
+    fn void_scopes(&mut self) {
+        self.scopes.clear();
+        self.scope_ids.clear();
+        self.by_labels.clear();
+        let selectors = self.policies.values().filter_map(|policy| policy.exporters.as_ref());
+        let selectors = selectors.chain(self.quotas.rules().filter_map(|(_, rule)| rule.exporters()));
+        let requirements = selectors.flat_map(Selector::requirements);
+        self.keys = requirements.map(|requirement| requirement.key().to_owned()).collect();
     }
 
     /// The scope of an exporter with these labels.
@@ -182,15 +243,21 @@ impl AccessBook {
 
     fn find_scope(&mut self, labels: &Labels) -> Scope {
         let policies = self.policies_for(labels);
-        if let Some(scope) = self.scope_ids.get(&policies) {
+        let counts = |rule: &QuotaRule| rule.exporters().is_some_and(|selector| selector.matches(labels));
+        let quotas = self.quotas.rules().filter(|(_, rule)| counts(rule));
+        let quotas = quotas.map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let key = (policies, quotas);
+        if let Some(scope) = self.scope_ids.get(&key) {
             return *scope;
         }
+        let (policies, quotas) = key.clone();
         let rules = policies.iter().flat_map(|name| &self.policies[name].rules);
         let ranks = rules.map(|rule| Rank { spot: rule.terms.spot, priority: Reverse(rule.terms.priority) });
         let best = ranks.min().unwrap_or(Rank::full(0));
         let scope = Scope(u32::try_from(self.scopes.len()).unwrap_or(u32::MAX));
-        self.scopes.push(ScopeData { policies: policies.clone(), best });
-        self.scope_ids.insert(policies, scope);
+        let (caps, weights) = self.quotas.split(&quotas);
+        self.scopes.push(ScopeData { policies, quotas, caps, weights, best });
+        self.scope_ids.insert(key, scope);
         scope
     }
 
@@ -206,8 +273,39 @@ impl AccessBook {
 
     /// What `client` may do with exporters of `scope`.
     pub(crate) fn access(&self, scope: Scope, client: &str, requested: GoDuration) -> Access {
-        let policies = self.scopes.get(scope.0 as usize).map_or(&[][..], |data| &data.policies);
-        self.judge(policies, client, requested)
+        let Some(data) = self.scopes.get(scope.0 as usize) else { return self.judge(&[], client, requested) };
+        let access = self.judge(&data.policies, client, requested);
+        if data.caps.is_empty() {
+            return access;
+        }
+        match access.rank().zip(self.keeps(scope, client, requested)) {
+            Some((rank, keeps)) => Access::OverQuota(rank, keeps),
+            None => access,
+        }
+    }
+
+    /// Quotas that count exporters of a scope.
+    pub(super) fn quotas_of(&self, scope: Scope) -> &[Name] {
+        self.scopes.get(scope.0 as usize).map_or(&[], |data| &data.quotas)
+    }
+
+    /// Those of them that can keep a lease from one.
+    pub(super) fn caps_of(&self, scope: Scope) -> &[Name] {
+        self.scopes.get(scope.0 as usize).map_or(&[], |data| &data.caps)
+    }
+
+    /// Those of them that give a weight, the one for everybody else last. None: leases go by age there.
+    pub(super) fn weights_of(&self, scope: Scope) -> &[Name] {
+        self.scopes.get(scope.0 as usize).map_or(&[], |data| &data.weights)
+    }
+
+    /// The account of a client in a quota, if it has one. A client that does not exist is one without labels.
+    pub(super) fn account(&self, quota: &Name, client: &str) -> Option<AccountId> {
+        let account = match self.clients.get(client) {
+            Some(person) => person.accounts.get(quota).cloned(),
+            None => self.quotas.account_of(quota, client, &Labels::new()),
+        };
+        Some((quota.clone(), account?))
     }
 
     /// Whether `client` may have exporters of `scope` for so long, and not as spot only.

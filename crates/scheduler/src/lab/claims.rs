@@ -78,7 +78,8 @@ impl Lab {
         let fits = request.is_about(name, &bench.seen.labels)
             && !matches!(request.slot(bench), Slot::Mismatch | Slot::Disabled)
             && !self.holders.contains_key(name);
-        match self.book.access(bench.scope, &entry.client, entry.times.requested(now)).rank() {
+        // It is counted already: what was given out within the quotas of then is not taken back.
+        match self.book.access(bench.scope, &entry.client, entry.times.requested(now)).rank_by_policy() {
             Some(rank) if fits => Claim::Half(rank),
             _ => Claim::Untold,
         }
@@ -99,6 +100,7 @@ impl Lab {
             if let Some(entry) = self.leases.get_mut(holder) {
                 entry.begin.get_or_insert(now);
             }
+            self.count_holder(holder);
             self.refresh(name);
             self.marked.leases.insert(holder.clone());
             actions.push(Action::Adopt { lease: holder.to_string(), exporter: name.to_string() });

@@ -53,6 +53,8 @@ impl Lab {
             Access::Granted(priority) => Ok(Grant { priority, spot: false }),
             Access::Spot(priority) => Ok(Grant { priority, spot: true }),
             Access::TooLong(limit) => Err(AccessError::DurationTooLong { client, exporter, limit, requested }),
+            // Devices in use are not counted again.
+            Access::OverQuota(rank, _) => Ok(Grant { priority: rank.priority.0, spot: rank.spot }),
             Access::Denied => Err(AccessError::NoAccess { client, exporter }),
             Access::NoClient => Err(AccessError::ClientNotFound(client)),
         }
@@ -67,8 +69,10 @@ impl Lab {
             if matches!(slot, Slot::Mismatch | Slot::Disabled) {
                 continue;
             }
-            let Some(mine) = self.book.access(*scope, &entry.client, requested).rank() else { continue };
-            let ceiling = self.book.best_rank(*scope);
+            let line = self.line(*scope);
+            let Some((mine, kept)) = self.turn_if_kept(line, &entry.age, &entry.client, requested, now) else {
+                continue;
+            };
             let of_scope = |seen: &HashSet<_>| seen.iter().filter(|(of, _)| of == scope).count();
             let mut found = of_scope(&seen);
             for bench in names.iter().filter_map(|(_, name)| self.exporters.get(name)) {
@@ -83,11 +87,11 @@ impl Lab {
                     }
                     found += 1;
                     for (age, client, requested) in self.queue(other, now) {
-                        if mine <= ceiling && *age >= entry.age {
+                        if *age >= entry.age && self.is_unbeaten(line, mine, age, now) {
                             break;
                         }
-                        let theirs = self.book.access(*scope, client, requested).rank();
-                        if theirs.is_some_and(|theirs| theirs < mine || (theirs == mine && *age < entry.age)) {
+                        let theirs = self.turn_if_kept(line, age, client, requested, now);
+                        if theirs.is_some_and(|(theirs, held)| (held <= kept) && (theirs, age) < (mine, &entry.age)) {
                             ahead.insert(&age.name);
                         }
                     }
@@ -129,6 +133,10 @@ impl Lab {
         match self.book.access(bench.scope, &entry.client, entry.times.requested(now)) {
             Access::Denied | Access::NoClient => return CandidateReason::NoAccess,
             Access::TooLong(limit) => return CandidateReason::DurationTooLong(limit),
+            Access::OverQuota(..) => {
+                let over = self.book.over(bench.scope, &entry.client, entry.times.span(), now);
+                return CandidateReason::OverQuota(over.map(|over| over.quota.to_string()).unwrap_or_default());
+            }
             Access::Granted(_) | Access::Spot(_) => {}
         }
         match bench.usable {
@@ -150,6 +158,9 @@ impl CandidateReason {
             Self::Disabled => format!("{exporter} is disabled"),
             Self::NoAccess => format!("no policy lets {client} use {exporter}"),
             Self::DurationTooLong(limit) => format!("policies let {client} use {exporter} for at most {limit}"),
+            Self::OverQuota(quota) => {
+                format!("the quota {quota} keeps {client} from having {exporter} now")
+            }
             Self::Offline => format!("{exporter} is not online"),
             Self::Leased(lease) => format!("{exporter} is held by lease {lease}"),
             Self::NotReady => format!("{exporter} is not held but not ready either"),

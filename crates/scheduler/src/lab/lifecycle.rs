@@ -46,6 +46,7 @@ impl Lab {
         }
         self.set_holders_timer(name, now);
         if !begun {
+            self.count_holder(name);
             self.refresh(exporter);
         }
     }
@@ -126,6 +127,7 @@ impl Lab {
             entry.begin = Some(now);
             (entry.spot, entry.priority) = (rank.spot, rank.priority.0);
         }
+        self.count_holder(name);
         self.add_holder(exporter, name);
         self.set_claim(exporter, Some(name.clone()));
         let ready_at = self.ready_at(name);
@@ -174,6 +176,7 @@ impl Lab {
             self.tear_downs.insert(exporter.clone());
             self.set_claim(&exporter, None);
         }
+        self.count_ended(name);
         self.remove_lease(name);
         exporter
     }

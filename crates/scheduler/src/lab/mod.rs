@@ -12,8 +12,10 @@ mod names;
 mod observe;
 mod open;
 mod queue;
+mod quota;
 mod serve;
 mod times;
+mod turn;
 mod waiting;
 mod want;
 mod why;
@@ -29,6 +31,7 @@ use follow::Successors;
 use lease::Entry;
 use names::Name;
 use open::Open;
+use quota::Quotas;
 use want::{LabelIndex, Shift, Want, WantId, WantIndex};
 use why::History;
 
@@ -121,6 +124,7 @@ impl Marked {
 impl Lab {
     /// An empty lab.
     pub fn new(config: LabConfig) -> Self {
+        let book = AccessBook::new(Quotas::new(config.share_half_life));
         Self {
             config,
             exporters: BTreeMap::new(),
@@ -135,7 +139,7 @@ impl Lab {
             noticed: BTreeSet::new(),
             demand: BTreeSet::new(),
             successors: Successors::default(),
-            book: AccessBook::default(),
+            book,
             history: History::default(),
             wants: HashMap::new(),
             want_ids: HashMap::new(),
@@ -160,8 +164,10 @@ impl Lab {
             Change::LeaseDeleted(name) => self.forget_lease(name),
             Change::Policy(policy) => self.observe_policy(policy),
             Change::PolicyDeleted(name) => self.forget_policy(name),
+            Change::Quota(quota) => self.observe_quota(quota),
+            Change::QuotaDeleted(name) => self.forget_quota(name),
             // Nothing rests on these yet.
-            Change::Quota(_) | Change::QuotaDeleted(_) | Change::Window(_) | Change::WindowDeleted(_) => {}
+            Change::Window(_) | Change::WindowDeleted(_) => {}
             Change::Client(client) => self.observe_client(client),
             Change::ClientDeleted(name) => self.forget_client(name),
             Change::TearDown { exporter, pending } => self.observe_tear_down(exporter, pending),
@@ -173,32 +179,42 @@ impl Lab {
     /// name the same object must be carried out in the order in which they were decided.
     pub fn decide(&mut self, now: Timestamp) -> Decisions {
         let mut actions = Vec::new();
+        let stale = self.book.quotas.set_now(now);
         if std::mem::take(&mut self.marked.policies) {
             self.apply_policies();
+        } else if stale {
+            self.recount();
         }
         self.fire_timers(now);
+        self.book.quotas.fire();
         let unlabelled = std::mem::take(&mut self.marked.unlabelled);
         actions.extend(unlabelled.into_iter().map(|name| Action::Label { lease: name.to_string() }));
 
         // Each lease that is preempted frees an exporter, so this comes to an end.
         loop {
             self.check_marked(now, &mut actions);
+            self.check_quotas(now);
             self.serve(now, &mut actions);
+            self.check_quotas(now);
             if !self.settle_contest(now, &mut actions) {
                 break;
             }
         }
         self.check_reasons(now, &mut actions);
+        // Those who were refused wait on no account.
+        self.check_quotas(now);
         for action in &actions {
             self.open.open(action);
         }
-        Decisions { actions, wake_at: self.timers.first().map(|(at, _)| *at) }
+        let timer = self.timers.first().map(|(at, _)| *at);
+        Decisions { actions, wake_at: timer.into_iter().chain(self.book.quotas.wake_at()).min() }
     }
 
     /// Number of entries in the tables: in proportion to live objects and to what waiting leases could have.
     pub fn entries(&self) -> usize {
         let indexed = self.holders.len() + self.claims.len() + self.tear_downs.len() + self.clients.len();
-        self.exporters.len() + self.leases.len() + self.timers.len() + self.wants.len() + indexed + self.open.entries()
+        let counted = self.book.quotas.entries() + self.open.entries();
+        self.exporters.len() + self.leases.len() + self.timers.len() + self.wants.len() + indexed + counted
     }
 
     /// Claims come first: a half-written one decides whether its lease waits at all. Ending a lease marks its exporter, so

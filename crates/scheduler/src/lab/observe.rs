@@ -1,12 +1,13 @@
 //! Takes observations into the indexes and marks what they touch.
 
-use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, Timestamp};
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, LeaseQuota, Timestamp};
 
 use super::{
     Lab,
     exporter::{Bench, Seen, Usable},
     lease::Entry,
     names::Name,
+    quota::Record,
     want::Want,
 };
 use crate::transition::LEASE_ENDED;
@@ -22,6 +23,7 @@ impl Lab {
         if known.is_none_or(|bench| bench.seen.labels != seen.labels) {
             self.remove_bench(&name);
             self.add_bench(&name, seen);
+            self.recount_exporter(&name);
         } else if known.is_some_and(|bench| bench.seen != seen) {
             self.change_bench(&name, |bench| bench.seen = seen);
         }
@@ -33,6 +35,7 @@ impl Lab {
         let name = Name::from(name);
         self.set_claim(&name, None);
         self.remove_bench(&name);
+        self.recount_exporter(&name);
         self.tear_downs.remove(&name);
         self.mark_exporter(&name);
     }
@@ -75,9 +78,11 @@ impl Lab {
                 self.add_holder(&exporter, &name);
                 self.marked.exporters.insert(exporter);
             }
+            self.count_holder(&name);
             self.marked.leases.insert(name.clone());
         } else {
             self.remove_lease(&name);
+            self.set_record(&name, Record::of_ended(lease));
             self.note_use(lease);
             self.history.note(&name, lease);
             let labelled = lease.metadata.labels.iter().flatten().any(|(key, _)| key == LEASE_ENDED);
@@ -92,6 +97,7 @@ impl Lab {
         let name = Name::from(name);
         self.successors.remove(&name);
         self.remove_lease(&name);
+        self.set_record(&name, None);
         self.marked.unlabelled.remove(&name);
         self.marked.exporters.extend(self.claims.get(&name).into_iter().flatten().cloned());
     }
@@ -135,7 +141,17 @@ impl Lab {
         self.marked.policies |= self.book.remove_policy(name);
     }
 
-    /// Counts every exporter anew and looks at every waiting lease. Policies change rarely.
+    pub(super) fn observe_quota(&mut self, quota: &LeaseQuota) {
+        let Some(name) = quota.metadata.name.as_deref() else { return };
+        self.book.put_quota(&name.into(), quota);
+        self.marked.policies = true;
+    }
+
+    pub(super) fn forget_quota(&mut self, name: &str) {
+        self.marked.policies |= self.book.remove_quota(name);
+    }
+
+    /// Counts every exporter anew and looks at every waiting lease. Policies and quotas change rarely.
     pub(super) fn apply_policies(&mut self) {
         for want in self.wants.values_mut() {
             want.tally.clear();
@@ -154,6 +170,7 @@ impl Lab {
         self.marked.exporters.extend(self.exporters.keys().cloned());
         let waiting = self.wants.values().flat_map(|want| &want.waiting).map(|age| age.name.clone());
         self.marked.seeking.extend(waiting);
+        self.recount();
     }
 
     pub(super) fn observe_client(&mut self, client: &Client) {
@@ -176,6 +193,9 @@ impl Lab {
             self.marked.demand.extend(self.leases.get(lease).and_then(|entry| entry.want));
         }
         self.marked.contest = true;
+        // It may have other accounts now.
+        self.marked.policies |=
+            self.book.quotas.knows_client(name) || (!self.book.quotas.is_empty() && self.clients.contains_key(name));
     }
 
     fn add_bench(&mut self, name: &Name, seen: Seen) {

@@ -24,14 +24,20 @@ impl Lab {
         let (None, Ok(request)) = (entry.want, &entry.request) else { return };
         let (age, client, kind, request) = (entry.age.clone(), entry.client.clone(), entry.kind(), request.clone());
         let told_not_ready = entry.pending.as_deref() == Some(condition::NOT_READY);
+        let told_over = entry.pending.as_deref() == Some(condition::QUOTA_EXCEEDED);
+        let mut first = false;
         let id = self.want(request);
         if let Some(want) = self.wants.get_mut(&id) {
             want.waiting.insert(age.clone());
-            let alike = want.kinds.entry(kind).or_default();
+            let alike = want.kinds.entry(kind.clone()).or_default();
             if alike.is_empty() {
+                first = true;
                 self.marked.demand.insert(id);
             }
             alike.insert(age);
+            if told_over {
+                want.set_told_over(&kind, name, true);
+            }
             self.marked.contest = true;
             if told_not_ready {
                 want.told_not_ready.insert(name.clone());
@@ -43,6 +49,10 @@ impl Lab {
         if let Some(entry) = self.leases.get_mut(name) {
             entry.want = Some(id);
         }
+        if first {
+            self.set_queue(id, &kind, true);
+        }
+        self.count_waiting(&client, true);
         self.clients.entry(client).or_default().insert(name.clone());
         self.marked.seeking.insert(name.clone());
         self.marked.reasons.insert(name.clone());
@@ -53,6 +63,7 @@ impl Lab {
         let Some(entry) = self.leases.get_mut(name) else { return };
         let Some(id) = entry.want.take() else { return };
         let (age, kind) = (entry.age.clone(), entry.kind());
+        let mut last = false;
         if let Some(leases) = self.clients.get_mut(&entry.client) {
             leases.remove(name);
             if leases.is_empty() {
@@ -67,17 +78,23 @@ impl Lab {
             alike.remove(&age);
             if alike.is_empty() {
                 want.kinds.remove(&kind);
+                last = true;
                 self.marked.demand.insert(id);
             }
         }
         self.marked.contest = true;
         want.told_not_ready.remove(name);
+        want.set_told_over(&kind, name, false);
         if want.waiting.is_empty() {
             self.counter += 1;
             want.idle = Some(self.counter);
             self.idle_wants.insert((self.counter, id));
             self.drop_idle_wants();
         }
+        if last {
+            self.set_queue(id, &kind, false);
+        }
+        self.count_waiting(&kind.0, false);
     }
 
     fn want(&mut self, request: Request) -> WantId {

@@ -1,7 +1,7 @@
 //! Gives free exporters to waiting leases.
 //!
-//! Every possible pair has a rank: full access before spot access, then policy priority, then age of the lease, then the
-//! time since the exporter was used last, then its name. Pairs are taken by rank, which is the stable outcome: an
+//! Every possible pair has a rank: the turn of the lease at the exporter (see [`Turn`]: access, then priority, then share),
+//! then the age of the lease, then the time since the exporter was used last, then its name. Pairs are taken by rank, which is the stable outcome: an
 //! exporter goes to the lease with the best access there and, among equals, the eldest; a lease gets the exporter of its
 //! best access and, among equals, the one that has been idle for longest.
 //!
@@ -9,15 +9,15 @@
 //! each exporter that became free proposes its best lease, each lease that came within reach its best exporter, and the
 //! best pair of all is always among these proposals.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use jumpstarter_model::{GoDuration, Timestamp};
 
 use super::{
     Lab,
-    access::{Rank, Scope},
     exporter::Usable,
     names::{Age, Name},
+    turn::{Line, Turn},
     want::{Seat, Slot, Want},
 };
 use crate::Action;
@@ -31,8 +31,10 @@ const ONE_BY_ONE: usize = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Proposal {
-    rank: Rank,
+    turn: Turn,
     lease: Age,
+    /// Of the lease there: one that is overdue takes the exporter of its highest priority too.
+    priority: Reverse<i64>,
     exporter: Seat,
     by: By,
 }
@@ -55,9 +57,14 @@ impl Lab {
         let mut proposals = BTreeSet::new();
         proposals.extend(seeking.iter().filter_map(|lease| self.proposal_of_lease(lease, now)));
         proposals.extend(freed.iter().filter_map(|exporter| self.proposal_of_exporter(exporter, now)));
-        while let Some(Proposal { rank, lease, exporter: (_, exporter), by }) = proposals.pop_first() {
+        let quotas = !self.book.quotas.is_empty();
+        while let Some(Proposal { turn, lease, exporter: (_, exporter), by, .. }) = proposals.pop_first() {
             let waits = self.leases.get(&lease.name).is_some_and(|entry| entry.want.is_some());
-            if waits && self.is_free(&exporter) {
+            // What was given out since counts for quotas and shares: turns only get later by it.
+            let holds = !quotas || self.turn_at(&lease, &exporter, now) == Some(turn);
+            if waits && holds && self.is_free(&exporter) {
+                let next = quotas.then(|| self.next_alike(&lease.name));
+                let rank = turn.rank;
                 let ready = self.assume_assigned(&lease.name, &exporter, rank, now);
                 actions.push(Action::Assign {
                     lease: lease.name.to_string(),
@@ -66,6 +73,8 @@ impl Lab {
                     spot_access: rank.spot,
                     ready,
                 });
+                let next = next.and_then(|next| next(self, now));
+                proposals.extend(next.and_then(|next| self.proposal_of_lease(&next, now)));
                 continue;
             }
             // The other side is taken: the next best, which cannot rank higher.
@@ -93,34 +102,42 @@ impl Lab {
         let requested = entry.times.requested(now);
         let free = want.tally.iter().filter(|((_, slot), _)| *slot == Slot::Free);
         let granted = free.filter_map(|((scope, _), seats)| {
-            Some((self.book.access(*scope, &entry.client, requested).rank()?, seats.first()?))
+            let turn = self.turn(self.line(*scope), &entry.age, &entry.client, requested, now)?;
+            Some((turn, turn.rank.priority, seats.first()?))
         });
-        let (rank, exporter) = granted.min()?;
-        Some(Proposal { rank, lease: entry.age.clone(), exporter: exporter.clone(), by: By::Lease })
+        let (turn, priority, exporter) = granted.min()?;
+        Some(Proposal { turn, lease: entry.age.clone(), priority, exporter: exporter.clone(), by: By::Lease })
+    }
+
+    /// The turn of a waiting lease at one exporter.
+    fn turn_at(&self, age: &Age, exporter: &Name, now: Timestamp) -> Option<Turn> {
+        let (entry, bench) = (self.leases.get(&age.name)?, self.exporters.get(exporter)?);
+        self.turn(self.line(bench.scope), age, &entry.client, entry.times.requested(now), now)
     }
 
     fn proposal_of_exporter(&self, name: &Name, now: Timestamp) -> Option<Proposal> {
         let bench = self.exporters.get(name).filter(|bench| bench.usable == Usable::Free)?;
         let mut best = None;
+        let line = self.line(bench.scope);
         for want in bench.wants.iter().filter_map(|id| self.wants.get(id)) {
             if want.request.slot(bench) == Slot::Free {
-                self.look_for_better(&mut best, want, bench.scope, now);
+                self.look_for_better(&mut best, want, line, now);
             }
         }
-        let (rank, age) = best?;
-        Some(Proposal { rank, lease: age.clone(), exporter: (bench.at, name.clone()), by: By::Exporter })
+        let (turn, age): (Turn, &Age) = best?;
+        let (priority, exporter) = (turn.rank.priority, (bench.at, name.clone()));
+        Some(Proposal { turn, lease: age.clone(), priority, exporter, by: By::Exporter })
     }
 
     /// The best of a queue at exporters of a scope, if it is better than what there is.
-    fn look_for_better<'a>(&'a self, best: &mut Option<(Rank, &'a Age)>, want: &'a Want, scope: Scope, now: Timestamp) {
-        let ceiling = self.book.best_rank(scope);
+    fn look_for_better<'a>(&'a self, best: &mut Option<(Turn, &'a Age)>, want: &'a Want, line: Line, now: Timestamp) {
         for (age, client, requested) in self.queue(want, now).take(ONE_BY_ONE) {
-            if best.is_some_and(|(rank, eldest)| rank == ceiling && eldest < age) {
+            if best.is_some_and(|(turn, eldest)| eldest < age && self.is_unbeaten(line, turn, age, now)) {
                 return;
             }
-            if let Some(rank) = self.book.access(scope, client, requested).rank() {
-                *best = Some(best.map_or((rank, age), |best| best.min((rank, age))));
-                if rank == ceiling {
+            if let Some(turn) = self.turn(line, age, client, requested, now) {
+                *best = Some(best.map_or((turn, age), |best| best.min((turn, age))));
+                if self.is_unbeaten(line, turn, age, now) {
                     return;
                 }
             }
@@ -129,9 +146,9 @@ impl Lab {
             return;
         }
         for ((client, span), alike) in &want.kinds {
-            let rank = self.book.access(scope, client, span.requested(now)).rank();
-            if let (Some(rank), Some(age)) = (rank, alike.first()) {
-                *best = Some(best.map_or((rank, age), |best| best.min((rank, age))));
+            let Some(age) = self.first_of(alike.iter(), now) else { continue };
+            if let Some(turn) = self.turn(line, age, client, span.requested(now), now) {
+                *best = Some(best.map_or((turn, age), |best| best.min((turn, age))));
             }
         }
     }

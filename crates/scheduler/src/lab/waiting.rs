@@ -7,6 +7,7 @@ use super::{
     access::Access,
     lease::Entry,
     names::Name,
+    quota::Keeps,
     want::{Seat, Slot, Want},
 };
 use crate::{Action, RefusedAs};
@@ -39,6 +40,10 @@ struct Census<'a> {
     too_long: Group<'a>,
     /// Longest duration that any rule admits.
     limit: Option<GoDuration>,
+    /// Kept by a quota for now, or for ever, and connected.
+    over: Group<'a>,
+    /// How many a quota keeps for ever, connected or not.
+    never: usize,
     offline: Group<'a>,
     leased: Group<'a>,
     not_ready: Group<'a>,
@@ -55,15 +60,13 @@ impl Lab {
         for want in std::mem::take(&mut self.marked.shifted).iter().filter_map(|id| self.wants.get(id)) {
             names.extend(want.told_not_ready.iter().cloned());
         }
+        self.refuse_excess(&names, actions);
         for name in names {
             let Some((entry, want)) = self.waiting(&name) else { continue };
             let census = self.census(entry, want, now);
             let fresh = entry.is_fresh();
             let (reason, fatal) = census.verdict(want, fresh);
-            // Between two leases a device passes through phases that are neither leased nor free. To those who wait
-            // it stays leased: else every turn would rewrite every waiting lease, twice.
-            let told = entry.pending.as_deref() == Some(reason)
-                || (reason == condition::NOT_READY && entry.pending.as_deref() == Some(condition::NOT_AVAILABLE));
+            let told = entry.pending.as_deref().is_some_and(|told| stands(told, reason)) && !(fresh && fatal);
             let message = if told { String::new() } else { self.message(reason, &census, entry, want, now) };
             let fits_from = census.limit.and_then(|limit| entry.times.fits_from(limit)).filter(|at| *at > now);
             let wake = entry.times.fixed_end().into_iter().chain(fits_from).min();
@@ -80,7 +83,9 @@ impl Lab {
     fn assume_told(&mut self, name: &Name, reason: &str) {
         let Some(entry) = self.leases.get_mut(name) else { return };
         entry.pending = Some(reason.to_owned());
+        let kind = entry.kind();
         let Some(want) = entry.want.and_then(|id| self.wants.get_mut(&id)) else { return };
+        want.set_told_over(&kind, name, reason == condition::QUOTA_EXCEEDED);
         if reason == condition::NOT_READY {
             want.told_not_ready.insert(name.clone());
         } else {
@@ -116,6 +121,10 @@ impl Lab {
                             census.limit = census.limit.max(Some(limit));
                             &mut census.too_long
                         }
+                        (Access::OverQuota(_, keeps), slot) => {
+                            census.never += if keeps == Keeps::ForEver { names.len() } else { 0 };
+                            if *slot == Slot::Offline { &mut census.offline } else { &mut census.over }
+                        }
                         (_, Slot::Leased | Slot::Spot) => &mut census.leased,
                         (_, Slot::Returning | Slot::NotReady) => &mut census.not_ready,
                         (_, Slot::Free) => &mut census.free,
@@ -140,8 +149,16 @@ impl Lab {
             condition::NOT_READY => condition::none_ready(census.not_ready.count, census.not_ready.example()),
             condition::NOT_AVAILABLE => condition::all_leased(census.leased.count, census.leased.example()),
             condition::QUEUED => condition::queued(census.free.count),
+            condition::QUOTA_EXCEEDED => self.over_quota(entry, want, now),
             _ => self.no_access(census, entry, want, now),
         }
+    }
+
+    /// The first quota that keeps a lease, one that keeps it for ever before others.
+    fn over_quota(&self, entry: &Entry, want: &Want, now: Timestamp) -> String {
+        let scopes = want.tally.keys().filter(|(_, slot)| !matches!(slot, Slot::Mismatch | Slot::Disabled));
+        let over = scopes.filter_map(|(scope, _)| self.book.over(*scope, &entry.client, entry.times.span(), now));
+        over.map(|over| over.message).next().unwrap_or_default()
     }
 
     fn no_access(&self, census: &Census<'_>, entry: &Entry, want: &Want, now: Timestamp) -> String {
@@ -162,7 +179,7 @@ impl Lab {
 
 impl Census<'_> {
     fn granted(&self) -> usize {
-        self.offline.count + self.leased.count + self.not_ready.count + self.free.count
+        self.offline.count + self.leased.count + self.not_ready.count + self.free.count + self.over.count
     }
 
     fn enabled(&self) -> usize {
@@ -185,6 +202,8 @@ impl Census<'_> {
         } else if self.granted() == 0 {
             // A client that does not exist may be on its way.
             (condition::NO_ACCESS, self.no_client.count == 0)
+        } else if fresh && self.never == self.granted() {
+            (condition::QUOTA_EXCEEDED, true)
         } else if self.free.count > 0 {
             // Only seen before the decision that gives it out.
             (condition::QUEUED, false)
@@ -192,8 +211,22 @@ impl Census<'_> {
             (condition::NOT_READY, false)
         } else if self.leased.count > 0 {
             (condition::NOT_AVAILABLE, false)
+        } else if self.over.count > 0 {
+            (condition::QUOTA_EXCEEDED, false)
         } else {
             (condition::OFFLINE, false)
         }
     }
+}
+
+/// Whether a lease that was told one thing need not be told the other. Between two leases a device passes through phases
+/// that are neither leased nor free, and an account at its cap comes away from it and back. To those who wait it stays
+/// what it was: else every turn would rewrite every waiting lease, twice.
+fn stands(told: &str, reason: &str) -> bool {
+    told == reason
+        || matches!(
+            (told, reason),
+            (condition::NOT_AVAILABLE, condition::NOT_READY)
+                | (condition::QUOTA_EXCEEDED, condition::NOT_AVAILABLE | condition::NOT_READY)
+        )
 }

@@ -90,6 +90,8 @@ pub(crate) struct Want {
     pub(crate) kinds: BTreeMap<Kind, BTreeSet<Age>>,
     /// Those of them that were told that no exporter is ready.
     pub(crate) told_not_ready: BTreeSet<Name>,
+    /// Those of them that were told of a quota, by kind.
+    pub(crate) told_over: BTreeMap<Kind, BTreeSet<Name>>,
     /// Every exporter that the request is about.
     pub(crate) tally: BTreeMap<Place, BTreeSet<Seat>>,
     /// Whether a kind of exporter held as spot came or went since somebody looked.
@@ -105,9 +107,22 @@ impl Want {
             waiting: BTreeSet::new(),
             kinds: BTreeMap::new(),
             told_not_ready: BTreeSet::new(),
+            told_over: BTreeMap::new(),
             tally: BTreeMap::new(),
             spots_changed: false,
             idle: None,
+        }
+    }
+
+    /// Notes whether a lease was told of a quota.
+    pub(crate) fn set_told_over(&mut self, kind: &Kind, name: &Name, told: bool) {
+        if told {
+            self.told_over.entry(kind.clone()).or_default().insert(name.clone());
+        } else if let Some(names) = self.told_over.get_mut(kind) {
+            names.remove(name);
+            if names.is_empty() {
+                self.told_over.remove(kind);
+            }
         }
     }
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jumpstarter_model::{
-    Client, ClientSpec, Condition, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterPhase,
-    ExporterSpec, From, GoDuration, Lease, LeaseSpec, LocalObjectReference, Policy, Selector, Timestamp, set_condition,
+    AccountBy, Client, ClientSpec, Condition, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterPhase,
+    ExporterSpec, From, GoDuration, Lease, LeaseQuota, LeaseQuotaSpec, LeaseSpec, LocalObjectReference, Policy,
+    Selector, Timestamp, set_condition,
 };
 use jumpstarter_scheduler::{
     Action, Change, Lab, LabConfig,
@@ -26,6 +27,7 @@ pub(crate) struct World {
     pub(crate) leases: BTreeMap<String, Lease>,
     pub(crate) policies: BTreeMap<String, ExporterAccessPolicy>,
     pub(crate) clients: BTreeMap<String, Client>,
+    pub(crate) quotas: BTreeMap<String, LeaseQuota>,
     /// Exporters that owe a tear-down.
     pub(crate) owes: BTreeSet<String>,
     /// Whether exporters tear down at once.
@@ -43,6 +45,7 @@ impl World {
             leases: BTreeMap::new(),
             policies: BTreeMap::new(),
             clients: BTreeMap::new(),
+            quotas: BTreeMap::new(),
             owes: BTreeSet::new(),
             tears_down_at_once: true,
         }
@@ -79,6 +82,10 @@ impl World {
                 self.lab.observe(Change::Policy(&policy));
                 self.policies.insert(policy.metadata.name.clone().unwrap(), policy);
             }
+            Thing::Quota(quota) => {
+                self.lab.observe(Change::Quota(&quota));
+                self.quotas.insert(quota.metadata.name.clone().unwrap(), quota);
+            }
             Thing::Client(client) => {
                 self.lab.observe(Change::Client(&client));
                 self.clients.insert(client.metadata.name.clone().unwrap(), client);
@@ -108,6 +115,11 @@ impl World {
         self.lab.observe(Change::PolicyDeleted(name));
     }
 
+    pub(crate) fn delete_quota(&mut self, name: &str) {
+        self.quotas.remove(name);
+        self.lab.observe(Change::QuotaDeleted(name));
+    }
+
     pub(crate) fn confirm_tear_down(&mut self, exporter: &str) {
         self.owes.remove(exporter);
         self.lab.observe(Change::TearDown { exporter, pending: false });
@@ -120,6 +132,7 @@ impl World {
         self.leases.values().for_each(|lease| self.lab.observe(Change::Lease(lease)));
         self.policies.values().for_each(|policy| self.lab.observe(Change::Policy(policy)));
         self.clients.values().for_each(|client| self.lab.observe(Change::Client(client)));
+        self.quotas.values().for_each(|quota| self.lab.observe(Change::Quota(quota)));
         for exporter in &self.owes {
             self.lab.observe(Change::TearDown { exporter, pending: true });
         }
@@ -265,6 +278,7 @@ pub(crate) enum Thing {
     Exporter(Exporter),
     Lease(Lease),
     Policy(ExporterAccessPolicy),
+    Quota(LeaseQuota),
     Client(Client),
 }
 
@@ -277,7 +291,7 @@ macro_rules! thing {
         }
     )*};
 }
-thing!(Exporter Exporter, Lease Lease, ExporterAccessPolicy Policy, Client Client);
+thing!(Exporter Exporter, Lease Lease, ExporterAccessPolicy Policy, LeaseQuota Quota, Client Client);
 
 /// An exporter that is registered, online and has never reported its phase, labelled `board=x`.
 pub(crate) fn exporter(name: &str) -> Exporter {
@@ -493,6 +507,66 @@ impl RuleExt for Policy {
 
     fn described(mut self, text: &str) -> Self {
         self.description = Some(text.to_owned());
+        self
+    }
+}
+
+/// A quota of everybody and everything, one account a client, that limits nothing.
+pub(crate) fn quota(name: &str) -> LeaseQuota {
+    LeaseQuota::new(name, LeaseQuotaSpec::default())
+}
+
+pub(crate) trait QuotaExt {
+    fn of(self, clients: &str) -> Self;
+    fn counts(self, exporters: &str) -> Self;
+    fn together(self) -> Self;
+    fn by_team(self) -> Self;
+    fn devices(self, most: i64) -> Self;
+    fn time(self, secs: i64, period: i64) -> Self;
+    fn waiting(self, most: i64) -> Self;
+    fn weight(self, weight: i64) -> Self;
+}
+
+impl QuotaExt for LeaseQuota {
+    fn of(mut self, clients: &str) -> Self {
+        self.spec.client_selector = Some(Selector::parse(clients).unwrap().to_label_selector());
+        self
+    }
+
+    fn counts(mut self, exporters: &str) -> Self {
+        self.spec.exporter_selector = Some(Selector::parse(exporters).unwrap().to_label_selector());
+        self
+    }
+
+    fn together(mut self) -> Self {
+        self.spec.account_by = Some(AccountBy::All);
+        self
+    }
+
+    fn by_team(mut self) -> Self {
+        self.spec.account_by = Some(AccountBy::Label);
+        self.spec.account_label = Some("team".to_owned());
+        self
+    }
+
+    fn devices(mut self, most: i64) -> Self {
+        self.spec.max_devices = Some(most);
+        self
+    }
+
+    fn time(mut self, secs: i64, period: i64) -> Self {
+        self.spec.max_device_time = Some(GoDuration::from_secs(secs));
+        self.spec.period = Some(GoDuration::from_secs(period));
+        self
+    }
+
+    fn waiting(mut self, most: i64) -> Self {
+        self.spec.max_waiting = Some(most);
+        self
+    }
+
+    fn weight(mut self, weight: i64) -> Self {
+        self.spec.weight = Some(weight);
         self
     }
 }

@@ -1,5 +1,7 @@
 //! What the rules say, computed the slow and obvious way: every lease against every exporter.
 
+pub(crate) mod caps;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -100,7 +102,8 @@ pub(crate) fn assignments(world: &World) -> BTreeSet<Pair> {
     let mut taken = BTreeSet::new();
     let mut chosen = BTreeSet::new();
     for (_, (_, _, lease), _, exporter) in pairs {
-        if !taken.contains(&lease) && !taken.contains(&exporter) {
+        let free = !taken.contains(&lease) && !taken.contains(&exporter);
+        if free && caps::are_kept(world, &chosen, &lease, &exporter) {
             taken.extend([lease.clone(), exporter.clone()]);
             chosen.insert((lease, exporter));
         }

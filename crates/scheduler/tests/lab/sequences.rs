@@ -10,7 +10,10 @@ use jumpstarter_scheduler::{
 use proptest::{prelude::*, sample::select};
 
 use crate::{
-    kit::{ExporterExt as _, LeaseExt as _, RuleExt as _, World, at, client, exporter, lease, policy, rule},
+    kit::{
+        ExporterExt as _, LeaseExt as _, QuotaExt as _, RuleExt as _, World, at, client, exporter, lease, policy,
+        quota, rule,
+    },
     oracle,
 };
 
@@ -40,6 +43,13 @@ enum Step {
         terms: Terms,
     },
     NoPolicy {
+        name: &'static str,
+    },
+    Quota {
+        name: &'static str,
+        quota: Limits,
+    },
+    NoQuota {
         name: &'static str,
     },
     Client {
@@ -103,6 +113,15 @@ struct Terms {
     priority: i64,
     at_most: Option<i64>,
     spot: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    exporters: &'static str,
+    by: u8,
+    devices: Option<i64>,
+    time: Option<(i64, i64)>,
+    weight: Option<i64>,
 }
 
 const EXPORTERS: [&str; 4] = ["a", "b", "c", "d"];
@@ -190,6 +209,64 @@ fn crowded_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn limits(weights: bool) -> impl Strategy<Value = Limits> {
+    let devices = proptest::option::of(0..4_i64);
+    let time = proptest::option::of((0..300_i64, 60..200_i64));
+    let weight = proptest::option::of(1..4_i64);
+    (select(&["", "board=x", "board"][..]), 0..3_u8, devices, time, weight).prop_map(
+        move |(exporters, by, devices, time, weight)| Limits {
+            exporters,
+            by,
+            devices,
+            time,
+            weight: weight.filter(|_| weights),
+        },
+    )
+}
+
+/// Steps of a lab without spot access.
+fn limited_step() -> impl Strategy<Value = Step> {
+    let target = select(&["board=x", "board=x", "board=y", "board"][..]).prop_map(Target::Selector);
+    let times = prop_oneof![
+        4 => (5..120_i64).prop_map(Asked::Duration),
+        1 => (-20..40_i64, 20..200_i64).prop_map(|(begin, duration)| Asked::Begin(begin, duration)),
+        1 => (5..200_i64).prop_map(Asked::End),
+    ];
+    let turn = prop_oneof![
+        2 => select(&PHASES[..]).prop_map(Turn::Phase),
+        2 => any::<bool>().prop_map(Turn::Online),
+    ];
+    prop_oneof![
+        12 => (select(&CLIENTS[..]), target, times)
+            .prop_map(|(client, target, times)| Step::Create { client, target, times, requeues: false }),
+        3 => any::<usize>().prop_map(|lease| Step::Edit { lease, edit: Edit::Release }),
+        1 => any::<usize>().prop_map(|lease| Step::Delete { lease }),
+        1 => (select(&EXPORTERS[..]), turn).prop_map(|(name, change)| Step::Exporter { name, change }),
+        10 => select(&EXPORTERS[..]).prop_map(|exporter| Step::TornDown { exporter }),
+        5 => (1..60_i64).prop_map(|secs| Step::Wait { secs }),
+        10 => Just(Step::Settle),
+        3 => (0..8_usize).prop_map(|writes| Step::Crash { writes }),
+        1 => (0..4_usize).prop_map(|action| Step::Conflict { action }),
+    ]
+}
+
+/// The same with quotas, clients and exporters that change.
+fn unsteady_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        30 => limited_step(),
+        2 => (select(&["p", "q", "r"][..]), limits(true)).prop_map(|(name, quota)| Step::Quota { name, quota }),
+        1 => select(&["p", "q", "r"][..]).prop_map(|name| Step::NoQuota { name }),
+        1 => (any::<usize>(), 1..200_i64).prop_map(|(lease, secs)| Step::Edit { lease, edit: Edit::Last(secs) }),
+        1 => (any::<usize>(), select(&CLIENTS[..]))
+            .prop_map(|(lease, client)| Step::Edit { lease, edit: Edit::Transfer(client) }),
+        1 => (select(&CLIENTS[..]), select(&["a", "b"][..])).prop_map(|(name, team)| Step::Client { name, team }),
+        1 => select(&CLIENTS[..]).prop_map(|name| Step::NoClient { name }),
+        1 => (select(&EXPORTERS[..]), select(&["x", "y"][..]))
+            .prop_map(|(name, board)| Step::Exporter { name, change: Turn::Board(board) }),
+        1 => select(&EXPORTERS[..]).prop_map(|name| Step::Exporter { name, change: Turn::Deleted }),
+    ]
+}
+
 /// One history.
 struct History {
     world: World,
@@ -197,6 +274,8 @@ struct History {
     created: usize,
     /// Status of leases when they ended.
     ended: BTreeMap<String, LeaseStatus>,
+    /// Whether nothing but leases changes, so that no account is ever beyond a cap.
+    steady: bool,
 }
 
 impl History {
@@ -205,7 +284,7 @@ impl History {
         let mut world = World::with(&exporters, &[]).with_grace(grace);
         world.put(client("carol", &[("team", "a")]));
         world.tears_down_at_once = false;
-        Self { world, secs: 0, created: 0, ended: BTreeMap::new() }
+        Self { world, secs: 0, created: 0, ended: BTreeMap::new(), steady: false }
     }
 
     /// Team b has the better right to `board=x`, team a to `board=y`.
@@ -217,11 +296,40 @@ impl History {
         history
     }
 
+    /// These quotas hold from the start to the end.
+    fn limited(quotas: &[Limits]) -> Self {
+        let mut history = Self::new(0);
+        history.steady = true;
+        for (name, quota) in ["p", "q", "r"].into_iter().zip(quotas) {
+            history.limit(name, *quota);
+        }
+        history
+    }
+
+    fn limit(&mut self, name: &str, Limits { exporters, by, devices, time, weight }: Limits) {
+        let quota = quota(name).counts(exporters);
+        let mut quota = match by {
+            0 => quota,
+            1 => quota.together(),
+            _ => quota.by_team(),
+        };
+        quota.spec.max_devices = devices;
+        quota.spec.weight = weight;
+        self.world.put(match time {
+            Some((most, period)) => quota.time(most, period),
+            None => quota,
+        });
+    }
+
     fn run(&mut self, steps: &[Step]) {
         for step in steps {
             self.take(step);
         }
         self.settle();
+        // Who waits on a quota need not be served.
+        for name in ["p", "q", "r"] {
+            self.world.delete_quota(name);
+        }
         self.drain();
     }
 
@@ -254,6 +362,8 @@ impl History {
                 self.world.put(policy(name, exporters, &rules));
             }
             Step::NoPolicy { name } => self.world.delete_policy(name),
+            Step::Quota { name, quota } => self.limit(name, *quota),
+            Step::NoQuota { name } => self.world.delete_quota(name),
             Step::Client { name, team } => self.world.put(client(name, &[("team", team)])),
             Step::NoClient { name } => {
                 self.world.clients.remove(*name);
@@ -343,7 +453,10 @@ impl History {
             let expected = oracle::assignments(&self.world);
             let given = actions.iter().filter(is_assignment);
             let given = given.map(|one| (one.lease().to_owned(), one.exporter().unwrap().to_owned())).collect();
-            assert_eq!(expected, given, "who should get what, and who does");
+            // By shares others may come first, but not nobody.
+            if expected.is_empty() || self.world.quotas.values().all(|quota| quota.spec.weight.is_none()) {
+                assert_eq!(expected, given, "who should get what, and who does");
+            }
             let rest = &actions[first..];
             let given = rest.iter().take_while(|action| !is_verdict(action) && !is_contest(action)).count();
             rest[..given].iter().for_each(|action| self.carry_out(action));
@@ -426,6 +539,9 @@ impl History {
 
     /// What holds whenever everything is written.
     fn check(&mut self) {
+        if self.steady {
+            oracle::caps::check(&self.world);
+        }
         for (name, exporter) in &self.world.exporters {
             let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended());
             let holders = live.filter(|(_, lease)| lease.assigned_exporter() == Some(name));
@@ -514,6 +630,7 @@ fn rebuilt(world: &World) -> Lab {
     copy.leases = world.leases.clone();
     copy.policies = world.policies.clone();
     copy.clients = world.clients.clone();
+    copy.quotas = world.quotas.clone();
     copy.owes = world.owes.clone();
     copy.config = world.config.clone();
     copy.restart();
@@ -553,5 +670,24 @@ proptest! {
         steps in proptest::collection::vec(crowded_step(), 1..60),
     ) {
         History::crowded(grace).run(&steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 5_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_cap_is_never_exceeded(
+        quotas in proptest::collection::vec(limits(false), 1..4),
+        steps in proptest::collection::vec(limited_step(), 1..60),
+    ) {
+        History::limited(&quotas).run(&steps);
+    }
+
+    #[test]
+    fn every_history_with_quotas_and_shares_keeps_the_rules(
+        steps in proptest::collection::vec(unsteady_step(), 1..60),
+    ) {
+        History::new(0).run(&steps);
     }
 }

@@ -1,6 +1,6 @@
 //! What the form cannot say: names, labels, selectors, durations, and the rules of Leases.
 
-use jumpstarter_model::{GoDuration, Selector, labels, limits, name};
+use jumpstarter_model::{GoDuration, LeaseQuotaSpec, Selector, labels, limits, name, resource::quota};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -116,6 +116,17 @@ impl Check {
     fn quota(&mut self, spec: &Value) {
         self.selector("spec.clientSelector", &spec["clientSelector"]);
         self.selector("spec.exporterSelector", &spec["exporterSelector"]);
+        self.duration("spec.maxDeviceTime", &spec["maxDeviceTime"]);
+        self.duration("spec.period", &spec["period"]);
+        if let Some(label) = spec["accountLabel"].as_str().filter(|label| !label.is_empty()) {
+            self.must("spec.accountLabel", label, labels::validate_key(label));
+        }
+        // What cannot be read is reported below.
+        if let Ok(spec) = LeaseQuotaSpec::deserialize(spec) {
+            for fault in quota::faults(&spec) {
+                self.push(FaultKind::Invalid, "spec", &format!("\"object\": {fault}"));
+            }
+        }
     }
 
     fn window(&mut self, spec: &Value) {

@@ -19,6 +19,7 @@ use super::{
         Lab,
         access::Scope,
         names::{Age, Name},
+        quota::Purse,
         times::later,
         want::{Kind, Slot, Want, WantId},
     },
@@ -26,7 +27,8 @@ use super::{
 };
 
 /// Leases of one kind.
-struct Node {
+struct Node<'a> {
+    kind: &'a Kind,
     /// How many of them have no exporter yet.
     room: usize,
     /// Exporters that they have, by index.
@@ -57,7 +59,9 @@ type Turn = (i64, Reverse<Timestamp>, Reverse<Age>, Name);
 pub(super) struct Round<'a> {
     lab: &'a Lab,
     now: Timestamp,
-    nodes: Vec<Node>,
+    nodes: Vec<Node<'a>>,
+    /// What quotas leave to those who wait.
+    purse: Purse,
     of_want: BTreeMap<WantId, Vec<(&'a Kind, usize)>>,
     reach: HashMap<(WantId, Scope), Reach>,
     pieces: Vec<Piece>,
@@ -76,6 +80,7 @@ impl<'a> Round<'a> {
             lab,
             now,
             nodes: Vec::new(),
+            purse: lab.purse(),
             of_want: BTreeMap::new(),
             reach: HashMap::new(),
             pieces: Vec::new(),
@@ -97,8 +102,13 @@ impl<'a> Round<'a> {
     fn add_want(&mut self, id: WantId, want: &'a Want, stack: &mut Vec<WantId>) {
         let first = self.nodes.len();
         self.of_want.insert(id, want.kinds.keys().zip(first..).collect());
-        let node = |alike: &BTreeSet<Age>| Node { room: alike.len(), taken: BTreeSet::new(), dead: false };
-        self.nodes.extend(want.kinds.values().map(node));
+        let node = |(kind, alike): (&'a Kind, &BTreeSet<Age>)| Node {
+            kind,
+            room: alike.len(),
+            taken: BTreeSet::new(),
+            dead: false,
+        };
+        self.nodes.extend(want.kinds.iter().map(node));
         for ((scope, slot), seats) in &want.tally {
             let matters = matches!(slot, Slot::Leased | Slot::Spot | Slot::Returning);
             if !matters || self.reach(id, *scope).all.is_empty() {
@@ -250,6 +260,7 @@ impl<'a> Round<'a> {
         while let Some(piece) = queue.pop_front() {
             if let Some(node) = self.open_node(piece) {
                 self.nodes[node].room -= 1;
+                self.purse.take(self.lab, self.pieces[piece].scope, self.nodes[node].kind, self.now);
                 let mut path = vec![(piece, node)];
                 let mut at = piece;
                 while let Some((before, node)) = came.get(&at) {
@@ -282,7 +293,9 @@ impl<'a> Round<'a> {
         for id in self.lab.contenders(exporter) {
             let Some(reach) = self.reach.get_mut(&(id, *scope)) else { continue };
             while let Some(node) = reach.open.last() {
-                if self.nodes[*node].room > 0 {
+                // No more than quotas let them have: an exporter that cannot be given to them helps nobody.
+                let Node { room, kind, .. } = self.nodes[*node];
+                if room > 0 && self.purse.allows(self.lab, *scope, kind, self.now) {
                     return Some(*node);
                 }
                 reach.open.pop();

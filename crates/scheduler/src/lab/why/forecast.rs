@@ -20,10 +20,10 @@ use crate::{
     Forecast,
     lab::{
         Lab,
-        access::Rank,
         exporter::{Bench, Usable},
         names::{Age, Name},
         times::later,
+        turn::Turn,
         want::WantId,
     },
 };
@@ -59,6 +59,10 @@ const AT_ONCE: i64 = 0;
 impl Lab {
     /// When `ask` may begin.
     pub(super) fn forecast(&self, ask: &Ask<'_>, usage: &Usage, now: Timestamp) -> Option<Forecast> {
+        if ask.kept {
+            // When its account has room again depends on more than devices.
+            return None;
+        }
         let play = |pace| {
             let at = if ask.finds_free { Some(AT_ONCE) } else { Game::new(self, ask, usage, pace, now).play() };
             at.map(|seconds| later(now, SignedDuration::from_secs(seconds)))
@@ -66,7 +70,8 @@ impl Lab {
         let earliest = play(Pace::Early)?;
         // Another pace can deal the devices out otherwise; an interval must not be inside out all the same.
         let likely = play(Pace::Likely)?.max(earliest);
-        let latest = play(Pace::Declared).map(|at| at.max(likely));
+        // Shares move as time passes; so those who are behind now may come first later.
+        let latest = play(Pace::Declared).filter(|_| !ask.shares || ask.finds_free).map(|at| at.max(likely));
         Some(Forecast { earliest, likely, latest, learned_from: usage.learned_from() })
     }
 }
@@ -141,7 +146,7 @@ impl<'a> Game<'a> {
             if self.looks > MAX_LOOKS {
                 return None;
             }
-            let mine = self.ask.devices.get(name).map(|rank| (*rank, self.ask.age));
+            let mine = self.ask.devices.get(name).map(|(turn, _)| (*turn, self.ask.age));
             match (mine, best) {
                 (Some(mine), best) if best.is_none_or(|best| mine < best) => return Some(at),
                 (_, Some((_, age))) => {
@@ -161,10 +166,10 @@ impl<'a> Game<'a> {
     }
 
     /// Whoever has the best claim on a device among those who still wait, the asker left aside.
-    fn best_waiting(&mut self, bench: &'a Bench) -> Option<(Rank, &'a Age)> {
+    fn best_waiting(&mut self, bench: &'a Bench) -> Option<(Turn, &'a Age)> {
         let lab = self.lab;
-        let ceiling = lab.book.best_rank(bench.scope);
-        let mut best: Option<(Rank, &Age)> = None;
+        let line = lab.line(bench.scope);
+        let mut best: Option<(Turn, &Age)> = None;
         for id in &bench.wants {
             let Some(want) = lab.wants.get(id) else { continue };
             if want.waiting.is_empty() || !want.takes(bench) {
@@ -177,7 +182,8 @@ impl<'a> Game<'a> {
             }
             for age in &queue.waiting[queue.first..] {
                 self.looks += 1;
-                if self.looks > MAX_LOOKS || best.is_some_and(|(had, eldest)| had == ceiling && eldest < *age) {
+                let beaten = |(had, eldest)| eldest < *age && lab.is_unbeaten(line, had, age, self.now);
+                if self.looks > MAX_LOOKS || best.is_some_and(beaten) {
                     break;
                 }
                 if *age == self.ask.age || self.served.contains(&*age.name) {
@@ -185,9 +191,11 @@ impl<'a> Game<'a> {
                 }
                 let Some(entry) = lab.leases.get(&age.name) else { continue };
                 let requested = entry.times.requested(self.now);
-                let Some(rank) = lab.book.access(bench.scope, &entry.client, requested).rank() else { continue };
-                best = Some(best.map_or((rank, *age), |best| best.min((rank, *age))));
-                if rank == ceiling {
+                // Those whom a quota keeps now may come first later.
+                let turn = lab.turn_if_kept(line, age, &entry.client, requested, self.now);
+                let Some((turn, _)) = turn else { continue };
+                best = Some(best.map_or((turn, *age), |best| best.min((turn, *age))));
+                if lab.is_unbeaten(line, turn, age, self.now) {
                     break;
                 }
             }

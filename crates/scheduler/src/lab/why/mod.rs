@@ -12,10 +12,11 @@ pub(super) use history::History;
 
 use super::{
     Lab,
-    access::Rank,
+    access::Scope,
     exporter::Usable,
     lease::Entry,
     names::{Age, Name},
+    turn::Turn,
     want::{Request, Slot},
 };
 use crate::{Ahead, Alternative, CandidateReason, Forecast, LeaseStanding, WhatIf, Why, why::MAX_AHEAD};
@@ -28,8 +29,12 @@ const MAX_TRIED: usize = 8;
 /// A request as it stands in the queue, or would.
 struct Ask<'a> {
     age: &'a Age,
-    /// Enabled exporters that policies let it have, with its rank there.
-    devices: BTreeMap<Name, Rank>,
+    /// Enabled exporters that policies let it have, with its turn there, and whether a quota keeps it from one now.
+    devices: BTreeMap<Name, (Turn, bool)>,
+    /// Whether quotas may keep it from some of them for longer than others do.
+    kept: bool,
+    /// Whether shares decide who comes first at some of them.
+    shares: bool,
     /// How many of them are connected.
     connected: usize,
     /// Whether one of them is free.
@@ -51,7 +56,7 @@ impl Lab {
         let Some((entry, want)) = self.waiting(lease) else { return Some(why) };
         let usage = self.history.usage();
         let duration = entry.times.requested(now);
-        let ask = self.ask(entry, &want.request, duration);
+        let ask = self.ask(entry, &want.request, duration, now);
         why.ahead = self.who_is_ahead(&ask, now);
         why.start = self.forecast(&ask, &usage, now);
 
@@ -60,7 +65,7 @@ impl Lab {
             (request, what_if.duration.unwrap_or(duration))
         });
         let judge = |request: &Request, duration, asked| {
-            let ask = self.ask(entry, request, duration);
+            let ask = self.ask(entry, request, duration, now);
             Alternative {
                 selector: request.selector.to_string(),
                 duration,
@@ -82,36 +87,50 @@ impl Lab {
         Some(why)
     }
 
-    fn ask<'a>(&'a self, entry: &'a Entry, request: &Request, duration: GoDuration) -> Ask<'a> {
-        let mut ask = Ask { age: &entry.age, devices: BTreeMap::new(), connected: 0, finds_free: false };
+    fn ask<'a>(&'a self, entry: &'a Entry, request: &Request, duration: GoDuration, now: Timestamp) -> Ask<'a> {
+        let mut ask = Ask {
+            age: &entry.age,
+            devices: BTreeMap::new(),
+            kept: false,
+            shares: false,
+            connected: 0,
+            finds_free: false,
+        };
+        let mut scopes = HashSet::new();
         for name in self.matching(request) {
             let Some(bench) = self.exporters.get(&name) else { continue };
             if matches!(request.slot(bench), Slot::Mismatch | Slot::Disabled) {
                 continue;
             }
-            if let Some(rank) = self.book.access(bench.scope, &entry.client, duration).rank() {
+            let line = self.line(bench.scope);
+            if let Some((turn, kept)) = self.turn_if_kept(line, &entry.age, &entry.client, duration, now) {
                 ask.connected += usize::from(bench.usable != Usable::Offline);
-                ask.finds_free |= bench.usable == Usable::Free;
-                ask.devices.insert(name, rank);
+                ask.finds_free |= bench.usable == Usable::Free && !kept;
+                ask.devices.insert(name, (turn, kept));
+                scopes.insert(bench.scope);
             }
         }
+        ask.kept = scopes.iter().any(|scope: &Scope| self.book.may_keep(*scope, &entry.client));
+        ask.shares = scopes.iter().any(|scope| !self.book.weights_of(*scope).is_empty());
         ask
     }
 
-    /// Leases that come before this one at any exporter that it may have, with their best rank there.
-    fn ahead<'a>(&'a self, ask: &Ask<'_>, now: Timestamp) -> HashMap<&'a Name, Rank> {
+    /// Leases that come before this one at any exporter that it may have, with their best turn there.
+    fn ahead<'a>(&'a self, ask: &Ask<'_>, now: Timestamp) -> HashMap<&'a Name, Turn> {
         let mut ahead = HashMap::new();
         let mut seen = HashSet::new();
-        for (name, mine) in &ask.devices {
+        for (name, (mine, kept)) in &ask.devices {
             let Some(bench) = self.exporters.get(name) else { continue };
             for id in &bench.wants {
                 let Some(other) = self.wants.get(id) else { continue };
                 if !other.takes(bench) || !seen.insert((bench.scope, *id)) {
                     continue;
                 }
+                let line = self.line(bench.scope);
                 for (age, client, requested) in self.queue(other, now) {
-                    let Some(theirs) = self.book.access(bench.scope, client, requested).rank() else { continue };
-                    if theirs < *mine || (theirs == *mine && age < ask.age) {
+                    let Some((theirs, held)) = self.turn_if_kept(line, age, client, requested, now) else { continue };
+                    // Whoever is kept by a quota does not stand before those who are not.
+                    if held <= *kept && (theirs, age) < (*mine, ask.age) {
                         let best = ahead.entry(&age.name).or_insert(theirs);
                         *best = theirs.min(*best);
                     }
@@ -125,15 +144,15 @@ impl Lab {
     fn who_is_ahead(&self, ask: &Ask<'_>, now: Timestamp) -> Vec<Ahead> {
         let ahead = self.ahead(ask, now);
         let mut entries =
-            ahead.into_iter().filter_map(|(name, rank)| Some((rank, self.leases.get(name)?))).collect::<Vec<_>>();
+            ahead.into_iter().filter_map(|(name, turn)| Some((turn, self.leases.get(name)?))).collect::<Vec<_>>();
         entries.sort_by(|(one, first), (other, second)| (one, &first.age).cmp(&(other, &second.age)));
         entries
             .into_iter()
             .take(MAX_AHEAD)
-            .map(|(rank, entry)| Ahead {
+            .map(|(turn, entry)| Ahead {
                 lease: entry.age.name.to_string(),
                 client: entry.client.to_string(),
-                priority: rank.priority.0,
+                priority: turn.rank.priority.0,
                 created: entry.age.created,
             })
             .collect()
