@@ -211,6 +211,7 @@ fn candidate_reason(reason: &CandidateReason) -> &'static str {
         CandidateReason::Offline => "Offline",
         CandidateReason::Leased(_) => "Leased",
         CandidateReason::NotReady => "NotReady",
+        CandidateReason::Kept(_) => "Kept",
         CandidateReason::Free => "Free",
     }
 }

@@ -128,6 +128,15 @@ pub mod lease {
     /// Unsatisfiable, and Pending in ours: no policy lets the client use a matching exporter.
     pub const NO_ACCESS: &str = "NoAccess";
 
+    /// Pending, ours: not all leases of the group exist yet. Invalid: they did not come, or are no longer there.
+    pub const GROUP_INCOMPLETE: &str = "GroupIncomplete";
+    /// Pending, ours: the group waits until there is a free device for each of its leases.
+    pub const GROUP_NOT_AVAILABLE: &str = "GroupNotAvailable";
+    /// Unsatisfiable, and Pending, ours: the lab has not enough devices for all leases of the group.
+    pub const GROUP_TOO_LARGE: &str = "GroupTooLarge";
+    /// Invalid, ours: what the lease says of its group makes no sense, or is not what the first of the group says.
+    pub const GROUP_MISMATCH: &str = "GroupMismatch";
+
     /// Unsatisfiable: the pinned exporter does not exist.
     pub const EXPORTER_NOT_FOUND: &str = "ExporterNotFound";
     /// Unsatisfiable: the pinned exporter does not match the selector.

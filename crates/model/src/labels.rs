@@ -5,7 +5,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::{Selector, name::is_subdomain, quote::shorten};
+use crate::{Selector, lease_group::GROUP_LABEL, name::is_subdomain, quote::shorten};
 
 /// On a lease, `true` once it is over; "active" means that the label is absent.
 pub const LEASE_ENDED_LABEL: &str = "jumpstarter.dev/lease-ended";
@@ -63,12 +63,12 @@ fn is_name_part(text: &str) -> bool {
 /// prefixed copy of each tag.
 ///
 /// Keys that the service writes itself are not taken from the selector: a tag copy cannot be forged, and a lease
-/// cannot be born ended.
+/// cannot be born ended or into somebody's group.
 pub fn lease_labels(selector: &Selector, tags: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let from_selector = selector
         .equality_labels()
         .into_iter()
-        .filter(|(key, _)| !key.starts_with(TAG_LABEL_PREFIX) && key != LEASE_ENDED_LABEL);
+        .filter(|(key, _)| !key.starts_with(TAG_LABEL_PREFIX) && key != LEASE_ENDED_LABEL && key != GROUP_LABEL);
     let from_tags = tags.iter().map(|(key, value)| (format!("{TAG_LABEL_PREFIX}{key}"), value.clone()));
     from_selector.chain(from_tags).collect()
 }

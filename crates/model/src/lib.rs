@@ -9,6 +9,7 @@ pub mod duration;
 pub mod fuzzing;
 pub mod identity;
 pub mod labels;
+pub mod lease_group;
 pub mod lease_time;
 pub mod limits;
 pub mod name;
@@ -18,6 +19,7 @@ pub mod selector;
 
 pub use condition::{Condition, set_condition};
 pub use duration::GoDuration;
+pub use lease_group::LeaseGroup;
 pub use resource::{
     AccountBy, Client, ClientSpec, ClientStatus, Device, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec,
     ExporterAccessPolicyStatus, ExporterPhase, ExporterSpec, ExporterStatus, From, Lease, LeaseQuota, LeaseQuotaSpec,

@@ -28,6 +28,14 @@ pub enum Action {
         /// Whether the lease is ready with the assignment; otherwise it is `Preparing` until [`Action::MakeReady`].
         ready: bool,
     },
+    /// Claim `exporter` for `lease`, a member of a group: `exporter.status.leaseRef` alone, by compare-and-swap. When the
+    /// exporters of all members are claimed, each is completed ([`Action::CompleteClaim`]); nobody is told before.
+    Claim {
+        /// Name of the waiting lease.
+        lease: String,
+        /// Name of the free exporter.
+        exporter: String,
+    },
     /// Tell the client of an assigned lease that it may dial.
     MakeReady {
         /// Name of the lease.
@@ -129,6 +137,7 @@ impl Action {
     pub fn lease(&self) -> &str {
         match self {
             Self::Assign { lease, .. }
+            | Self::Claim { lease, .. }
             | Self::MakeReady { lease }
             | Self::Wait { lease, .. }
             | Self::Refuse { lease, .. }
@@ -147,6 +156,7 @@ impl Action {
     pub fn exporter(&self) -> Option<&str> {
         match self {
             Self::Assign { exporter, .. }
+            | Self::Claim { exporter, .. }
             | Self::Preempt { exporter, .. }
             | Self::Adopt { exporter, .. }
             | Self::Unclaim { exporter, .. }

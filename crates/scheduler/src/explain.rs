@@ -61,6 +61,8 @@ pub enum CandidateReason {
     Leased(String),
     /// Connected and not held, but not back to a known state.
     NotReady,
+    /// Free, and kept back for this group, which is ahead in line.
+    Kept(String),
     /// Nothing is in the way but the queue.
     Free,
 }

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use jumpstarter_model::{
-    Exporter, Lease, LocalObjectReference, Timestamp,
+    Exporter, Lease, LeaseGroup, LocalObjectReference, Timestamp,
     condition::{self, lease as reason, set_condition},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
@@ -58,6 +58,7 @@ pub fn apply(
             let claimed = matches!(action, Action::CompleteClaim { .. });
             assign(lease?, exporter?, &Terms { priority: *priority, spot: *spot_access, ready: *ready, claimed }, now)
         }
+        Action::Claim { .. } => claim_for_group(lease?, exporter?),
         Action::MakeReady { .. } => edit(lease?, |lease| make_ready(lease, now)),
         Action::Wait { reason, message, .. } => edit(lease?, |lease| wait(lease, reason, message, now)),
         Action::Refuse { condition, reason, message, .. } => {
@@ -109,6 +110,13 @@ fn assign(lease: &Lease, exporter: &Exporter, terms: &Terms, now: Timestamp) -> 
         lease_metadata: owned(&assigned, exporter),
         lease_status: Some(assigned),
     })
+}
+
+/// The exporter's half of an assignment.
+fn claim_for_group(lease: &Lease, exporter: &Exporter) -> Option<Transition> {
+    let waits = !lease.is_ended() && lease.assigned_exporter().is_none() && lease.spec.release != Some(true);
+    let lease_name = lease.metadata.name.as_deref().filter(|_| waits && claim(exporter).is_none())?;
+    Some(Transition { exporter_status: Some(with_claim(exporter, lease_name)), ..Transition::default() })
 }
 
 fn adopt(lease: &Lease, exporter: &Exporter, now: Timestamp) -> Option<Transition> {
@@ -295,6 +303,8 @@ fn lease_in_stead_of(lease: &Lease, name: &str) -> Lease {
     let mut labels = lease.metadata.labels.clone().unwrap_or_default();
     labels.remove(LEASE_ENDED);
     let mut annotations = lease.metadata.annotations.clone().unwrap_or_default();
+    // A group goes on without its member, and the new one waits for itself.
+    LeaseGroup::erase(&mut labels, &mut annotations);
     annotations.insert(REQUEUED_FROM.to_owned(), lease.metadata.name.clone().unwrap_or_default());
     let metadata = ObjectMeta {
         name: Some(name.to_owned()),

@@ -7,6 +7,7 @@
 //! | writes | after the first | the core then decides |
 //! |---|---|---|
 //! | exporter's claim, lease's status (assign) | claimed for a lease that waits | `CompleteClaim`, or `Unclaim` if it no longer fits |
+//! | exporters' claims, one for each of a group (each a write of its own) | some claimed for leases that wait | all claimed: `CompleteClaim` of each; else `Unclaim` of all |
 //! | exporter's claim, new lease | claimed for a lease that does not exist | `Unclaim`; nobody was told |
 //! | lease's status, exporter without claim (end) | claimed for a lease that ended | `Unclaim` |
 //! | lease's status, lease's label | ended without its label | `Label` |

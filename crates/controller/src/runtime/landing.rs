@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jumpstarter_model::condition::lease as condition;
+use jumpstarter_model::{LeaseGroup, condition::lease as condition};
 use jumpstarter_scheduler::Action;
 use jumpstarter_store::{EventKind, Key, Kind, Object, ResourceVersion, StoreError};
 use tokio::time::Instant;
@@ -193,6 +193,10 @@ impl Runtime {
         job
     }
 
+    fn is_in_group(&self, lease: &str) -> bool {
+        self.world.lease(lease).is_some_and(|lease| LeaseGroup::name_of(&lease.metadata).is_some())
+    }
+
     /// Logs, counts and tells what has become durable.
     fn note(&self, action: &Action, objects: &[Object]) {
         let lease = objects.iter().find(|object| object.kind() == Kind::Lease && object.name() == action.lease());
@@ -201,6 +205,14 @@ impl Runtime {
             Action::Assign { lease, exporter, .. } => {
                 self.metrics.acquisition(Acquisition::success);
                 info!(%lease, %exporter, "lease assigned");
+                tell(EventKind::Normal, "Assigned", &format!("assigned exporter {exporter}"));
+            }
+            Action::Claim { lease, exporter } => {
+                debug!(%lease, %exporter, "an exporter is claimed for a lease of a group")
+            }
+            Action::CompleteClaim { lease, exporter, .. } if self.is_in_group(lease) => {
+                self.metrics.acquisition(Acquisition::success);
+                info!(%lease, %exporter, "lease of a group assigned");
                 tell(EventKind::Normal, "Assigned", &format!("assigned exporter {exporter}"));
             }
             Action::Refuse { lease, condition, reason, message } => {

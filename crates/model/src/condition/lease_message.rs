@@ -150,6 +150,46 @@ pub fn queued(ahead: usize) -> String {
     }
 }
 
+/// `Pending`, `GroupIncomplete`.
+pub fn group_incomplete(group: &str, there: usize, size: usize) -> String {
+    format!("{there} of the {size} leases of the group {group} exist; waiting for the others")
+}
+
+/// `Invalid`, `GroupIncomplete`: the others were not created in time.
+pub fn group_not_gathered(group: &str, there: usize, size: usize) -> String {
+    format!(
+        "Only {there} of the {size} leases of the group {group} were created in time: create all of them within a minute"
+    )
+}
+
+/// `Invalid`, `GroupIncomplete`: one of the others is over.
+pub fn group_lost(group: &str, over: &str) -> String {
+    format!("The lease {over} of the group {group} is over, and the group has begun nothing without it")
+}
+
+/// `Invalid`, `GroupIncomplete`, and `Ready` false: one ended before all could be used.
+pub fn group_fell_apart(group: &str) -> String {
+    format!("A lease of the group {group} ended before all of them were ready, and with it the group")
+}
+
+/// Of all leases of a group: what one of them waits for in vain.
+pub fn group_member(lease: &str, message: &str) -> String {
+    format!("The lease {lease} of the group has nothing to wait for: {message}")
+}
+
+/// `Pending`, `GroupNotAvailable`. `awaited` is what the others ask for, `place` the labels that are equal.
+pub fn group_not_available(free: usize, size: usize, awaited: &str, place: &str) -> String {
+    let place = if place.is_empty() { String::new() } else { format!(" with {place}") };
+    format!("Exporters{place} are free for {free} of the {size} leases of the group; waiting for {awaited}")
+}
+
+/// `Unsatisfiable` or `Pending`, `GroupTooLarge`. `same` are the labels that must be equal.
+pub fn group_too_large(members: usize, requests: &str, devices: usize, same: &str) -> String {
+    let same = if same.is_empty() { String::new() } else { format!(" with equal {same}") };
+    let need = if members == 1 { "1 lease of the group needs" } else { &format!("{members} leases of the group need") };
+    format!("{need} {requests}, and the lab has {devices} such exporters{same} for the group")
+}
+
 /// `Pending`, `Preparing`.
 pub fn preparing(name: &str) -> String {
     format!("The exporter {name} is assigned and getting ready")

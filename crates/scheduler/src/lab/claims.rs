@@ -13,6 +13,8 @@ enum Claim {
     Held,
     /// The lease waits for just this; only its half is missing.
     Half(Rank),
+    /// It is one of a group's, which has not got all of its exporters yet.
+    OfGroup,
     /// The lease waits, but no longer for this. Nobody was told of the claim.
     Untold,
     /// The lease is over or elsewhere.
@@ -46,11 +48,13 @@ impl Lab {
                     });
                     holder = Some(lease);
                 }
+                Claim::OfGroup => self.mark_group_of(&lease),
                 claim @ (Claim::Untold | Claim::Stale) => {
                     if matches!(claim, Claim::Stale) {
                         self.tear_downs.insert(name.clone());
                     }
                     self.set_claim(name, None);
+                    self.mark_group_of(&lease);
                     actions.push(Action::Unclaim { exporter: name.to_string(), lease: lease.to_string() });
                 }
             }
@@ -68,6 +72,7 @@ impl Lab {
         match &entry.exporter {
             Some(exporter) if exporter == name => return Claim::Held,
             Some(_) => return Claim::Stale,
+            None if self.is_claiming(entry) => return Claim::OfGroup,
             None => {}
         }
         let waits =

@@ -63,7 +63,8 @@ impl Lab {
     /// How many leases come before this one at any exporter that it may have.
     fn count_ahead(&self, entry: &Entry, want: &Want, now: Timestamp) -> usize {
         let requested = entry.times.requested(now);
-        let queues = self.wants.values().filter(|want| !want.waiting.is_empty()).count();
+        let age = self.age_in_line(entry);
+        let queues = self.wants.values().filter(|want| !want.is_idle()).count();
         let (mut ahead, mut seen) = (HashSet::new(), HashSet::new());
         for ((scope, slot), names) in &want.tally {
             if matches!(slot, Slot::Mismatch | Slot::Disabled) {
@@ -81,18 +82,19 @@ impl Lab {
                     break;
                 }
                 for id in &bench.wants {
-                    let Some(other) = self.wants.get(id).filter(|other| !other.waiting.is_empty()) else { continue };
+                    let Some(other) = self.wants.get(id).filter(|other| !other.is_idle()) else { continue };
                     if !other.takes(bench) || !seen.insert((*scope, *id)) {
                         continue;
                     }
                     found += 1;
-                    for (age, client, requested) in self.queue(other, now) {
-                        if *age >= entry.age && self.is_unbeaten(line, mine, age, now) {
+                    ahead.extend(self.members_ahead(other, mine, entry, now));
+                    for (other, client, requested) in self.queue(other, now) {
+                        if *other >= *age && self.is_unbeaten(line, mine, other, now) {
                             break;
                         }
-                        let theirs = self.turn_if_kept(line, age, client, requested, now);
-                        if theirs.is_some_and(|(theirs, held)| (held <= kept) && (theirs, age) < (mine, &entry.age)) {
-                            ahead.insert(&age.name);
+                        let theirs = self.turn_if_kept(line, other, client, requested, now);
+                        if theirs.is_some_and(|(theirs, held)| (held <= kept) && (theirs, other) < (mine, age)) {
+                            ahead.insert(&other.name);
                         }
                     }
                 }
@@ -146,7 +148,12 @@ impl Lab {
                 CandidateReason::Leased(holder.map(Name::to_string).unwrap_or_default())
             }
             Usable::Returning | Usable::NotReady => CandidateReason::NotReady,
-            Usable::Free => CandidateReason::Free,
+            Usable::Free => match self.keeper(name) {
+                Some(group) if entry.group.as_ref().is_none_or(|member| member.group != *group) => {
+                    CandidateReason::Kept(group.to_string())
+                }
+                _ => CandidateReason::Free,
+            },
         }
     }
 }
@@ -164,6 +171,7 @@ impl CandidateReason {
             Self::Offline => format!("{exporter} is not online"),
             Self::Leased(lease) => format!("{exporter} is held by lease {lease}"),
             Self::NotReady => format!("{exporter} is not held but not ready either"),
+            Self::Kept(group) => format!("{exporter} is kept back for the group {group}, which is ahead in line"),
             Self::Free => format!("{exporter} is free"),
         }
     }

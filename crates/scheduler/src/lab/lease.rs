@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use jumpstarter_model::{Lease, Selector, Timestamp, condition::lease as condition};
 
 use super::{
+    group::Member,
     names::{Age, Name},
     times::{Times, later},
     want::{Kind, Request, WantId},
@@ -37,6 +38,8 @@ pub(crate) struct Entry {
     pub(crate) pending: Option<String>,
     /// The want in whose queue it stands.
     pub(crate) want: Option<WantId>,
+    /// What it says of the group that it is in.
+    pub(crate) group: Option<Box<Member>>,
     /// Its timer.
     pub(crate) wake: Option<Timestamp>,
 }
@@ -69,6 +72,7 @@ impl Entry {
             successor: requeue.then(|| successor_name(lease).into()),
             pending: holds("Pending").map(|found| found.reason.clone()),
             want: None,
+            group: Member::of(lease),
             wake: None,
         }
     }
@@ -87,7 +91,8 @@ impl Entry {
 
     /// Whether the lease was never told to wait, so that it may still be refused at once.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.pending.as_deref().is_none_or(|reason| reason == condition::SCHEDULED)
+        let told = |reason: &str| !matches!(reason, condition::SCHEDULED | condition::GROUP_INCOMPLETE);
+        !self.pending.as_deref().is_some_and(told)
     }
 }
 

@@ -40,7 +40,9 @@ impl Lab {
         }
         // It may be time to make way.
         self.marked.contest |= entry.notice.is_some();
-        if !entry.ready && self.ready_at(name) <= now {
+        let ready = entry.ready;
+        self.mark_group_of(name);
+        if !ready && !self.is_held_up(name) && self.ready_at(name) <= now {
             self.assume_ready(name);
             actions.push(Action::MakeReady { lease: name.to_string() });
         }
@@ -57,12 +59,15 @@ impl Lab {
         let end = entry.times.end(entry.begin.unwrap_or(now));
         // What is due is decided before anybody sleeps.
         let due = entry.notice.map(|notice| later(notice, self.config.preemption_grace)).filter(|due| *due > now);
+        // Where others are waited for, they say when.
         let ready = (!entry.ready).then(|| self.ready_at(name));
+        let ready = ready.filter(|at| *at > now || !self.awaits_group(entry));
         let wake = [Some(end), due, ready].into_iter().flatten().min();
         self.set_timer(name, wake);
     }
 
     fn check_waiting(&mut self, name: &Name, now: Timestamp, actions: &mut Vec<Action>) {
+        self.mark_group_of(name);
         let Some(entry) = self.leases.get_mut(name) else { return };
         let (begin, fixed_end) = (entry.times.begin().filter(|begin| *begin > now), entry.times.fixed_end());
         // A lease of no length would end as it begins: it never begins.
@@ -131,7 +136,8 @@ impl Lab {
         self.add_holder(exporter, name);
         self.set_claim(exporter, Some(name.clone()));
         let ready_at = self.ready_at(name);
-        let ready = ready_at <= now;
+        let held_up = self.is_held_up(name);
+        let ready = ready_at <= now && !held_up;
         if ready {
             self.assume_ready(name);
         }
@@ -140,12 +146,12 @@ impl Lab {
             if !ready {
                 entry.pending = Some(condition::PREPARING.to_owned());
             }
-            self.set_timer(name, Some(if ready { end } else { end.min(ready_at) }));
+            self.set_timer(name, Some(if ready_at <= now { end } else { end.min(ready_at) }));
         }
         ready
     }
 
-    fn assume_ready(&mut self, name: &Name) {
+    pub(super) fn assume_ready(&mut self, name: &Name) {
         if let Some(entry) = self.leases.get_mut(name) {
             entry.ready = true;
         }
@@ -168,8 +174,22 @@ impl Lab {
         });
     }
 
+    /// Whether a holder must wait for the rest of its group.
+    fn is_held_up(&self, name: &Name) -> bool {
+        self.leases.get(name).is_some_and(|entry| self.awaits_group(entry))
+    }
+
+    /// Notes that a lease is over, for its group.
+    fn note_over(&mut self, name: &Name) {
+        if let Some(member) = self.leases.get(name).and_then(|entry| entry.group.as_ref()) {
+            let group = member.group.clone();
+            self.note_ended_member(&group, name, Timestamp::MAX);
+        }
+    }
+
     /// Forgets a lease that ends, and returns the exporter that it held.
     fn vacate(&mut self, name: &Name) -> Option<Name> {
+        self.note_over(name);
         let claimed = self.claims.get(name).into_iter().flatten().cloned().collect::<Vec<_>>();
         let exporter = self.leases.get(name).and_then(|entry| entry.exporter.clone());
         if let Some(exporter) = exporter.clone().filter(|exporter| claimed.contains(exporter)) {
@@ -178,6 +198,7 @@ impl Lab {
         }
         self.count_ended(name);
         self.remove_lease(name);
+        self.refresh_claims(name);
         exporter
     }
 
@@ -190,7 +211,11 @@ impl Lab {
         message: String,
         actions: &mut Vec<Action>,
     ) {
+        if reason != condition::GROUP_MISMATCH {
+            self.note_over(name);
+        }
         self.remove_lease(name);
+        self.refresh_claims(name);
         actions.push(Action::Refuse { lease: name.to_string(), condition, reason: reason.to_owned(), message });
     }
 

@@ -6,6 +6,7 @@ mod contest;
 mod explain;
 mod exporter;
 mod follow;
+mod group;
 mod lease;
 mod lifecycle;
 mod names;
@@ -28,6 +29,7 @@ use crate::{Action, Change, Decisions, LabConfig};
 use access::AccessBook;
 use exporter::Bench;
 use follow::Successors;
+use group::Groups;
 use lease::Entry;
 use names::Name;
 use open::Open;
@@ -64,6 +66,7 @@ pub struct Lab {
     /// Wants of which somebody waits who has the better right to an exporter that is held as spot.
     demand: BTreeSet<WantId>,
     successors: Successors,
+    groups: Groups,
 
     book: AccessBook,
     /// What ended leases teach about the time that leases use.
@@ -101,6 +104,8 @@ struct Marked {
     wants: BTreeSet<WantId>,
     /// Wants of which only leases that were told that no exporter is ready may have another reason.
     shifted: BTreeSet<WantId>,
+    /// Wants of waiting groups of which an exporter moved.
+    shelved: BTreeSet<WantId>,
     /// Wants that may have come into demand, or out of it.
     demand: BTreeSet<WantId>,
     /// Whether anything happened that means something to those who may have to make way.
@@ -113,6 +118,9 @@ impl Marked {
             self.demand.insert(id);
         }
         self.contest |= shift != Shift::None;
+        if shift != Shift::None && !want.shelves.is_empty() {
+            self.shelved.insert(id);
+        }
         match shift {
             Shift::None | Shift::Reordered => {}
             Shift::Inside => _ = self.shifted.insert(id),
@@ -140,6 +148,7 @@ impl Lab {
             demand: BTreeSet::new(),
             successors: Successors::default(),
             book,
+            groups: Groups::default(),
             history: History::default(),
             wants: HashMap::new(),
             want_ids: HashMap::new(),
@@ -213,7 +222,7 @@ impl Lab {
     /// Number of entries in the tables: in proportion to live objects and to what waiting leases could have.
     pub fn entries(&self) -> usize {
         let indexed = self.holders.len() + self.claims.len() + self.tear_downs.len() + self.clients.len();
-        let counted = self.book.quotas.entries() + self.open.entries();
+        let counted = self.book.quotas.entries() + self.open.entries() + self.groups.entries();
         self.exporters.len() + self.leases.len() + self.timers.len() + self.wants.len() + indexed + counted
     }
 
@@ -225,6 +234,8 @@ impl Lab {
                 self.check_claim(&name, now, actions);
             } else if let Some(name) = self.marked.leases.pop_first() {
                 self.check_lease(&name, now, actions);
+            } else if let Some(group) = self.groups.pop_marked() {
+                self.check_group(&group, now, actions);
             } else {
                 return;
             }

@@ -59,8 +59,12 @@ impl Lab {
         let Some(name) = lease.metadata.name.as_deref().map(Name::from) else { return };
         self.note_successor(&name, lease);
         self.marked.unlabelled.remove(&name);
-        let entry = (!lease.is_ended()).then(|| Entry::of(&name, lease));
-        let held = self.leases.get(&name).and_then(|known| known.exporter.clone());
+        let mut entry = (!lease.is_ended()).then(|| Entry::of(&name, lease));
+        let known = self.leases.get(&name);
+        let held = known.and_then(|known| known.exporter.clone());
+        if let (Some(entry), Some(known)) = (&mut entry, known) {
+            self.carry_claim_over(known, entry);
+        }
         if let Some(entry) = entry {
             let exporter = entry.exporter.clone();
             if exporter.is_some() && exporter == held {
@@ -73,6 +77,7 @@ impl Lab {
                 self.noticed.insert(name.clone());
                 self.marked.contest = true;
             }
+            self.join_group(&entry);
             self.leases.insert(name.clone(), entry);
             if let Some(exporter) = exporter {
                 self.add_holder(&exporter, &name);
@@ -84,13 +89,14 @@ impl Lab {
             self.remove_lease(&name);
             self.set_record(&name, Record::of_ended(lease));
             self.note_use(lease);
+            self.observe_ended_member(&name, lease);
             self.history.note(&name, lease);
             let labelled = lease.metadata.labels.iter().flatten().any(|(key, _)| key == LEASE_ENDED);
             if !labelled {
                 self.marked.unlabelled.insert(name.clone());
             }
         }
-        self.marked.exporters.extend(self.claims.get(&name).into_iter().flatten().cloned());
+        self.recheck_claims(&name);
     }
 
     pub(super) fn forget_lease(&mut self, name: &str) {
@@ -99,7 +105,20 @@ impl Lab {
         self.remove_lease(&name);
         self.set_record(&name, None);
         self.marked.unlabelled.remove(&name);
-        self.marked.exporters.extend(self.claims.get(&name).into_iter().flatten().cloned());
+        self.recheck_claims(&name);
+    }
+
+    /// Has exporters looked at that are claimed for a lease of which something is new.
+    fn recheck_claims(&mut self, name: &Name) {
+        self.refresh_claims(name);
+        self.marked.exporters.extend(self.claims.get(name).into_iter().flatten().cloned());
+    }
+
+    /// Judges exporters again that are claimed for a lease, after that came or went.
+    pub(super) fn refresh_claims(&mut self, name: &Name) {
+        for exporter in self.claims.get(name).cloned().unwrap_or_default() {
+            self.refresh(&exporter);
+        }
     }
 
     /// Takes a lease out of every index and marks the exporter that it held.
@@ -115,7 +134,9 @@ impl Lab {
         self.dequeue(name);
         self.set_timer(name, None);
         self.marked.contest |= self.noticed.remove(name);
-        self.leases.remove(name).and_then(|entry| entry.exporter)
+        let entry = self.leases.remove(name)?;
+        self.leave_group(&entry);
+        entry.exporter
     }
 
     /// Notes when the exporter of an ended lease was let go.
@@ -154,13 +175,13 @@ impl Lab {
     /// Counts every exporter anew and looks at every waiting lease. Policies and quotas change rarely.
     pub(super) fn apply_policies(&mut self) {
         for want in self.wants.values_mut() {
-            want.tally.clear();
+            want.clear();
         }
         for (name, bench) in &mut self.exporters {
             bench.scope = self.book.scope(&bench.seen.labels);
             for id in &bench.wants {
                 if let Some(want) = self.wants.get_mut(id) {
-                    want.shift(name, None, Some(want.place_of(bench)));
+                    want.shift(name, &bench.seen.labels, None, Some(want.place_of(bench)));
                 }
             }
         }
@@ -168,7 +189,7 @@ impl Lab {
         self.marked.demand.extend(self.wants.keys());
         self.marked.contest = true;
         self.marked.exporters.extend(self.exporters.keys().cloned());
-        let waiting = self.wants.values().flat_map(|want| &want.waiting).map(|age| age.name.clone());
+        let waiting = self.wants.values().flat_map(Want::everybody).cloned();
         self.marked.seeking.extend(waiting);
         self.recount();
     }
@@ -210,7 +231,7 @@ impl Lab {
         (bench.usable, bench.at) = self.judge(name, &bench);
         for id in &bench.wants {
             let Some(want) = self.wants.get_mut(id) else { continue };
-            let shift = want.shift(name, None, Some(want.place_of(&bench)));
+            let shift = want.shift(name, &bench.seen.labels, None, Some(want.place_of(&bench)));
             self.marked.shift(*id, shift, want);
         }
         self.exporters.insert(name.clone(), bench);
@@ -222,7 +243,7 @@ impl Lab {
         self.labels.remove(name, &bench.seen.labels);
         for id in &bench.wants {
             let Some(want) = self.wants.get_mut(id) else { continue };
-            let shift = want.shift(name, Some(want.place_of(&bench)), None);
+            let shift = want.shift(name, &bench.seen.labels, Some(want.place_of(&bench)), None);
             self.marked.shift(*id, shift, want);
         }
     }
@@ -236,7 +257,7 @@ impl Lab {
         (bench.usable, bench.at) = self.judge(name, &bench);
         for (id, old) in before {
             let Some(want) = self.wants.get_mut(&id) else { continue };
-            let shift = want.shift(name, old, Some(want.place_of(&bench)));
+            let shift = want.shift(name, &bench.seen.labels, old, Some(want.place_of(&bench)));
             self.marked.shift(id, shift, want);
         }
         self.exporters.insert(name.clone(), bench);
@@ -267,6 +288,11 @@ impl Lab {
             until = until.max(Some(entry.map_or(Timestamp::MAX, |entry| entry.until(grace))));
         }
         let spot = spot && bench.claim.as_ref().is_none_or(|claim| holders.is_some_and(|known| known.contains(claim)));
+        if let Some(entry) = bench.claim.as_ref().filter(|_| holders.is_none()).and_then(|lease| self.leases.get(lease))
+        {
+            // Being claimed for a group.
+            until = Some(entry.until(grace));
+        }
         Some((if spot { Usable::Spot } else { Usable::Leased }, until.unwrap_or(Timestamp::MAX)))
     }
 

@@ -25,22 +25,27 @@ impl Lab {
         let (age, client, kind, request) = (entry.age.clone(), entry.client.clone(), entry.kind(), request.clone());
         let told_not_ready = entry.pending.as_deref() == Some(condition::NOT_READY);
         let told_over = entry.pending.as_deref() == Some(condition::QUOTA_EXCEEDED);
+        let in_group = entry.group.is_some();
         let mut first = false;
         let id = self.want(request);
         if let Some(want) = self.wants.get_mut(&id) {
-            want.waiting.insert(age.clone());
-            let alike = want.kinds.entry(kind.clone()).or_default();
-            if alike.is_empty() {
-                first = true;
-                self.marked.demand.insert(id);
-            }
-            alike.insert(age);
-            if told_over {
-                want.set_told_over(&kind, name, true);
-            }
-            self.marked.contest = true;
-            if told_not_ready {
-                want.told_not_ready.insert(name.clone());
+            if in_group {
+                first = want.members.insert(name.clone());
+            } else {
+                want.waiting.insert(age.clone());
+                let alike = want.kinds.entry(kind.clone()).or_default();
+                if alike.is_empty() {
+                    first = true;
+                    self.marked.demand.insert(id);
+                }
+                alike.insert(age);
+                if told_over {
+                    want.set_told_over(&kind, name, true);
+                }
+                self.marked.contest = true;
+                if told_not_ready {
+                    want.told_not_ready.insert(name.clone());
+                }
             }
             if let Some(stamp) = want.idle.take() {
                 self.idle_wants.remove(&(stamp, id));
@@ -74,18 +79,22 @@ impl Lab {
         self.marked.reasons.remove(name);
         let Some(want) = self.wants.get_mut(&id) else { return };
         want.waiting.remove(&age);
+        if want.members.remove(name) {
+            let alike = |name: &Name| self.leases.get(name).is_some_and(|entry| entry.kind() == kind);
+            last = !want.kinds.contains_key(&kind) && !want.members.iter().any(alike);
+        }
         if let Some(alike) = want.kinds.get_mut(&kind) {
             alike.remove(&age);
             if alike.is_empty() {
                 want.kinds.remove(&kind);
-                last = true;
+                last = !want.members.iter().any(|name| self.leases.get(name).is_some_and(|entry| entry.kind() == kind));
                 self.marked.demand.insert(id);
             }
         }
         self.marked.contest = true;
         want.told_not_ready.remove(name);
         want.set_told_over(&kind, name, false);
-        if want.waiting.is_empty() {
+        if want.is_idle() {
             self.counter += 1;
             want.idle = Some(self.counter);
             self.idle_wants.insert((self.counter, id));
@@ -107,7 +116,7 @@ impl Lab {
         for name in self.matching(&want.request) {
             if let Some(bench) = self.exporters.get_mut(&name) {
                 bench.wants.insert(id);
-                want.shift(&name, None, Some(want.place_of(bench)));
+                want.shift(&name, &bench.seen.labels, None, Some(want.place_of(bench)));
             }
         }
         self.want_ids.insert(want.request.key.clone(), id);

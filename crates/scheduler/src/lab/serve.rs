@@ -16,6 +16,7 @@ use jumpstarter_model::{GoDuration, Timestamp};
 use super::{
     Lab,
     exporter::Usable,
+    group::GroupTurn,
     names::{Age, Name},
     turn::{Line, Turn},
     want::{Seat, Slot, Want},
@@ -54,15 +55,31 @@ impl Lab {
             seeking.extend(self.leases_in_reach(&freed));
             freed.clear();
         }
+        let mut turns = BTreeSet::new();
+        self.take_members(&mut seeking);
         let mut proposals = BTreeSet::new();
         proposals.extend(seeking.iter().filter_map(|lease| self.proposal_of_lease(lease, now)));
         proposals.extend(freed.iter().filter_map(|exporter| self.proposal_of_exporter(exporter, now)));
         let quotas = !self.book.quotas.is_empty();
-        while let Some(Proposal { turn, lease, exporter: (_, exporter), by, .. }) = proposals.pop_first() {
+        loop {
+            self.add_turns(&mut turns, now);
+            // What was kept back until now.
+            for exporter in std::mem::take(&mut self.marked.freed) {
+                proposals.extend(self.proposal_of_exporter(&exporter, now));
+            }
+            let before = |turn: &GroupTurn, pair: &Proposal| turn.is_before(pair.turn, &pair.lease);
+            if let Some(turn) = turns.first()
+                && proposals.first().is_none_or(|pair| before(turn, pair))
+                && let Some(turn) = turns.pop_first()
+            {
+                self.take_turn(turn, &mut turns, now, actions);
+                continue;
+            }
+            let Some(Proposal { turn, lease, exporter: (_, exporter), by, .. }) = proposals.pop_first() else { return };
             let waits = self.leases.get(&lease.name).is_some_and(|entry| entry.want.is_some());
             // What was given out since counts for quotas and shares: turns only get later by it.
             let holds = !quotas || self.turn_at(&lease, &exporter, now) == Some(turn);
-            if waits && holds && self.is_free(&exporter) {
+            if waits && holds && self.is_free(&exporter) && !self.is_kept_from(&exporter, turn, &lease, now) {
                 let next = quotas.then(|| self.next_alike(&lease.name));
                 let rank = turn.rank;
                 let ready = self.assume_assigned(&lease.name, &exporter, rank, now);
@@ -97,13 +114,14 @@ impl Lab {
     }
 
     fn proposal_of_lease(&self, name: &Name, now: Timestamp) -> Option<Proposal> {
-        let entry = self.leases.get(name)?;
+        let entry = self.leases.get(name).filter(|entry| entry.group.is_none())?;
         let want = self.wants.get(&entry.want?)?;
         let requested = entry.times.requested(now);
         let free = want.tally.iter().filter(|((_, slot), _)| *slot == Slot::Free);
         let granted = free.filter_map(|((scope, _), seats)| {
             let turn = self.turn(self.line(*scope), &entry.age, &entry.client, requested, now)?;
-            Some((turn, turn.rank.priority, seats.first()?))
+            let ours = |(_, exporter): &&Seat| !self.is_kept_from(exporter, turn, &entry.age, now);
+            Some((turn, turn.rank.priority, seats.iter().find(ours)?))
         });
         let (turn, priority, exporter) = granted.min()?;
         Some(Proposal { turn, lease: entry.age.clone(), priority, exporter: exporter.clone(), by: By::Lease })
@@ -121,7 +139,7 @@ impl Lab {
         let line = self.line(bench.scope);
         for want in bench.wants.iter().filter_map(|id| self.wants.get(id)) {
             if want.request.slot(bench) == Slot::Free {
-                self.look_for_better(&mut best, want, line, now);
+                self.look_for_better(&mut best, want, line, name, now);
             }
         }
         let (turn, age): (Turn, &Age) = best?;
@@ -130,12 +148,21 @@ impl Lab {
     }
 
     /// The best of a queue at exporters of a scope, if it is better than what there is.
-    fn look_for_better<'a>(&'a self, best: &mut Option<(Turn, &'a Age)>, want: &'a Want, line: Line, now: Timestamp) {
+    fn look_for_better<'a>(
+        &'a self,
+        best: &mut Option<(Turn, &'a Age)>,
+        want: &'a Want,
+        line: Line,
+        exporter: &Name,
+        now: Timestamp,
+    ) {
         for (age, client, requested) in self.queue(want, now).take(ONE_BY_ONE) {
             if best.is_some_and(|(turn, eldest)| eldest < age && self.is_unbeaten(line, turn, age, now)) {
                 return;
             }
-            if let Some(turn) = self.turn(line, age, client, requested, now) {
+            if let Some(turn) = self.turn(line, age, client, requested, now)
+                && !self.is_kept_from(exporter, turn, age, now)
+            {
                 *best = Some(best.map_or((turn, age), |best| best.min((turn, age))));
                 if self.is_unbeaten(line, turn, age, now) {
                     return;
@@ -147,7 +174,9 @@ impl Lab {
         }
         for ((client, span), alike) in &want.kinds {
             let Some(age) = self.first_of(alike.iter(), now) else { continue };
-            if let Some(turn) = self.turn(line, age, client, span.requested(now), now) {
+            if let Some(turn) = self.turn(line, age, client, span.requested(now), now)
+                && !self.is_kept_from(exporter, turn, age, now)
+            {
                 *best = Some(best.map_or((turn, age), |best| best.min((turn, age))));
             }
         }

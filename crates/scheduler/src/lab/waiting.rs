@@ -1,5 +1,7 @@
 //! Why a lease waits, and when it is refused instead (kubernetes.md §3.3, §4.2).
 
+use std::collections::BTreeSet;
+
 use jumpstarter_model::{GoDuration, Timestamp, condition::lease as condition};
 
 use super::{
@@ -55,21 +57,25 @@ impl Lab {
     pub(super) fn check_reasons(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         let mut names = std::mem::take(&mut self.marked.reasons);
         for want in std::mem::take(&mut self.marked.wants).iter().filter_map(|id| self.wants.get(id)) {
-            names.extend(want.waiting.iter().map(|age| age.name.clone()));
+            names.extend(want.everybody().cloned());
         }
         for want in std::mem::take(&mut self.marked.shifted).iter().filter_map(|id| self.wants.get(id)) {
             names.extend(want.told_not_ready.iter().cloned());
         }
         self.refuse_excess(&names, actions);
+        let mut groups = BTreeSet::new();
         for name in names {
             let Some((entry, want)) = self.waiting(&name) else { continue };
+            if let Some(member) = &entry.group {
+                groups.insert(member.group.clone());
+                continue;
+            }
             let census = self.census(entry, want, now);
             let fresh = entry.is_fresh();
             let (reason, fatal) = census.verdict(want, fresh);
             let told = entry.pending.as_deref().is_some_and(|told| stands(told, reason)) && !(fresh && fatal);
             let message = if told { String::new() } else { self.message(reason, &census, entry, want, now) };
-            let fits_from = census.limit.and_then(|limit| entry.times.fits_from(limit)).filter(|at| *at > now);
-            let wake = entry.times.fixed_end().into_iter().chain(fits_from).min();
+            let wake = census.wake(entry, now);
             self.set_timer(&name, wake);
             if fresh && fatal {
                 self.refuse(&name, RefusedAs::Unsatisfiable, reason, message, actions);
@@ -78,6 +84,28 @@ impl Lab {
                 actions.push(Action::Wait { lease: name.to_string(), reason: reason.to_owned(), message });
             }
         }
+        for group in groups {
+            self.tell_group(&group, now, actions);
+        }
+    }
+
+    /// What is wrong with a member of a group by itself, if anything is: reason, message, and whether a new group is
+    /// refused for it.
+    pub(super) fn nothing_to_wait_for(
+        &self,
+        entry: &Entry,
+        want: &Want,
+        now: Timestamp,
+    ) -> Option<(&'static str, String, bool)> {
+        let census = self.census(entry, want, now);
+        let (reason, fatal) = census.verdict(want, entry.is_fresh());
+        (census.mismatch.count > 0 || census.granted() == 0)
+            .then(|| (reason, self.message(reason, &census, entry, want, now), fatal))
+    }
+
+    /// When a waiting lease must be looked at again although nothing happens.
+    pub(super) fn reason_wake(&self, entry: &Entry, want: &Want, now: Timestamp) -> Option<Timestamp> {
+        self.census(entry, want, now).wake(entry, now)
     }
 
     fn assume_told(&mut self, name: &Name, reason: &str) {
@@ -101,6 +129,9 @@ impl Lab {
 
     /// Reason and message of this moment for a waiting lease.
     pub(super) fn current_reason(&self, entry: &Entry, want: &Want, now: Timestamp) -> (&'static str, String) {
+        if let Some(told) = self.group_reason(entry, now) {
+            return told;
+        }
         let census = self.census(entry, want, now);
         let (reason, _) = census.verdict(want, entry.is_fresh());
         (reason, self.message(reason, &census, entry, want, now))
@@ -178,6 +209,11 @@ impl Lab {
 }
 
 impl Census<'_> {
+    fn wake(&self, entry: &Entry, now: Timestamp) -> Option<Timestamp> {
+        let fits_from = self.limit.and_then(|limit| entry.times.fits_from(limit)).filter(|at| *at > now);
+        entry.times.fixed_end().into_iter().chain(fits_from).min()
+    }
+
     fn granted(&self) -> usize {
         self.offline.count + self.leased.count + self.not_ready.count + self.free.count + self.over.count
     }
@@ -227,6 +263,9 @@ fn stands(told: &str, reason: &str) -> bool {
         || matches!(
             (told, reason),
             (condition::NOT_AVAILABLE, condition::NOT_READY)
-                | (condition::QUOTA_EXCEEDED, condition::NOT_AVAILABLE | condition::NOT_READY)
+                // What is kept back for a group is still not available to those who wait.
+                | (condition::NOT_AVAILABLE, condition::QUEUED)
+                | (condition::QUEUED, condition::NOT_AVAILABLE | condition::NOT_READY)
+                | (condition::QUOTA_EXCEEDED, condition::NOT_AVAILABLE | condition::NOT_READY | condition::QUEUED)
         )
 }

@@ -7,6 +7,7 @@ use jumpstarter_model::{Selector, Timestamp, selector::Operator};
 use super::{
     access::Scope,
     exporter::{Bench, Usable},
+    group::shelves::Shelves,
     names::{Age, Name},
     times::Span,
 };
@@ -86,6 +87,8 @@ pub(crate) struct Want {
     pub(crate) request: Request,
     /// The queue.
     pub(crate) waiting: BTreeSet<Age>,
+    /// Members of groups that want the same: their groups stand in line, not they.
+    pub(crate) members: BTreeSet<Name>,
     /// The same by kind.
     pub(crate) kinds: BTreeMap<Kind, BTreeSet<Age>>,
     /// Those of them that were told that no exporter is ready.
@@ -94,6 +97,8 @@ pub(crate) struct Want {
     pub(crate) told_over: BTreeMap<Kind, BTreeSet<Name>>,
     /// Every exporter that the request is about.
     pub(crate) tally: BTreeMap<Place, BTreeSet<Seat>>,
+    /// The same for groups, by labels that must be equal.
+    pub(crate) shelves: Shelves,
     /// Whether a kind of exporter held as spot came or went since somebody looked.
     pub(crate) spots_changed: bool,
     /// Stamp under which it is kept although nobody waits.
@@ -105,10 +110,12 @@ impl Want {
         Self {
             request,
             waiting: BTreeSet::new(),
+            members: BTreeSet::new(),
             kinds: BTreeMap::new(),
             told_not_ready: BTreeSet::new(),
             told_over: BTreeMap::new(),
             tally: BTreeMap::new(),
+            shelves: Shelves::default(),
             spots_changed: false,
             idle: None,
         }
@@ -141,10 +148,35 @@ impl Want {
         !matches!(self.request.slot(bench), Slot::Mismatch | Slot::Disabled)
     }
 
+    /// Everybody who waits with this request, members of groups too.
+    pub(crate) fn everybody(&self) -> impl Iterator<Item = &Name> {
+        self.waiting.iter().map(|age| &age.name).chain(&self.members)
+    }
+
+    /// Whether nobody waits with it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.members.is_empty()
+    }
+
+    /// Forgets all exporters.
+    pub(crate) fn clear(&mut self) {
+        self.tally.clear();
+        self.shelves.clear();
+    }
+
     /// Moves an exporter from one place to another, in or out.
-    pub(crate) fn shift(&mut self, name: &Name, from: Option<Standing>, to: Option<Standing>) -> Shift {
+    pub(crate) fn shift(
+        &mut self,
+        name: &Name,
+        labels: &BTreeMap<String, String>,
+        from: Option<Standing>,
+        to: Option<Standing>,
+    ) -> Shift {
         if from == to {
             return Shift::None;
+        }
+        if !self.shelves.is_empty() {
+            self.shelves.shift(name, labels, from, to);
         }
         let places = [from, to].map(|standing| standing.map(|standing| standing.place));
         let scopes = places.map(|place| place.map(|(scope, _)| scope));

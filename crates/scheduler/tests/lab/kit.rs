@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jumpstarter_model::{
     AccountBy, Client, ClientSpec, Condition, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterPhase,
-    ExporterSpec, From, GoDuration, Lease, LeaseQuota, LeaseQuotaSpec, LeaseSpec, LocalObjectReference, Policy,
-    Selector, Timestamp, set_condition,
+    ExporterSpec, From, GoDuration, Lease, LeaseGroup, LeaseQuota, LeaseQuotaSpec, LeaseSpec, LocalObjectReference,
+    Policy, Selector, Timestamp, set_condition,
 };
 use jumpstarter_scheduler::{
     Action, Change, Lab, LabConfig,
@@ -373,6 +373,8 @@ pub(crate) trait LeaseExt {
     fn ended(self) -> Self;
     fn ended_at(self, secs: i64) -> Self;
     fn requeues(self) -> Self;
+    /// A member of a group of so many, whose devices must have equal values of these labels.
+    fn in_group(self, group: &str, size: usize, same: &[&str]) -> Self;
 }
 
 impl LeaseExt for Lease {
@@ -460,6 +462,12 @@ impl LeaseExt for Lease {
 
     fn requeues(mut self) -> Self {
         self.metadata.annotations.get_or_insert_default().insert(transition::REQUEUE.to_owned(), "true".to_owned());
+        self
+    }
+
+    fn in_group(mut self, group: &str, size: usize, same: &[&str]) -> Self {
+        let same = same.iter().map(|key| (*key).to_owned());
+        LeaseGroup { name: group.to_owned(), size, same: same.collect() }.write(&mut self.metadata);
         self
     }
 }

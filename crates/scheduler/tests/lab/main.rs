@@ -4,6 +4,7 @@
 
 mod assignment;
 mod explain;
+mod groups;
 mod in_flight;
 mod kit;
 mod lifecycle;

@@ -128,7 +128,7 @@ const EXPORTERS: [&str; 4] = ["a", "b", "c", "d"];
 const CLIENTS: [&str; 3] = ["alice", "bob", "carol"];
 const SELECTORS: [&str; 9] =
     ["board=x", "board=x", "board=x", "board=x", "board=y", "board in (x,y)", "board", "!special", "board!=x"];
-const PHASES: [ExporterPhase; 8] = [
+pub(crate) const PHASES: [ExporterPhase; 8] = [
     ExporterPhase::Unspecified,
     ExporterPhase::Offline,
     ExporterPhase::Available,
@@ -624,7 +624,7 @@ fn is_verdict(action: &Action) -> bool {
 }
 
 /// A new core over the same objects.
-fn rebuilt(world: &World) -> Lab {
+pub(crate) fn rebuilt(world: &World) -> Lab {
     let mut copy = World::new();
     copy.exporters = world.exporters.clone();
     copy.leases = world.leases.clone();
@@ -638,7 +638,7 @@ fn rebuilt(world: &World) -> Lab {
 }
 
 /// The single writes of a transition, in their order.
-fn halves(transition: Transition) -> Vec<Transition> {
+pub(crate) fn halves(transition: Transition) -> Vec<Transition> {
     let Transition { successor, exporter_status, lease_status, lease_metadata } = transition;
     let ends = lease_status.iter().chain(&lease_metadata).any(Lease::is_ended);
     let exporter =

@@ -83,7 +83,9 @@ impl Lab {
             return;
         }
         for (id, want) in &self.wants {
-            for kind in want.kinds.keys() {
+            let members = want.members.iter().filter_map(|name| self.leases.get(name)).map(Entry::kind);
+            for kind in want.kinds.keys().cloned().chain(members) {
+                let kind = &kind;
                 let accounts = self.book.all_accounts(&kind.0);
                 self.book.quotas.set_queue(&accounts, &(*id, kind.clone()), true);
             }
@@ -114,6 +116,7 @@ impl Lab {
     pub(in crate::lab) fn check_quotas(&mut self, now: Timestamp) {
         while let Some((lifted, shut_out)) = self.book.quotas.next_change() {
             for (id, kind) in lifted {
+                self.mark_groups_of(id);
                 let Some(alike) = self.wants.get(&id).and_then(|want| want.kinds.get(&kind)) else { continue };
                 // The others of its kind follow when it is served.
                 self.marked.seeking.extend(self.first_of(alike.iter(), now).map(|age| age.name.clone()));

@@ -59,7 +59,8 @@ const AT_ONCE: i64 = 0;
 impl Lab {
     /// When `ask` may begin.
     pub(super) fn forecast(&self, ask: &Ask<'_>, usage: &Usage, now: Timestamp) -> Option<Forecast> {
-        if ask.kept {
+        // What is kept back for a group, and until when, is not foreseen.
+        if ask.kept || (!ask.finds_free && self.any_group_ahead(ask, now)) {
             // When its account has room again depends on more than devices.
             return None;
         }

@@ -27,10 +27,11 @@ const MAX_FOUND: usize = 5;
 const MAX_TRIED: usize = 8;
 
 /// A request as it stands in the queue, or would.
-struct Ask<'a> {
+pub(super) struct Ask<'a> {
+    pub(super) entry: &'a Entry,
     age: &'a Age,
     /// Enabled exporters that policies let it have, with its turn there, and whether a quota keeps it from one now.
-    devices: BTreeMap<Name, (Turn, bool)>,
+    pub(super) devices: BTreeMap<Name, (Turn, bool)>,
     /// Whether quotas may keep it from some of them for longer than others do.
     kept: bool,
     /// Whether shares decide who comes first at some of them.
@@ -54,6 +55,12 @@ impl Lab {
             return Some(why);
         }
         let Some((entry, want)) = self.waiting(lease) else { return Some(why) };
+        if entry.group.is_some() {
+            // When the others of its group can begin too is not foreseen here, and what it asks for alone helps nobody.
+            let ask = self.ask(entry, &want.request, entry.times.requested(now), now);
+            why.ahead = self.who_is_ahead(&ask, now);
+            return Some(why);
+        }
         let usage = self.history.usage();
         let duration = entry.times.requested(now);
         let ask = self.ask(entry, &want.request, duration, now);
@@ -89,7 +96,8 @@ impl Lab {
 
     fn ask<'a>(&'a self, entry: &'a Entry, request: &Request, duration: GoDuration, now: Timestamp) -> Ask<'a> {
         let mut ask = Ask {
-            age: &entry.age,
+            entry,
+            age: self.age_in_line(entry),
             devices: BTreeMap::new(),
             kept: false,
             shares: false,
@@ -105,7 +113,8 @@ impl Lab {
             let line = self.line(bench.scope);
             if let Some((turn, kept)) = self.turn_if_kept(line, &entry.age, &entry.client, duration, now) {
                 ask.connected += usize::from(bench.usable != Usable::Offline);
-                ask.finds_free |= bench.usable == Usable::Free && !kept;
+                let ours = || !kept && !self.is_kept_from(&name, turn, &entry.age, now);
+                ask.finds_free |= bench.usable == Usable::Free && ours();
                 ask.devices.insert(name, (turn, kept));
                 scopes.insert(bench.scope);
             }
@@ -127,6 +136,10 @@ impl Lab {
                     continue;
                 }
                 let line = self.line(bench.scope);
+                for name in self.members_ahead(other, *mine, ask.entry, now) {
+                    let theirs = ahead.entry(name).or_insert(*mine);
+                    *theirs = (*mine).min(*theirs);
+                }
                 for (age, client, requested) in self.queue(other, now) {
                     let Some((theirs, held)) = self.turn_if_kept(line, age, client, requested, now) else { continue };
                     // Whoever is kept by a quota does not stand before those who are not.
@@ -137,7 +150,7 @@ impl Lab {
                 }
             }
         }
-        ahead.remove(&ask.age.name);
+        ahead.remove(&ask.entry.age.name);
         ahead
     }
 

@@ -1,0 +1,292 @@
+//! A group in line: what its members seek, and what there is for all of them together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jumpstarter_model::Timestamp;
+
+use super::{
+    super::{
+        Lab,
+        access::Rank,
+        exporter::Usable,
+        names::{Age, Name},
+        want::{Slot, WantId},
+    },
+    keep::Standing,
+    matching::{Matching, Members},
+    shelves::{Keys, Values},
+};
+
+/// What is known of a group that waits with all of its members.
+#[derive(Debug)]
+pub(super) struct Line {
+    group: Name,
+    pub(super) age: Age,
+    /// Members in the order of their age, and what each wants.
+    pub(super) seekers: Vec<(Name, WantId)>,
+    pub(super) same: Keys,
+    /// What there is, by the worst rank that is made do with and the values of labels that must be equal.
+    outlooks: BTreeMap<(Rank, Values), Option<Outlook>>,
+    /// Values of which nothing is known yet.
+    dirty: BTreeSet<Values>,
+    /// Devices kept back for it.
+    pub(super) kept: BTreeSet<Name>,
+}
+
+/// How a whole group may be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outlook {
+    /// The turn of the device that comes last.
+    pub(super) last: Turn,
+    /// The device of each member.
+    pub(super) picks: Vec<(Turn, Name)>,
+}
+
+/// When a device can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    pub(super) class: Class,
+    /// When a free one was used last, when a held one will be let go.
+    pub(super) at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    /// Now.
+    Free,
+    /// When its lease ends, at the latest.
+    Coming,
+    /// Nobody knows.
+    Unforeseen,
+}
+
+/// Devices in the order of their turn, and who may have each.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    by_turn: BTreeMap<(Turn, Name), Members>,
+}
+
+impl Turn {
+    fn of(slot: Slot, at: Timestamp) -> Option<Self> {
+        let class = match slot {
+            Slot::Mismatch | Slot::Disabled => return None,
+            Slot::Free => Class::Free,
+            Slot::Returning => return Some(Self { class: Class::Coming, at: Timestamp::MIN }),
+            Slot::Leased | Slot::Spot if at < Timestamp::MAX => Class::Coming,
+            Slot::Leased | Slot::Spot | Slot::Offline | Slot::NotReady => {
+                return Some(Self { class: Class::Unforeseen, at: Timestamp::MIN });
+            }
+        };
+        Some(Self { class, at })
+    }
+}
+
+impl Offers {
+    /// Whoever may have what, and who has what at best.
+    pub(super) fn matching(&self, members: usize) -> (Matching, Vec<Members>) {
+        let devices = self.by_turn.values().copied().collect::<Vec<_>>();
+        (Matching::of(members, &devices), devices)
+    }
+
+    pub(super) fn outlook(&self, members: usize) -> Option<Outlook> {
+        let (matching, _) = self.matching(members);
+        let devices = self.by_turn.keys().collect::<Vec<_>>();
+        let picks = matching.complete()?.into_iter().map(|device| devices[device].clone()).collect::<Vec<_>>();
+        Some(Outlook { last: picks.iter().map(|(turn, _)| *turn).max()?, picks })
+    }
+}
+
+impl Line {
+    pub(super) fn new(group: Name, age: Age, seekers: Vec<(Name, WantId)>, same: Keys) -> Self {
+        Self { group, age, seekers, same, outlooks: BTreeMap::new(), dirty: BTreeSet::new(), kept: BTreeSet::new() }
+    }
+
+    /// Has these values looked at again.
+    pub(super) fn touch(&mut self, values: impl IntoIterator<Item = Values>) {
+        self.dirty.extend(values);
+    }
+
+    /// Has everything looked at again.
+    pub(super) fn touch_all(&mut self) {
+        self.outlooks.clear();
+        self.dirty.clear();
+    }
+
+    fn forget_touched(&mut self) {
+        let dirty = std::mem::take(&mut self.dirty);
+        if !dirty.is_empty() {
+            self.outlooks.retain(|(_, values), _| !dirty.contains(values));
+        }
+    }
+}
+
+impl Lab {
+    /// The place in line of a group that makes do with a rank: that of the member whose turn would come last.
+    pub(super) fn standing(&self, line: &Line, rank: Rank, now: Timestamp) -> Option<Standing> {
+        let seekers = line.seekers.iter().filter_map(|(name, want)| self.leases.get(name).zip(self.wants.get(want)));
+        let turns = seekers.flat_map(|(entry, want)| {
+            let scopes = want.tally.keys().map(|(scope, _)| self.line(*scope));
+            scopes.map(move |scope| self.turn_with(scope, &line.age, &entry.client, rank, now))
+        });
+        Some(Standing { turn: turns.max()?, age: line.age.clone() })
+    }
+
+    /// Ranks that the group can make do with, best first: the worst that a member would have, at its best, comes first.
+    pub(super) fn ranks_in_line(&self, line: &Line, now: Timestamp) -> Vec<Rank> {
+        let mut all = BTreeSet::new();
+        let mut floor = None;
+        for (name, want) in &line.seekers {
+            let (Some(entry), Some(want)) = (self.leases.get(name), self.wants.get(want)) else { return Vec::new() };
+            let requested = entry.times.requested(now);
+            let places = want.tally.keys().filter(|(_, slot)| !matches!(slot, Slot::Mismatch | Slot::Disabled));
+            let ranks =
+                places.filter_map(|(scope, _)| self.book.access(*scope, &entry.client, requested).rank_by_policy());
+            let ranks = ranks.collect::<BTreeSet<_>>();
+            let Some(best) = ranks.first().copied() else { return Vec::new() };
+            floor = floor.max(Some(best));
+            all.extend(ranks);
+        }
+        all.into_iter().filter(|rank| Some(*rank) >= floor).collect()
+    }
+
+    /// The best that there is for the whole group with devices of this rank or better: the values of the labels that
+    /// must be equal, and who gets what. What comes soonest is best, and what was used longest ago among what is free.
+    pub(super) fn best_outlook(&mut self, group: &str, rank: Rank, now: Timestamp) -> Option<(Values, Outlook)> {
+        let mut line = self.groups.groups.get_mut(group)?.line.take()?;
+        line.forget_touched();
+        let found = self.choose(&mut line, rank, now);
+        if let Some(group) = self.groups.groups.get_mut(group) {
+            group.line = Some(line);
+        }
+        found
+    }
+
+    fn choose(&self, line: &mut Line, rank: Rank, now: Timestamp) -> Option<(Values, Outlook)> {
+        let mut best: Option<(Turn, Values)> = None;
+        for values in self.values_in_line(line) {
+            let key = (rank, values);
+            if !line.outlooks.contains_key(&key) {
+                let offers = self.offers(line, &key.1, Some(rank), now);
+                line.outlooks.insert(key.clone(), offers.outlook(line.seekers.len()));
+            }
+            let Some(Some(outlook)) = line.outlooks.get(&key) else { continue };
+            let candidate = (outlook.last, key.1);
+            if best.as_ref().is_none_or(|best| candidate < *best) {
+                best = Some(candidate);
+            }
+        }
+        let (_, values) = best?;
+        let outlook = line.outlooks.get(&(rank, values.clone()))?.clone()?;
+        Some((values, outlook))
+    }
+
+    /// Combinations of values that devices for the first member have: others cannot serve the whole group.
+    pub(super) fn values_in_line(&self, line: &Line) -> Vec<Values> {
+        let want = line.seekers.first().and_then(|(_, want)| self.wants.get(want));
+        want.into_iter().flat_map(|want| want.shelves.values(&line.same)).cloned().collect()
+    }
+
+    /// Devices of these values that members can have now or later. Of those that are alike to a member no more are
+    /// looked at than the group has members: more would change nothing.
+    pub(super) fn offers(&self, line: &Line, values: &Values, worst: Option<Rank>, now: Timestamp) -> Offers {
+        let mut offers = Offers::default();
+        for (member, (name, want)) in line.seekers.iter().enumerate() {
+            let (Some(entry), Some(want)) = (self.leases.get(name), self.wants.get(want)) else { continue };
+            let Some(tally) = want.shelves.tally(&line.same, values) else { continue };
+            let (requested, ends) = (entry.times.requested(now), entry.times.end(now));
+            for ((scope, slot), seats) in tally {
+                let Some(rank) = self.book.access(*scope, &entry.client, requested).rank_by_policy() else { continue };
+                if worst.is_some_and(|worst| rank > worst) {
+                    continue;
+                }
+                let standing = self.standing(line, worst.unwrap_or(rank), now);
+                let ours = |exporter: &Name| {
+                    *slot != Slot::Free
+                        || self.keeper(exporter) == Some(&line.group)
+                        || !standing.as_ref().is_some_and(|standing| self.is_kept_until(exporter, standing, ends, now))
+                };
+                for (at, exporter) in seats.iter().filter(|(_, exporter)| ours(exporter)).take(line.seekers.len()) {
+                    if let Some(turn) = Turn::of(*slot, *at) {
+                        *offers.by_turn.entry((turn, exporter.clone())).or_default() |= 1 << member;
+                    }
+                }
+            }
+        }
+        offers
+    }
+
+    /// Puts a group in line, or leaves it there.
+    pub(super) fn enter_line(&mut self, group: &Name, members: &[Name], same: &Keys) {
+        let seekers = members.iter().filter_map(|name| Some((name.clone(), self.leases.get(name)?.want?)));
+        let seekers = seekers.collect::<Vec<_>>();
+        let age = members.first().and_then(|name| self.leases.get(name)).map(|entry| entry.age.clone());
+        let Some(age) = age.filter(|_| seekers.len() == members.len()) else { return self.leave_line(group) };
+        let known = self.groups.line(group);
+        let fresh = !known.is_some_and(|line| self.is_up_to_date(group, line, &age, &seekers, same));
+        self.groups.turns.insert(group.clone());
+        if !fresh {
+            return;
+        }
+        self.leave_line(group);
+        for (_, id) in &seekers {
+            let Some(want) = self.wants.get_mut(id) else { continue };
+            if want.shelves.enter(same, group) {
+                for (place, seats) in &want.tally {
+                    for (at, name) in seats {
+                        if let Some(bench) = self.exporters.get(name) {
+                            let standing = super::super::want::Standing { place: *place, at: *at };
+                            want.shelves.fill(same, name, &bench.seen.labels, standing);
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(known) = self.groups.groups.get_mut(group) {
+            known.line = Some(Line::new(group.clone(), age, seekers, same.clone()));
+        }
+        self.groups.turns.insert(group.clone());
+    }
+
+    /// Whether a group in line is still what it was.
+    fn is_up_to_date(&self, group: &Name, line: &Line, age: &Age, seekers: &[(Name, WantId)], same: &Keys) -> bool {
+        let stands = |(_, want): &(Name, WantId)| {
+            self.wants.get(want).is_some_and(|want| want.shelves.groups().any(|known| known == group))
+        };
+        line.age == *age && line.seekers == seekers && line.same == *same && line.seekers.iter().all(stands)
+    }
+
+    /// Takes a group out of line, and lets go what was kept for it.
+    pub(super) fn leave_line(&mut self, group: &Name) {
+        self.groups.turns.remove(group);
+        let Some(line) = self.groups.groups.get_mut(group).and_then(|group| group.line.take()) else { return };
+        for (_, id) in &line.seekers {
+            if let Some(want) = self.wants.get_mut(id) {
+                want.shelves.leave(&line.same, group);
+            }
+        }
+        for exporter in line.kept {
+            self.let_go(&exporter, group);
+        }
+    }
+
+    /// Gives a device free that was kept for a group.
+    pub(super) fn let_go(&mut self, exporter: &Name, group: &str) {
+        if self.groups.kept.remove(exporter, group) {
+            self.touch_shelves(exporter);
+            if self.exporters.get(exporter).is_some_and(|bench| bench.usable == Usable::Free) {
+                self.marked.freed.insert(exporter.clone());
+            }
+        }
+    }
+
+    /// Has groups look again at a device.
+    pub(super) fn touch_shelves(&mut self, exporter: &Name) {
+        let Some(bench) = self.exporters.get(exporter) else { return };
+        for id in &bench.wants {
+            if let Some(want) = self.wants.get_mut(id).filter(|want| !want.shelves.is_empty()) {
+                want.shelves.touch(&bench.seen.labels);
+                self.marked.shelved.insert(*id);
+            }
+        }
+    }
+}

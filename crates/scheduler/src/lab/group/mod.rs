@@ -1,0 +1,178 @@
+//! Groups: several leases that are served together or not at all.
+//!
+//! A group is what its members say of it: ordinary leases with a label and annotations ([`LeaseGroup`]); nothing of it
+//! is stored elsewhere. It goes through these stages, each of which a new core reads off the objects:
+//!
+//! | stage | in the objects | what is done |
+//! |---|---|---|
+//! | gathering | fewer members than the group has | it waits a minute for the others, then all are refused |
+//! | in line | all there, none has anything | [`line`]: devices are sought, some may be kept back for it |
+//! | claiming | exporters are claimed for members | as soon as each claim is durable all are completed; if one failed, all are given back: nobody was told |
+//! | starting | a member names its exporter | missing halves are completed; when all are ready, all are told; if one ends, all end |
+//! | open | a member is ready | each is a lease like any other |
+//!
+//! Members that wait stand in no queue: the group stands in line as one.
+
+mod keep;
+mod life;
+mod line;
+mod matching;
+pub(crate) mod shelves;
+mod tell;
+mod turn;
+mod why;
+
+use std::collections::{BTreeSet, HashMap};
+
+use jumpstarter_model::{Lease, LeaseGroup, Timestamp, condition::lease as condition};
+
+use super::{
+    Lab,
+    lease::Entry,
+    names::{Age, Name},
+};
+use keep::Kept;
+use line::Line;
+pub(super) use turn::GroupTurn;
+
+/// What a lease says of the group that it is in.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) group: Name,
+    /// What it says, or why that makes no sense.
+    pub(crate) says: Result<LeaseGroup, String>,
+}
+
+impl Member {
+    pub(crate) fn of(lease: &Lease) -> Option<Box<Self>> {
+        let says = LeaseGroup::of(&lease.metadata)?.map_err(|error| error.to_string());
+        Some(Box::new(Self { group: LeaseGroup::name_of(&lease.metadata)?.into(), says }))
+    }
+}
+
+/// One group.
+#[derive(Debug, Default)]
+struct Group {
+    /// Members that have not ended, the first of which says what the group is.
+    members: BTreeSet<Age>,
+    /// Members that have ended, and when.
+    ended: HashMap<Name, Timestamp>,
+    /// Its place in line.
+    line: Option<Line>,
+}
+
+/// All groups.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    groups: HashMap<Name, Group>,
+    /// What is kept back for groups.
+    kept: Kept,
+    /// Groups to be looked at.
+    marked: BTreeSet<Name>,
+    /// Groups in line for which something may have changed.
+    turns: BTreeSet<Name>,
+}
+
+impl Groups {
+    /// Number of entries in the tables.
+    pub(super) fn entries(&self) -> usize {
+        self.groups.values().map(|group| 1 + group.members.len() + group.ended.len()).sum::<usize>() + self.kept.len()
+    }
+
+    pub(super) fn mark(&mut self, group: &Name) {
+        self.marked.insert(group.clone());
+    }
+
+    pub(super) fn pop_marked(&mut self) -> Option<Name> {
+        self.marked.pop_first()
+    }
+
+    fn line_mut(&mut self, group: &str) -> Option<&mut Line> {
+        self.groups.get_mut(group)?.line.as_mut()
+    }
+
+    fn line(&self, group: &str) -> Option<&Line> {
+        self.groups.get(group)?.line.as_ref()
+    }
+}
+
+impl Lab {
+    /// Lets a member that is observed again keep what is only known here: since when it is being claimed for.
+    pub(super) fn carry_claim_over(&self, known: &Entry, entry: &mut Entry) {
+        if entry.group.is_some() && entry.exporter.is_none() && self.claims.contains_key(&entry.age.name) {
+            entry.begin = entry.begin.or(known.begin);
+        }
+    }
+
+    /// Notes a member that has not ended.
+    pub(super) fn join_group(&mut self, entry: &Entry) {
+        let Some(member) = &entry.group else { return };
+        let group = self.groups.groups.entry(member.group.clone()).or_default();
+        group.ended.remove(&entry.age.name);
+        group.members.insert(entry.age.clone());
+        self.groups.mark(&member.group);
+    }
+
+    /// Notes that a member is no longer what it was.
+    pub(super) fn leave_group(&mut self, entry: &Entry) {
+        let Some(member) = &entry.group else { return };
+        if let Some(group) = self.groups.groups.get_mut(&member.group) {
+            group.members.remove(&entry.age);
+        }
+        self.groups.mark(&member.group);
+    }
+
+    /// Notes a member that has ended, or is about to: its group never has it again.
+    pub(super) fn note_ended_member(&mut self, group: &Name, lease: &Name, at: Timestamp) {
+        self.groups.groups.entry(group.clone()).or_default().ended.insert(lease.clone(), at);
+        self.groups.mark(group);
+    }
+
+    /// Notes an ended lease if it was a member of a group.
+    pub(super) fn observe_ended_member(&mut self, name: &Name, lease: &Lease) {
+        let Some(group) = LeaseGroup::name_of(&lease.metadata).map(Name::from) else { return };
+        let status = lease.status.as_ref();
+        // It never was one: what it said was not what the group is.
+        let stranger = |found: &jumpstarter_model::Condition| found.reason == condition::GROUP_MISMATCH;
+        if status.is_some_and(|status| status.conditions.iter().any(stranger)) {
+            return self.forget_ended_member(&group, name);
+        }
+        let at = status.and_then(|status| status.end_time.as_ref()).map_or(Timestamp::MIN, |end| end.0);
+        self.note_ended_member(&group, name, at);
+    }
+
+    pub(super) fn forget_ended_member(&mut self, group: &Name, name: &Name) {
+        if let Some(known) = self.groups.groups.get_mut(group) {
+            known.ended.remove(name);
+            self.groups.mark(group);
+        }
+    }
+
+    /// Live members of a group, the first of which says what it is.
+    fn members(&self, group: &str) -> Vec<Name> {
+        let members = self.groups.groups.get(group).map(|group| &group.members);
+        members.into_iter().flatten().map(|age| age.name.clone()).collect()
+    }
+
+    fn any_member(&self, group: &str, is: impl Fn(&Entry) -> bool) -> bool {
+        let members = self.groups.groups.get(group).into_iter().flat_map(|group| &group.members);
+        members.filter_map(|age| self.leases.get(&age.name)).any(is)
+    }
+
+    /// Whether a lease may not be used yet although it holds a device, since its group has not got all of its own.
+    pub(super) fn awaits_group(&self, entry: &Entry) -> bool {
+        entry.group.as_ref().is_some_and(|member| !self.any_member(&member.group, |entry| entry.ready))
+    }
+
+    /// Whether nobody was told yet of what is claimed for this lease, since the whole group must have its devices first.
+    pub(super) fn is_claiming(&self, entry: &Entry) -> bool {
+        entry.group.as_ref().is_some_and(|member| !self.any_member(&member.group, |entry| entry.exporter.is_some()))
+    }
+
+    /// Has the group of a lease looked at, if it has one.
+    pub(super) fn mark_group_of(&mut self, lease: &str) {
+        if let Some(member) = self.leases.get(lease).and_then(|entry| entry.group.as_ref()) {
+            self.groups.mark(&member.group);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Serves groups, in line with single leases.
+//!
+//! A group comes where a lease of its rank and age would come: its rank is that of its worst member, its age that of its
+//! first. When it is its turn, it is given devices for all of its members, or some are kept back for it, or it leaves
+//! everything to those who come after it. Where it has different ranks at different devices, it has a turn with each.
+
+use std::collections::BTreeSet;
+
+use jumpstarter_model::Timestamp;
+
+use super::{
+    super::{
+        Lab,
+        access::Rank,
+        names::{Age, Name},
+        turn::Turn,
+        want::WantId,
+    },
+    keep::{Keep, Standing},
+    line::{Class, Outlook},
+};
+use crate::Action;
+
+/// A group, and the rank with which it makes do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) struct GroupTurn {
+    standing: Standing,
+    rank: Rank,
+    /// Whether devices are kept back for it already, at a better rank.
+    keeps: bool,
+    group: Name,
+}
+
+impl GroupTurn {
+    /// Whether it comes before a lease of this place in line.
+    pub(in super::super) fn is_before(&self, turn: Turn, age: &Age) -> bool {
+        (self.standing.turn, &self.standing.age) < (turn, age)
+    }
+}
+
+impl Lab {
+    /// Whether a free device is kept back from a lease of this place in line.
+    pub(in super::super) fn is_kept_from(&self, exporter: &str, turn: Turn, age: &Age, now: Timestamp) -> bool {
+        if self.groups.kept.is_empty() {
+            return false;
+        }
+        let Some(entry) = self.leases.get(&age.name) else { return false };
+        self.is_kept_until(exporter, &Standing { turn, age: age.clone() }, entry.times.end(now), now)
+    }
+
+    /// Whether a free device is kept back from somebody of this place in line who would have it until `ends`.
+    pub(super) fn is_kept_until(&self, exporter: &str, standing: &Standing, ends: Timestamp, now: Timestamp) -> bool {
+        let Some(keep) = self.groups.kept.get(exporter) else { return false };
+        ends > keep.until && self.standing_of_keep(keep, now).is_some_and(|keeper| keeper < *standing)
+    }
+
+    fn standing_of_keep(&self, keep: &Keep, now: Timestamp) -> Option<Standing> {
+        self.standing(self.groups.line(&keep.group)?, keep.rank, now)
+    }
+
+    /// Has groups look again that want this.
+    pub(in super::super) fn mark_groups_of(&mut self, id: WantId) {
+        let Some(want) = self.wants.get(&id).filter(|want| !want.shelves.is_empty()) else { return };
+        self.groups.turns.extend(want.shelves.groups().cloned());
+    }
+
+    /// The group for which a device is kept back, if it is.
+    pub(in super::super) fn keeper(&self, exporter: &str) -> Option<&Name> {
+        self.groups.kept.get(exporter).map(|keep| &keep.group)
+    }
+
+    /// Takes the members of groups out of those that seek a device for themselves, and has their groups seek instead.
+    pub(in super::super) fn take_members(&mut self, seeking: &mut BTreeSet<Name>) {
+        if self.groups.groups.is_empty() {
+            return;
+        }
+        seeking.retain(|lease| {
+            let Some(member) = self.leases.get(lease).and_then(|entry| entry.group.as_ref()) else { return true };
+            let group = member.group.clone();
+            if let Some(line) = self.groups.line_mut(&group) {
+                line.touch_all();
+                self.groups.turns.insert(group);
+            }
+            false
+        });
+    }
+
+    /// Groups for which something has changed since the last call.
+    pub(in super::super) fn add_turns(&mut self, turns: &mut BTreeSet<GroupTurn>, now: Timestamp) {
+        for id in std::mem::take(&mut self.marked.shelved) {
+            let Some(want) = self.wants.get_mut(&id) else { continue };
+            for (group, touched) in want.shelves.take_touched() {
+                if let Some(line) = self.groups.line_mut(&group) {
+                    line.touch(touched);
+                    self.groups.turns.insert(group);
+                }
+            }
+        }
+        for group in std::mem::take(&mut self.groups.turns) {
+            let Some(line) = self.groups.line(&group) else { continue };
+            self.marked.reasons.extend(line.seekers.iter().map(|(name, _)| name.clone()));
+            match self.ranks_in_line(line, now).first() {
+                Some(rank) => {
+                    let standing = self.standing(line, *rank, now);
+                    turns.extend(standing.map(|standing| GroupTurn { standing, rank: *rank, keeps: false, group }));
+                }
+                None => self.keep_nothing(&group),
+            }
+        }
+    }
+
+    /// Lets a group have what there is for it, or keeps some of that back.
+    pub(in super::super) fn take_turn(
+        &mut self,
+        turn: GroupTurn,
+        turns: &mut BTreeSet<GroupTurn>,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        let GroupTurn { standing, rank, mut keeps, group } = turn;
+        let Some(line) = self.groups.line(&group) else { return };
+        let latest = self.standing(line, rank, now);
+        if let Some(latest) = latest.filter(|latest| *latest > standing) {
+            // What was given out since counts for shares.
+            turns.insert(GroupTurn { standing: latest, rank, keeps, group });
+            return;
+        }
+        let next = self.ranks_in_line(line, now).into_iter().find(|next| *next > rank);
+        let next = next.and_then(|next| Some((next, self.standing(line, next, now)?)));
+        match self.best_outlook(&group, rank, now) {
+            // Nothing is kept for those who may not have so much at once.
+            Some((_, outlook)) if !self.can_afford(&group, &outlook, now) => {}
+            Some((_, outlook)) if outlook.last.class == Class::Free => {
+                return self.claim(&group, &outlook, now, actions);
+            }
+            Some((_, outlook)) if outlook.last.class == Class::Coming && !keeps => {
+                self.keep(&group, rank, &outlook, now);
+                keeps = true;
+            }
+            _ => {}
+        }
+        match next {
+            Some((rank, standing)) => _ = turns.insert(GroupTurn { standing, rank, keeps, group }),
+            None if !keeps => self.keep_nothing(&group),
+            None => {}
+        }
+    }
+
+    /// Whether quotas let the members have all of these devices at once.
+    fn can_afford(&self, group: &Name, outlook: &Outlook, now: Timestamp) -> bool {
+        let Some(line) = self.groups.line(group) else { return false };
+        let pairs = line.seekers.iter().zip(&outlook.picks).map(|((lease, _), (_, exporter))| (lease, exporter));
+        self.quotas_allow(pairs, now)
+    }
+
+    /// Whether quotas let leases have these exporters at once.
+    pub(super) fn quotas_allow<'a>(&self, pairs: impl Iterator<Item = (&'a Name, &'a Name)>, now: Timestamp) -> bool {
+        let mut purse = self.purse();
+        let mut pairs = pairs.filter_map(|(lease, exporter)| self.leases.get(lease).zip(self.exporters.get(exporter)));
+        pairs.all(|(entry, bench)| {
+            let kind = entry.kind();
+            let allowed = purse.allows(self, bench.scope, &kind, now);
+            purse.take(self, bench.scope, &kind, now);
+            allowed
+        })
+    }
+
+    /// Claims a device for each member. They are completed when all are durable.
+    fn claim(&mut self, group: &Name, outlook: &Outlook, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(line) = self.groups.line(group) else { return };
+        let leases = line.seekers.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        for (lease, (_, exporter)) in leases.iter().zip(&outlook.picks) {
+            if let Some(entry) = self.leases.get_mut(lease) {
+                // Others want to know until when.
+                entry.begin = Some(now);
+            }
+            self.set_claim(exporter, Some(lease.clone()));
+            actions.push(Action::Claim { lease: lease.to_string(), exporter: exporter.to_string() });
+        }
+        self.leave_line(group);
+    }
+
+    /// Keeps back what of an outlook is free, and nothing else.
+    fn keep(&mut self, group: &Name, rank: Rank, outlook: &Outlook, now: Timestamp) {
+        let Some(standing) = self.groups.line(group).and_then(|line| self.standing(line, rank, now)) else { return };
+        let free = outlook.picks.iter().filter(|(turn, _)| turn.class == Class::Free);
+        // One that is kept for a group ahead may be used until then, not kept.
+        let ahead = |exporter: &&Name| {
+            let keep = self.groups.kept.get(exporter).filter(|keep| keep.group != *group);
+            keep.and_then(|keep| self.standing_of_keep(keep, now)).is_none_or(|keeper| keeper > standing)
+        };
+        let free = free.map(|(_, exporter)| exporter).filter(ahead).cloned().collect::<BTreeSet<_>>();
+        let until = outlook.last.at;
+        for exporter in &free {
+            let keep = Keep { group: group.clone(), rank, until };
+            let before = self.groups.kept.put(exporter.clone(), keep.clone());
+            if before.as_ref() == Some(&keep) {
+                continue;
+            }
+            self.touch_shelves(exporter);
+            // Those from whom it was kept may have it after all.
+            if before.is_some_and(|before| before.until < until || before.rank < rank) {
+                self.marked.freed.insert(exporter.clone());
+            }
+        }
+        self.keep_only(group, free);
+    }
+
+    fn keep_nothing(&mut self, group: &Name) {
+        self.keep_only(group, BTreeSet::new());
+    }
+
+    fn keep_only(&mut self, group: &Name, kept: BTreeSet<Name>) {
+        let Some(line) = self.groups.line_mut(group) else { return };
+        let before = std::mem::replace(&mut line.kept, kept.clone());
+        for exporter in before.difference(&kept) {
+            self.let_go(exporter, group);
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Random stories of labs with groups, with crashes, against the [oracle](super::oracle).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jumpstarter_model::{LeaseGroup, condition::is_true};
+use proptest::{prelude::*, sample::select};
+
+use super::{oracle, *};
+use crate::{
+    kit::client,
+    oracle::{granted, suits, waits},
+    sequences::{PHASES, halves, rebuilt},
+};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Group { client: &'static str, wants: Vec<&'static str>, same: bool, secs: i64, missing: usize, begins: Option<i64> },
+    Single { client: &'static str, wants: &'static str, secs: i64 },
+    Release { lease: usize },
+    Delete { lease: usize },
+    Last { lease: usize, secs: i64 },
+    Online { exporter: &'static str, online: bool },
+    Phase { exporter: &'static str, phase: ExporterPhase },
+    Label { exporter: &'static str, key: &'static str, value: &'static str },
+    Gone { exporter: &'static str },
+    Policy { name: &'static str, exporters: &'static str, priorities: (i64, i64), at_most: Option<i64> },
+    NoPolicy { name: &'static str },
+    TornDown { exporter: &'static str },
+    Wait { secs: i64 },
+    Settle,
+    Crash { writes: usize },
+    Conflict { action: usize },
+}
+
+const EXPORTERS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+const CLIENTS: [&str; 2] = ["alice", "bob"];
+const WANTS: [&str; 4] = ["board=x", "board=x", "board=y", "board"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let exporter = || select(&EXPORTERS[..]);
+    let client = || select(&CLIENTS[..]);
+    let group = (
+        client(),
+        proptest::collection::vec(select(&WANTS[..]), 1..4),
+        any::<bool>(),
+        5..150_i64,
+        prop_oneof![8 => Just(0_usize), 1 => Just(1)],
+        proptest::option::weighted(0.1, -10..40_i64),
+    );
+    prop_oneof![
+        6 => group.prop_map(|(client, wants, same, secs, missing, begins)| {
+            Step::Group { client, wants, same, secs, missing, begins }
+        }),
+        8 => (client(), select(&WANTS[..]), 5..150_i64)
+            .prop_map(|(client, wants, secs)| Step::Single { client, wants, secs }),
+        5 => any::<usize>().prop_map(|lease| Step::Release { lease }),
+        1 => any::<usize>().prop_map(|lease| Step::Delete { lease }),
+        1 => (any::<usize>(), 1..200_i64).prop_map(|(lease, secs)| Step::Last { lease, secs }),
+        2 => (exporter(), any::<bool>()).prop_map(|(exporter, online)| Step::Online { exporter, online }),
+        2 => (exporter(), select(&PHASES[..])).prop_map(|(exporter, phase)| Step::Phase { exporter, phase }),
+        1 => (exporter(), select(&["x", "y"][..]))
+            .prop_map(|(exporter, value)| Step::Label { exporter, key: "board", value }),
+        1 => (exporter(), select(&["1", "2"][..]))
+            .prop_map(|(exporter, value)| Step::Label { exporter, key: "rack", value }),
+        1 => exporter().prop_map(|exporter| Step::Gone { exporter }),
+        2 => (
+            select(&["p", "q"][..]),
+            select(&["", "board=x", "rack=1"][..]),
+            (-1..3_i64, -1..3_i64),
+            proptest::option::weighted(0.3, 20..150_i64),
+        )
+            .prop_map(|(name, exporters, priorities, at_most)| Step::Policy { name, exporters, priorities, at_most }),
+        1 => select(&["p", "q"][..]).prop_map(|name| Step::NoPolicy { name }),
+        8 => exporter().prop_map(|exporter| Step::TornDown { exporter }),
+        4 => (1..40_i64).prop_map(|secs| Step::Wait { secs }),
+        10 => Just(Step::Settle),
+        3 => (0..12_usize).prop_map(|writes| Step::Crash { writes }),
+        2 => (0..6_usize).prop_map(|action| Step::Conflict { action }),
+    ]
+}
+
+struct Story {
+    world: World,
+    secs: i64,
+    created: usize,
+    /// Groups that have become ready.
+    opened: BTreeSet<String>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let place = |name: &str| {
+            let board = if matches!(name, "a" | "b" | "d") { "x" } else { "y" };
+            device(name, board, if name < "d" { "1" } else { "2" })
+        };
+        let mut world = World::with(&EXPORTERS.map(place), &[]);
+        world.put(client("bob", &[("team", "b")]));
+        world.tears_down_at_once = false;
+        Self { world, secs: 0, created: 0, opened: BTreeSet::new() }
+    }
+
+    fn pick(&self, index: usize) -> Option<String> {
+        let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended()).collect::<Vec<_>>();
+        (!live.is_empty()).then(|| live[index % live.len()].0.clone())
+    }
+
+    fn edit(&mut self, exporter: &str, edit: impl FnOnce(Exporter) -> Exporter) {
+        if !self.world.exporters.contains_key(exporter) {
+            self.world.put(device(exporter, "x", "1"));
+        }
+        self.world.edit_exporter(exporter, edit);
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Group { client, wants, same, secs, missing, begins } => {
+                self.created += 1;
+                let group = format!("g{:03}", self.created);
+                let same: &[&str] = if *same { &["rack"] } else { &[] };
+                for (number, one) in wants.iter().enumerate().skip(*missing) {
+                    let lease = lease(&format!("{group}-{number}")).by(client).wants(one).created(self.secs);
+                    let lease = lease.lasting(*secs).in_group(&group, wants.len(), same);
+                    self.world.put(match begins {
+                        Some(begin) => lease.begins(self.secs + begin),
+                        None => lease,
+                    });
+                }
+            }
+            Step::Single { client, wants, secs } => {
+                self.created += 1;
+                let lease = lease(&format!("l{:03}", self.created)).by(client).wants(wants).created(self.secs);
+                self.world.put(lease.lasting(*secs));
+            }
+            Step::Release { lease } => {
+                if let Some(name) = self.pick(*lease) {
+                    self.world.edit_lease(&name, |lease| lease.spec.release = Some(true));
+                }
+            }
+            Step::Delete { lease } => {
+                if let Some(name) = self.pick(*lease) {
+                    self.world.leases.remove(&name);
+                    self.world.lab.observe(jumpstarter_scheduler::Change::LeaseDeleted(&name));
+                }
+            }
+            Step::Last { lease, secs } => {
+                if let Some(name) = self.pick(*lease) {
+                    self.world.edit_lease(&name, |lease| *lease = lease.clone().lasting(*secs));
+                }
+            }
+            Step::Online { exporter, online } => self.edit(exporter, |exporter| exporter.online(*online)),
+            Step::Phase { exporter, phase } => self.edit(exporter, |exporter| exporter.phase(*phase)),
+            Step::Label { exporter, key, value } => self.edit(exporter, |exporter| exporter.label(key, value)),
+            Step::Gone { exporter } => self.world.delete_exporter(exporter),
+            Step::Policy { name, exporters, priorities, at_most } => {
+                let first = rule("team=b", priorities.0);
+                let first = at_most.map_or(first.clone(), |secs| first.at_most(secs));
+                self.world.put(policy(name, exporters, &[first, rule("team=a", priorities.1)]));
+            }
+            Step::NoPolicy { name } => self.world.delete_policy(name),
+            Step::TornDown { exporter } => self.world.confirm_tear_down(exporter),
+            Step::Wait { secs } => self.wait(*secs),
+            Step::Settle => self.settle(),
+            Step::Crash { writes } => self.crash(*writes),
+            Step::Conflict { action } => self.conflict(*action),
+        }
+    }
+
+    fn wait(&mut self, secs: i64) {
+        self.settle();
+        if let Some(wake_at) = self.world.wake_at
+            && wake_at > at(self.secs + 1)
+        {
+            let before = wake_at.as_second() - at(0).as_second() - 1;
+            self.world.now = at(before.min(self.secs + secs));
+            assert_eq!(self.world.decide(), [], "woken too late");
+        }
+        self.secs += secs;
+        self.world.now = at(self.secs);
+    }
+
+    /// What the core decides; a core that knows nothing but the objects decides the same.
+    fn decide(&mut self) -> Vec<Action> {
+        let sorted = |actions: &[Action]| {
+            let mut texts = actions.iter().map(|action| format!("{action:?}")).collect::<Vec<_>>();
+            texts.sort();
+            texts
+        };
+        let fresh = rebuilt(&self.world).decide(self.world.now);
+        let actions = self.world.decide();
+        assert_eq!(sorted(&actions), sorted(&fresh.actions), "decided, and decided by a new core");
+        assert_eq!(self.world.wake_at, fresh.wake_at, "woken, and woken by a new core");
+        actions
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..50 {
+            let actions = self.decide();
+            let gives = |action: &&Action| matches!(action, Action::Assign { .. } | Action::Claim { .. });
+            let tells = |action: &&Action| matches!(action, Action::Wait { .. } | Action::Refuse { .. });
+            let first = actions
+                .iter()
+                .position(|action| gives(&action))
+                .unwrap_or_else(|| actions.iter().rposition(|action| !tells(&action)).map_or(0, |last| last + 1));
+            actions[..first].iter().for_each(|action| self.carry_out(action));
+            // Which member of a group gets which of its devices is not said.
+            let whose = |lease: &str| {
+                let group = LeaseGroup::name_of(&self.world.leases[lease].metadata);
+                group.unwrap_or(lease).to_owned()
+            };
+            let expected = oracle::outcome(&self.world).into_iter();
+            let expected = expected.map(|(lease, exporter)| (whose(&lease), exporter)).collect::<BTreeSet<_>>();
+            let given = actions.iter().filter(gives).map(|one| (one.lease(), one.exporter().unwrap()));
+            let given = given.inspect(|(lease, exporter)| self.check_fit(lease, exporter));
+            let given = given.map(|(lease, exporter)| (whose(lease), exporter.to_owned())).collect();
+            assert_eq!(expected, given, "who should get what, and who does");
+            actions[first..].iter().for_each(|action| self.carry_out(action));
+            if actions.is_empty() {
+                return self.check();
+            }
+        }
+        panic!("never settles");
+    }
+
+    fn check_fit(&self, lease: &str, exporter: &str) {
+        let (lease, exporter) = (&self.world.leases[lease], &self.world.exporters[exporter]);
+        let fits = suits(lease, exporter) && granted(&self.world, lease, exporter).is_some();
+        assert!(fits, "{:?} is given to {:?}", exporter.metadata.name, lease.metadata.name);
+    }
+
+    fn carry_out(&mut self, action: &Action) {
+        if let Action::MakeReady { lease } | Action::Assign { lease, ready: true, .. } = action {
+            self.check_opening(lease);
+        }
+        self.world.carry_out(action);
+    }
+
+    /// When the first of a group is ready, all of its leases hold devices, with equal labels when they were given out.
+    fn check_opening(&mut self, lease: &str) {
+        let Some(Ok(says)) = LeaseGroup::of(&self.world.leases[lease].metadata) else { return };
+        if self.opened.insert(says.name.clone()) {
+            let members = self.members(&says.name);
+            let holders = members.values().filter(|lease| !lease.is_ended() && lease.assigned_exporter().is_some());
+            assert_eq!(holders.count(), says.size, "members of {} that hold something", says.name);
+        }
+    }
+
+    fn members(&self, group: &str) -> BTreeMap<&String, &Lease> {
+        let leases = self.world.leases.iter();
+        leases.filter(|(_, lease)| LeaseGroup::name_of(&lease.metadata) == Some(group)).collect()
+    }
+
+    fn crash(&mut self, writes: usize) {
+        let actions = self.decide();
+        let mut left = writes;
+        'crashed: for action in &actions {
+            let Some(transition) = self.world.transition(action) else { continue };
+            for half in halves(transition) {
+                if left == 0 {
+                    break 'crashed;
+                }
+                left -= 1;
+                if let Action::MakeReady { lease } = action {
+                    self.check_opening(lease);
+                }
+                self.world.write(action, half);
+            }
+        }
+        self.world.restart();
+    }
+
+    fn conflict(&mut self, failing: usize) {
+        let actions = self.decide();
+        for (index, action) in actions.iter().enumerate() {
+            if index == failing {
+                self.world.settled(action);
+            } else if let Some(transition) = self.world.transition(action) {
+                if let Action::MakeReady { lease } = action {
+                    self.check_opening(lease);
+                }
+                self.world.write(action, transition);
+                self.world.settled(action);
+            } else {
+                return self.world.restart();
+            }
+        }
+    }
+
+    /// What holds whenever everything is written.
+    fn check(&self) {
+        for (name, exporter) in &self.world.exporters {
+            let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended());
+            let holders = live.filter(|(_, lease)| lease.assigned_exporter() == Some(name));
+            let holders = holders.map(|(lease, _)| lease.clone()).collect::<Vec<_>>();
+            let claim = exporter.status.as_ref().and_then(|status| status.lease_ref.clone());
+            assert_eq!(holders, claim.map(|claim| claim.name).into_iter().collect::<Vec<_>>(), "holders of {name}");
+        }
+        for lease in self.world.leases.values() {
+            let Some(Ok(says)) = LeaseGroup::of(&lease.metadata) else { continue };
+            let members = self.members(&says.name);
+            let live = members.values().filter(|lease| !lease.is_ended()).collect::<Vec<_>>();
+            let holds = live.iter().filter(|lease| lease.assigned_exporter().is_some()).count();
+            let ready = live
+                .iter()
+                .any(|lease| lease.status.as_ref().is_some_and(|status| is_true(&status.conditions, "Ready")));
+            assert!(ready || holds == 0 || holds == says.size, "{holds} of {} are served", says.name);
+            assert!(!ready || holds == live.len(), "some of {} wait, others are ready", says.name);
+        }
+    }
+
+    /// In the end everything works, everybody lets go in turn, and everybody who can be served was.
+    fn drain(&mut self) {
+        for name in EXPORTERS {
+            self.edit(name, |exporter| exporter.online(true).phase(ExporterPhase::Available));
+        }
+        for _ in 0..self.world.leases.len() + 2 {
+            for name in EXPORTERS {
+                self.world.confirm_tear_down(name);
+            }
+            self.settle();
+            let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended());
+            let holders = live.filter(|(_, lease)| lease.assigned_exporter().is_some());
+            // One after the other, so that devices come free one by one.
+            let Some(name) = holders.map(|(name, _)| name.clone()).next() else { break };
+            self.world.edit_lease(&name, |lease| lease.spec.release = Some(true));
+            self.settle();
+            self.secs += 1;
+            self.world.now = at(self.secs);
+        }
+        let waiting = self.world.leases.values().filter(|lease| waits(lease, self.world.now));
+        for lease in waiting.filter(|lease| LeaseGroup::name_of(&lease.metadata).is_none()) {
+            let servable = self.world.exporters.values();
+            let mut servable =
+                servable.filter(|exporter| suits(lease, exporter) && granted(&self.world, lease, exporter).is_some());
+            assert!(servable.next().is_none(), "{:?} was never served", lease.metadata.name);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 5_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_story_of_groups_keeps_the_rules(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut story = Story::new();
+        for step in &steps {
+            story.take(step);
+        }
+        story.settle();
+        story.drain();
+    }
+}
