@@ -23,6 +23,8 @@ pub struct ControllerConfig {
     pub hook_limit: Duration,
     /// Time between the notice of preemption and the end of a spot lease; zero ends it without a notice.
     pub preemption_grace: Duration,
+    /// Who comes first, and how many may wait.
+    pub queue: QueueConfig,
     /// How long ended leases are kept.
     pub lease_retention: Duration,
     /// Clients may be told how to reach exporters without a router, where those exporters want it.
@@ -33,6 +35,23 @@ pub struct ControllerConfig {
     pub live: Live,
     /// The time by which leases begin and end and tokens are judged.
     pub clock: Clock,
+}
+
+/// Who comes first among those who wait, and how many may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueConfig {
+    /// Wait after which a lease comes before all younger ones, whatever their priority or share; zero: never.
+    pub longest_wait: Duration,
+    /// Time in which past use comes to count half for fair share.
+    pub share_half_life: Duration,
+    /// Most leases of one client that wait at once.
+    pub max_waiting: usize,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self { longest_wait: Duration::from_hours(24), share_half_life: Duration::from_hours(24), max_waiting: 2000 }
+    }
 }
 
 /// Settings that take effect at once when they change.
@@ -199,6 +218,7 @@ impl ControllerConfig {
             presence_grace: Duration::from_secs(8),
             hook_limit: Duration::from_mins(30),
             preemption_grace: Duration::from_mins(1),
+            queue: QueueConfig::default(),
             lease_retention: Duration::from_hours(7 * 24),
             direct_paths: true,
             limits: Limits::default(),

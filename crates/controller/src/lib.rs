@@ -25,6 +25,6 @@ mod status;
 mod world;
 
 pub use caller::Peer;
-pub use config::{Changeable, ControllerConfig, Limits, Live, RouterTarget, TelemetryTarget};
+pub use config::{Changeable, ControllerConfig, Limits, Live, QueueConfig, RouterTarget, TelemetryTarget};
 pub use controller::{Controller, ControllerParts, StartError};
 pub use routers::{LocalRouter, RouterReport};

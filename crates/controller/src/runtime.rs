@@ -51,7 +51,7 @@ use self::{
     jobs::{Landing, Work},
 };
 use crate::{
-    config::ControllerConfig,
+    config::{ControllerConfig, QueueConfig},
     metrics::Metrics,
     presence::{Presence, Word},
     rendezvous::Rendezvous,
@@ -137,7 +137,15 @@ impl Runtime {
         let (sender, inbox) = mpsc::channel(INBOX);
         let signed = |span: Duration| jiff::SignedDuration::try_from(span).unwrap_or(jiff::SignedDuration::MAX);
         let (hook_limit, preemption_grace) = (signed(config.hook_limit), signed(config.preemption_grace));
-        let lab = Lab::new(LabConfig { hook_limit, preemption_grace, ..LabConfig::default() });
+        let QueueConfig { longest_wait, share_half_life, max_waiting } = config.queue;
+        let lab = Lab::new(LabConfig {
+            hook_limit,
+            preemption_grace,
+            longest_wait: signed(longest_wait),
+            share_half_life: signed(share_half_life),
+            max_waiting,
+            ..LabConfig::default()
+        });
         let runtime = Self {
             config,
             store,

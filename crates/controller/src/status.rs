@@ -63,6 +63,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Status {
                 EditError::PermissionDenied(_) => return permission_denied(error),
                 EditError::Invalid(_) => Code::InvalidArgument,
                 EditError::FailedPrecondition(_) => Code::FailedPrecondition,
+                EditError::Exhausted(_) => Code::ResourceExhausted,
             };
             status(code, error.to_string())
         }

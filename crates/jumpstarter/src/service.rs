@@ -109,6 +109,7 @@ impl Service {
             presence_grace: settings.presence_grace,
             hook_limit: settings.hook_limit,
             preemption_grace: settings.preemption_grace,
+            queue: settings.queue,
             lease_retention: settings.lease_retention,
             direct_paths: settings.direct_paths,
             limits: jumpstarter_controller::Limits::default(),

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use jumpstarter_controller::RouterTarget;
+use jumpstarter_controller::{QueueConfig, RouterTarget};
 use jumpstarter_model::GoDuration;
 use serde::Deserialize;
 
@@ -94,6 +94,18 @@ pub(crate) struct Written {
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_PREEMPTION_GRACE")]
     pub(crate) preemption_grace: Option<String>,
 
+    /// Wait after which a lease comes before all younger ones, whatever their priority or share; 0s: never [default: 24h]
+    #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_LONGEST_WAIT")]
+    pub(crate) longest_wait: Option<String>,
+
+    /// Time in which past use of devices comes to count half for fair share [default: 24h]
+    #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_SHARE_HALF_LIFE")]
+    pub(crate) share_half_life: Option<String>,
+
+    /// Most leases of one client that wait at once [default: 2000]
+    #[arg(long, value_name = "N", env = "JUMPSTARTER_MAX_WAITING_LEASES")]
+    pub(crate) max_waiting_leases: Option<usize>,
+
     /// How long a lost exporter may take to come back before it is offline [default: 8s]
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_PRESENCE_GRACE")]
     pub(crate) presence_grace: Option<String>,
@@ -142,6 +154,9 @@ impl Written {
             lease_retention: self.lease_retention.or(other.lease_retention),
             hook_limit: self.hook_limit.or(other.hook_limit),
             preemption_grace: self.preemption_grace.or(other.preemption_grace),
+            longest_wait: self.longest_wait.or(other.longest_wait),
+            share_half_life: self.share_half_life.or(other.share_half_life),
+            max_waiting_leases: self.max_waiting_leases.or(other.max_waiting_leases),
             presence_grace: self.presence_grace.or(other.presence_grace),
             token_lifetime: self.token_lifetime.or(other.token_lifetime),
             drain: self.drain.or(other.drain),
@@ -168,6 +183,7 @@ pub(crate) struct Settings {
     pub(crate) lease_retention: Duration,
     pub(crate) hook_limit: Duration,
     pub(crate) preemption_grace: Duration,
+    pub(crate) queue: QueueConfig,
     pub(crate) presence_grace: Duration,
     pub(crate) token_lifetime: Duration,
     pub(crate) drain: Duration,
@@ -226,6 +242,17 @@ impl ServeArgs {
         let lease_retention = span(written.lease_retention.as_deref(), "--lease-retention", 168 * HOUR, true);
         let hook_limit = span(written.hook_limit.as_deref(), "--hook-limit", HOUR / 2, false);
         let preemption_grace = span(written.preemption_grace.as_deref(), "--preemption-grace", HOUR / 60, true);
+        let usual = QueueConfig::default();
+        let queue = QueueConfig {
+            longest_wait: span(written.longest_wait.as_deref(), "--longest-wait", usual.longest_wait, true),
+            share_half_life: span(
+                written.share_half_life.as_deref(),
+                "--share-half-life",
+                usual.share_half_life,
+                false,
+            ),
+            max_waiting: written.max_waiting_leases.unwrap_or(usual.max_waiting),
+        };
         let presence_grace = span(written.presence_grace.as_deref(), "--presence-grace", Duration::from_secs(8), true);
         let token_lifetime = span(written.token_lifetime.as_deref(), "--token-lifetime", 8760 * HOUR, false);
         let drain = span(written.drain.as_deref(), "--drain", Duration::from_secs(5), true);
@@ -296,6 +323,7 @@ impl ServeArgs {
             lease_retention,
             hook_limit,
             preemption_grace,
+            queue,
             presence_grace,
             token_lifetime,
             drain,

@@ -64,7 +64,8 @@ fn lab() -> Vec<Write> {
                 "policies": [{ "priority": -5, "from": [{ "clientSelector": {} }], "maximumDuration": "8h0m0s" }] } }),
         json!({ "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "LeaseQuota",
             "metadata": { "name": "teams", "namespace": "lab" },
-            "spec": { "clientSelector": { "matchLabels": { "team": "a" } } } }),
+            "spec": { "clientSelector": { "matchLabels": { "team": "a" } }, "maxDevices": 3,
+                "maxDeviceTime": "20h0m0s", "period": "168h0m0s", "accountBy": "Label", "accountLabel": "team" } }),
         json!({ "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "MaintenanceWindow",
             "metadata": { "name": "sundays", "namespace": "lab" },
             "spec": { "exporterSelector": { "matchLabels": { "board": "x" } } } }),
@@ -208,6 +209,41 @@ this: [is not
     }
     assert!(error.to_string().starts_with("nothing was imported, 9 faults to correct"), "{error}");
     assert!(everything(&store).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_quota_that_makes_no_sense_is_refused_with_every_reason() {
+    let (store, _dir) = open();
+    let text = r#"
+apiVersion: jumpstarter.dev/v1alpha1
+kind: LeaseQuota
+metadata: { name: q }
+spec: { maxDevices: -1, maxWaiting: -2, weight: -3, period: 1s, accountBy: Label }
+---
+apiVersion: jumpstarter.dev/v1alpha1
+kind: LeaseQuota
+metadata: { name: r }
+spec: { maxDeviceTime: long, period: 1h, accountBy: Team }
+---
+apiVersion: jumpstarter.dev/v1alpha1
+kind: LeaseQuota
+metadata: { name: s }
+"#;
+    let ImportError::Faults(faults) = import(&store, text).await.unwrap_err() else { panic!("no faults") };
+    let told = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for expected in [
+        "document 1 (LeaseQuota q): spec: Invalid value: \"object\": maxDevices must not be negative",
+        "maxWaiting must not be negative",
+        "weight must be from 1 to 1000",
+        "maxDeviceTime and period go together",
+        "period must be from 1m to 744h (31 days)",
+        "accountLabel goes with accountBy: Label",
+        "document 2 (LeaseQuota r): spec.",
+        "document 3 (LeaseQuota s): spec: Invalid value: \"object\": one of maxDevices, maxDeviceTime, maxWaiting and \
+         weight is required",
+    ] {
+        assert!(told.contains(expected), "{expected} is not in\n{told}");
+    }
 }
 
 #[tokio::test]

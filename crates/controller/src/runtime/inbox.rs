@@ -29,6 +29,9 @@ pub(crate) enum EditError {
     /// The request is fine, the object's state is not.
     #[error("{0}")]
     FailedPrecondition(String),
+    /// The caller has as much of something as it may have.
+    #[error("{0}")]
+    Exhausted(String),
 }
 
 /// Why a call came back without effect.
@@ -184,7 +187,7 @@ impl Envelope {
     /// What to write, given the objects as they are now.
     pub(crate) fn plan(&mut self, world: &World, lab: &Lab, now: Timestamp) -> Plan {
         let planned = match &mut self.command {
-            Command::CreateLease(lease) => plan_create(lease, world, now),
+            Command::CreateLease(lease) => plan_create(lease, world, lab, now),
             Command::EditLease { name, edit } => match world.lease(name) {
                 None => Err(EditError::NotFound(format!("lease `{name}` does not exist"))),
                 Some(lease) => edit(&lease, lab, now).map(|edited| match edited {
@@ -207,10 +210,13 @@ impl Envelope {
 }
 
 /// A create is idempotent: the same owner asking for the same again gets the lease that exists.
-fn plan_create(lease: &Lease, world: &World, now: Timestamp) -> Result<Plan, EditError> {
+fn plan_create(lease: &Lease, world: &World, lab: &Lab, now: Timestamp) -> Result<Plan, EditError> {
     let name = lease.metadata.name.as_deref().unwrap_or_default();
     match world.lease(name) {
-        None => Ok(Plan::Write(Draft::new_lease(lease.clone(), now))),
+        None => match lab.waiting_limit(&lease.spec.client_ref.name) {
+            Some(limit) => Err(EditError::Exhausted(limit.message)),
+            None => Ok(Plan::Write(Draft::new_lease(lease.clone(), now))),
+        },
         Some(found) if same_request(&found, lease) => Ok(Plan::Done(Answer::Object(Object::from_resource(&*found)))),
         Some(_) => Err(EditError::AlreadyExists(format!(
             "lease `{name}` already exists with another owner or content: choose another id"

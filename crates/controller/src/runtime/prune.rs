@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use jumpstarter_model::{Lease, Timestamp};
 use jumpstarter_store::{Key, Kind, Precondition, Write};
 use tokio::time::Instant;
 
@@ -15,6 +16,8 @@ const EVERY: Duration = Duration::from_mins(1);
 const EVERY_AT_MOST: Duration = Duration::from_secs(1);
 /// Leases found in one look; the rest is found in the next.
 const AT_ONCE: usize = 4096;
+/// Ended leases that are kept longer since quotas and shares count them still: the latest ones.
+const COUNTED: usize = 20_000;
 /// Leases removed in one step, and the time between steps: at most 20 requests a second, however many are due.
 const STEP: usize = 5;
 const STEP_EVERY: Duration = Duration::from_millis(250);
@@ -34,6 +37,15 @@ impl Prune {
     pub(super) fn next(&self) -> Instant {
         self.next
     }
+}
+
+/// All but the latest `most`.
+fn beyond<T>(mut ended: Vec<(Timestamp, &String, T)>, most: usize) -> Vec<(Timestamp, &String, T)> {
+    if ended.len() > most {
+        ended.sort_unstable_by_key(|(end, name, _)| (std::cmp::Reverse(*end), *name));
+        return ended.split_off(most);
+    }
+    Vec::new()
 }
 
 impl Runtime {
@@ -63,11 +75,28 @@ impl Runtime {
         };
         let objects = self.world.read();
         let ended = objects.leases.iter().filter(|(name, _)| !objects.active_leases.contains(*name));
-        let old = ended.filter(|(_, lease)| {
-            let end = lease.status.as_ref().and_then(|status| status.end_time.as_ref());
-            end.is_some_and(|end| now.duration_since(end.0) > keep)
+        let old = ended.filter_map(|(name, lease)| {
+            let end = lease.status.as_ref()?.end_time.as_ref()?.0;
+            (now.duration_since(end) > keep).then_some((end, name, lease))
         });
-        old.map(|(name, lease)| (name.clone(), lease.metadata.uid.clone().unwrap_or_default())).take(AT_ONCE).collect()
+        let removed = |(_, name, lease): (Timestamp, &String, &Arc<Lease>)| {
+            (name.clone(), lease.metadata.uid.clone().unwrap_or_default())
+        };
+        let counts = self.lab.counts_ended_for();
+        if counts <= keep {
+            return old.map(removed).take(AT_ONCE).collect();
+        }
+        let (mut due, mut counted) = (Vec::new(), Vec::new());
+        for (end, name, lease) in old {
+            let lists = if now.duration_since(end) > counts { &mut due } else { &mut counted };
+            lists.push((end, name, lease));
+        }
+        // Those that never had an exporter count nowhere.
+        let (counted, mut idle): (Vec<_>, Vec<_>) =
+            counted.into_iter().partition(|(.., lease)| lease.assigned_exporter().is_some());
+        due.append(&mut idle);
+        due.extend(beyond(counted, COUNTED));
+        due.into_iter().map(removed).take(AT_ONCE).collect()
     }
 
     pub(super) fn launch_removal(&mut self, lease: String, uid: String, keys: Vec<Key>) {
@@ -84,5 +113,21 @@ impl Runtime {
             known: Vec::new(),
         };
         self.jobs.push(jobs::write(Arc::clone(&self.store), job, vec![Write::Delete(key, Some(condition))]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_are_kept() {
+        let names = ["a", "b", "c", "d"].map(str::to_owned);
+        let at = |secs| Timestamp::from_second(secs).unwrap();
+        let ended = || names.iter().zip([3, 1, 4, 1]).map(|(name, secs)| (at(secs), name, ())).collect::<Vec<_>>();
+        let beyond = |most| beyond(ended(), most).into_iter().map(|(_, name, ())| name.as_str()).collect::<Vec<_>>();
+        assert_eq!(beyond(4), [""; 0]);
+        assert_eq!(beyond(2), ["b", "d"]);
+        assert_eq!(beyond(0), ["c", "a", "b", "d"]);
     }
 }

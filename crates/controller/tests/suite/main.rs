@@ -15,6 +15,7 @@ mod keys;
 mod listing;
 mod preempting;
 mod presence;
+mod quotas;
 mod readiness;
 mod routing;
 mod sessions;

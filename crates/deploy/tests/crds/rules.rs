@@ -35,6 +35,34 @@ fn check(outcome: &Result<Value, String>, wanted: Result<(), &str>, case: &str) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota() {
+    let lab = Lab::new().await;
+    let cases = [
+        (json!({ "maxDevices": 0, "accountBy": "All" }), Ok(())),
+        (json!({ "maxDeviceTime": "1h30m", "period": "744h", "maxWaiting": 5 }), Ok(())),
+        (json!({ "weight": 1000, "accountBy": "Label", "accountLabel": "team" }), Ok(())),
+        (json!({}), Err("one of maxDevices, maxDeviceTime, maxWaiting and weight is required")),
+        (json!({ "maxDevices": -1 }), Err("maxDevices must not be negative")),
+        (json!({ "maxWaiting": -1 }), Err("maxWaiting must not be negative")),
+        (json!({ "weight": 0 }), Err("weight must be from 1 to 1000")),
+        (json!({ "weight": 1001 }), Err("weight must be from 1 to 1000")),
+        (json!({ "maxDeviceTime": "1h" }), Err("maxDeviceTime and period go together")),
+        (json!({ "period": "1h", "weight": 1 }), Err("maxDeviceTime and period go together")),
+        (json!({ "maxDeviceTime": "-1h", "period": "1h" }), Err("maxDeviceTime must not be negative")),
+        (json!({ "maxDeviceTime": "1h", "period": "59s" }), Err("period must be from 1m to 744h (31 days)")),
+        (json!({ "maxDeviceTime": "1h", "period": "745h" }), Err("period must be from 1m to 744h (31 days)")),
+        (json!({ "weight": 1, "accountBy": "Label" }), Err("accountLabel goes with accountBy: Label")),
+        (json!({ "weight": 1, "accountLabel": "team" }), Err("accountLabel goes with accountBy: Label")),
+        (json!({ "weight": 1, "accountBy": "Team" }), Err("spec.accountBy")),
+        (json!({ "weight": "heavy" }), Err("spec.weight")),
+    ];
+    for (index, (spec, wanted)) in cases.into_iter().enumerate() {
+        let case = spec.to_string();
+        check(&lab.create("LeaseQuota", &format!("q{index}"), &spec), wanted, &case);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_lease() {
     let lab = Lab::new().await;
     let client = json!({ "name": "alice" });

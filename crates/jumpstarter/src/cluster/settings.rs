@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use jumpstarter_controller::QueueConfig;
 use jumpstarter_election::Timing;
 use jumpstarter_model::GoDuration;
 
@@ -59,6 +60,18 @@ pub(crate) struct ControllerArgs {
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_PREEMPTION_GRACE", default_value = "1m")]
     preemption_grace: GoDuration,
 
+    /// Wait after which a lease comes before all younger ones, whatever their priority or share; 0s: never
+    #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_LONGEST_WAIT", default_value = "24h")]
+    longest_wait: GoDuration,
+
+    /// Time in which past use of devices comes to count half for fair share
+    #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_SHARE_HALF_LIFE", default_value = "24h")]
+    share_half_life: GoDuration,
+
+    /// Most leases of one client that wait at once
+    #[arg(long, value_name = "N", env = "JUMPSTARTER_MAX_WAITING_LEASES", default_value_t = 2000)]
+    max_waiting_leases: usize,
+
     /// How long a lost exporter may take to come back before it is offline
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_PRESENCE_GRACE", default_value = "8s")]
     presence_grace: GoDuration,
@@ -97,6 +110,7 @@ pub(crate) struct Settings {
     pub(crate) lease_retention: Duration,
     pub(crate) hook_limit: Duration,
     pub(crate) preemption_grace: Duration,
+    pub(crate) queue: QueueConfig,
     pub(crate) presence_grace: Duration,
     pub(crate) drain: Duration,
     pub(crate) direct_paths: bool,
@@ -121,6 +135,11 @@ impl ControllerArgs {
         let lease_retention = span("lease-retention", self.lease_retention);
         let hook_limit = span("hook-limit", self.hook_limit);
         let preemption_grace = span("preemption-grace", self.preemption_grace);
+        let queue = QueueConfig {
+            longest_wait: span("longest-wait", self.longest_wait),
+            share_half_life: span("share-half-life", self.share_half_life),
+            max_waiting: self.max_waiting_leases,
+        };
         let presence_grace = span("presence-grace", self.presence_grace);
         let drain = span("drain", self.drain);
         if presence_grace > Duration::from_secs(8) {
@@ -147,6 +166,7 @@ impl ControllerArgs {
             lease_retention,
             hook_limit,
             preemption_grace,
+            queue,
             presence_grace,
             drain,
             direct_paths: !self.no_direct,

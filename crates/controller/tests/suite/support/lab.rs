@@ -6,7 +6,8 @@ use axum::middleware::{Next, from_fn};
 use jumpstarter_auth::{SigningKey, TicketIssuer, TicketKey, TicketKeys, TicketVerifier, TokenIssuer};
 use jumpstarter_controller::{Controller, ControllerConfig, ControllerParts, Peer};
 use jumpstarter_model::{
-    Client, ClientSpec, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterSpec, Lease, Timestamp,
+    Client, ClientSpec, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterSpec, Lease, LeaseQuota,
+    LeaseQuotaSpec, Timestamp,
 };
 use jumpstarter_store::{
     EmbeddedOptions, EmbeddedStore, EventRecorder, Key, Kind, Object, ObjectEvent, Store, StoredKind, Write,
@@ -269,6 +270,13 @@ impl Lab {
         let mut policy = ExporterAccessPolicy::new(name, spec);
         policy.metadata.namespace = Some(NAMESPACE.to_owned());
         self.write(Write::Create(Object::from_resource(&policy))).await;
+    }
+
+    pub(crate) async fn quota(&self, name: &str, spec: serde_json::Value) {
+        let spec: LeaseQuotaSpec = serde_json::from_value(spec).unwrap();
+        let mut quota = LeaseQuota::new(name, spec);
+        quota.metadata.namespace = Some(NAMESPACE.to_owned());
+        self.write(Write::Create(Object::from_resource(&quota))).await;
     }
 
     // ---- peers ----

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     create_policy::{self, PolicyArgs},
+    create_quota::{self, QuotaArgs},
     saved::{self, DriverArgs, TlsArgs},
 };
 use crate::{
@@ -48,6 +49,9 @@ pub(super) enum CreateCommand {
     /// Create an access policy of one rule.
     #[command(aliases = ["policies", "exporteraccesspolicy", "exporteraccesspolicies"])]
     Policy(PolicyArgs),
+    /// Create a quota of leases: caps and the weight of accounts.
+    #[command(aliases = ["quotas", "leasequota", "leasequotas"])]
+    Quota(QuotaArgs),
 }
 
 /// Options of clients and exporters.
@@ -92,6 +96,7 @@ pub(super) async fn run(command: &CreateCommand) -> Result<(), Failure> {
         CreateCommand::Exporter { args, labels } => create(Kind::Exporter, args, labels, None).await,
         CreateCommand::Cluster(_) => Err(elsewhere::clusters()),
         CreateCommand::Policy(args) => create_policy::run(args).await,
+        CreateCommand::Quota(args) => create_quota::run(args).await,
     }
 }
 

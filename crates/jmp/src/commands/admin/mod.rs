@@ -3,6 +3,7 @@
 mod apply;
 mod create;
 mod create_policy;
+mod create_quota;
 mod delete;
 mod get;
 mod import;

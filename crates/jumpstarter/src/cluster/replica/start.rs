@@ -102,6 +102,7 @@ pub(super) async fn start(settings: Settings) -> anyhow::Result<Replica> {
             presence_grace: settings.presence_grace,
             hook_limit: settings.hook_limit,
             preemption_grace: settings.preemption_grace,
+            queue: settings.queue,
             lease_retention: settings.lease_retention,
             direct_paths: settings.direct_paths,
             limits: jumpstarter_controller::Limits::default(),

@@ -163,9 +163,9 @@ impl Lab {
         Some(WaitingLimit { most, message })
     }
 
-    /// How long ended leases count for quotas, at least.
+    /// How long ended leases count for quotas and shares; the oldest of them count little.
     pub fn counts_ended_for(&self) -> jiff::SignedDuration {
-        self.book.quotas.longest_period()
+        self.book.quotas.longest_period().max(self.book.quotas.fades_after())
     }
 
     /// What is left to accounts while several leases are looked at together.

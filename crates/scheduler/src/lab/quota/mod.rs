@@ -87,6 +87,11 @@ impl Quotas {
         self.kept.values().map(|kept| kept.rule.period()).max().unwrap_or_default()
     }
 
+    /// How long past use counts for shares, more than a sixteenth of it; zero where nobody has a weight.
+    pub(crate) fn fades_after(&self) -> SignedDuration {
+        if self.kept.contains_key(EVERYBODY_ELSE) { self.decay.half_lives(4) } else { SignedDuration::ZERO }
+    }
+
     fn account(&self, (quota, account): &AccountId) -> Option<(&Rule, &Account)> {
         let kept = self.kept.get(quota)?;
         Some((&kept.rule, kept.accounts.get(account)?))

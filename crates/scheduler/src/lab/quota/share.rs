@@ -31,6 +31,11 @@ impl Decay {
         Self { half_life: half_life.as_secs().max(1), origin: 0, now: 0 }
     }
 
+    /// So many half-lives.
+    pub(super) fn half_lives(&self, count: i64) -> SignedDuration {
+        SignedDuration::from_secs(self.half_life.saturating_mul(count))
+    }
+
     /// Notes what time it is. Returns whether everything must be measured anew.
     pub(super) fn set(&mut self, now: Timestamp) -> bool {
         let step = self.half_life.saturating_mul(HALF_LIVES);
