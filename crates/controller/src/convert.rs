@@ -209,6 +209,7 @@ fn candidate_reason(reason: &CandidateReason) -> &'static str {
         CandidateReason::DurationTooLong(_) => "DurationTooLong",
         CandidateReason::OverQuota(_) => "OverQuota",
         CandidateReason::Offline => "Offline",
+        CandidateReason::Quarantined(_) => "Quarantined",
         CandidateReason::Leased(_) => "Leased",
         CandidateReason::NotReady => "NotReady",
         CandidateReason::Kept(_) => "Kept",

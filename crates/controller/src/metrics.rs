@@ -36,6 +36,8 @@ pub(crate) struct Metrics {
     acquisitions: Family<AcquisitionLabels, Counter<u64, AtomicU64>>,
     /// Exporters with an open Status stream.
     pub(crate) exporters_online: Gauge<i64, AtomicI64>,
+    /// Exporters in service that are quarantined.
+    pub(crate) exporters_quarantined: Gauge<i64, AtomicI64>,
     /// Leases that have not ended.
     pub(crate) leases_active: Gauge<i64, AtomicI64>,
     /// Leases that wait for an exporter.
@@ -68,6 +70,7 @@ impl Metrics {
         let metrics = Self {
             acquisitions: Family::default(),
             exporters_online: Gauge::default(),
+            exporters_quarantined: Gauge::default(),
             leases_active: Gauge::default(),
             leases_waiting: Gauge::default(),
             objects_unreadable: Gauge::default(),
@@ -113,6 +116,11 @@ impl Metrics {
             metrics.dials_direct.clone(),
         );
         registry.register("dials_unrouted", "Dials refused for want of a router", metrics.dials_unrouted.clone());
+        registry.register(
+            "exporters_quarantined",
+            "Exporters in service that are kept back since their leases fail, or by hand",
+            metrics.exporters_quarantined.clone(),
+        );
         registry.register("preemptions", "Spot leases that had to make way", metrics.preemptions.clone());
         registry.register("store_conflicts", "Writes tried again after a conflict", metrics.conflicts.clone());
         registry.register(

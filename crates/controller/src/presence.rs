@@ -84,6 +84,8 @@ struct Entry {
     /// Last sign of life without an open stream.
     last_sign: Option<Instant>,
     takeovers: VecDeque<Instant>,
+    /// Whether it ever had a stream here.
+    attended: bool,
     /// It said that it leaves; true until it comes back.
     left: bool,
     /// The lease that it was told of, until it was told that it is free, and the last message that did so.
@@ -186,6 +188,7 @@ impl Presence {
             entry.begin_anew();
         }
         entry.stream = Some((id, replaced.clone()));
+        entry.attended = true;
         entry.last_sign = Some(now);
         entry.left = false;
         self.mark(&mut state, exporter);
@@ -425,6 +428,12 @@ impl Presence {
             return Some(Duration::ZERO);
         }
         entry.last_sign.map(|at| at.elapsed())
+    }
+
+    /// Whether a stream was ever open here.
+    #[must_use]
+    pub(crate) fn was_attended(&self, exporter: &str) -> bool {
+        self.lock().entries.get(exporter).is_some_and(|entry| entry.attended)
     }
 
     /// Whether a stream is open now.

@@ -325,6 +325,7 @@ impl Runtime {
         self.metrics.leases_active.set(i64::try_from(objects.active_leases.len()).unwrap_or(i64::MAX));
         self.metrics.leases_waiting.set(i64::try_from(objects.waiting_leases.len()).unwrap_or(i64::MAX));
         self.metrics.exporters_online.set(i64::try_from(self.presence.online_count()).unwrap_or(i64::MAX));
+        self.metrics.exporters_quarantined.set(i64::try_from(self.lab.quarantined()).unwrap_or(i64::MAX));
         self.metrics.table_entries.set(i64::try_from(self.entries(&objects)).unwrap_or(i64::MAX));
         self.metrics.objects_unreadable.set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
     }

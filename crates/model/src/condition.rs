@@ -87,6 +87,25 @@ pub mod exporter {
     pub const REGISTER: &str = "Register";
     /// Reason of `Registered` false.
     pub const UNREGISTER: &str = "Unregister";
+
+    /// Ours: whether the exporter is kept back since its leases fail, or because an operator said so.
+    pub const QUARANTINED: &str = "Quarantined";
+    /// Reason of `Quarantined` true: hooks failed.
+    pub const HOOK_FAILURES: &str = "HookFailures";
+    /// Reason of `Quarantined` true: leases failed in other ways, or in several.
+    pub const LEASE_FAILURES: &str = "LeaseFailures";
+    /// Reason of `Quarantined` true: a check did not pass.
+    pub const CHECK_FAILED: &str = "CheckFailed";
+    /// Reason of `Quarantined` true: an operator said so; false: an operator lifted it.
+    pub const BY_HAND: &str = "ByHand";
+    /// Reason of `Quarantined` false: leases fail, but so many others are quarantined that this one stays in service.
+    pub const QUARANTINE_LIMITED: &str = "QuarantineLimited";
+    /// Reason of `Quarantined` false: a check has passed.
+    pub const CHECK_PASSED: &str = "CheckPassed";
+    /// Reason of `Quarantined` false: its time is over.
+    pub const QUARANTINE_OVER: &str = "QuarantineOver";
+    /// Reason of `Quarantined` false: leases went well again.
+    pub const RECOVERED: &str = "Recovered";
 }
 
 /// Conditions of a lease (kubernetes.md §3.3). Messages never say "expired": clients take that for a token.
@@ -111,6 +130,8 @@ pub mod lease {
     pub const NOT_AVAILABLE: &str = "NotAvailable";
     /// Pending: free exporters exist, none is ready.
     pub const NOT_READY: &str = "NotReady";
+    /// Pending, ours: all exporters that could serve it otherwise are quarantined.
+    pub const QUARANTINED: &str = "Quarantined";
     /// Pending, ours: the requested begin is still ahead.
     pub const SCHEDULED: &str = "Scheduled";
     /// Pending, ours: another lease is ahead in the queue.

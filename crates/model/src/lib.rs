@@ -22,9 +22,10 @@ pub use duration::GoDuration;
 pub use lease_group::LeaseGroup;
 pub use resource::{
     AccountBy, Client, ClientSpec, ClientStatus, Device, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec,
-    ExporterAccessPolicyStatus, ExporterPhase, ExporterSpec, ExporterStatus, From, Lease, LeaseQuota, LeaseQuotaSpec,
-    LeaseQuotaStatus, LeaseSpec, LeaseStatus, LocalObjectReference, MaintenanceWindow, MaintenanceWindowSpec,
-    MaintenanceWindowStatus, Policy,
+    ExporterAccessPolicyStatus, ExporterHealth, ExporterPhase, ExporterSpec, ExporterStatus, From, HealthCheck, Lease,
+    LeaseFailure, LeaseQuota, LeaseQuotaSpec, LeaseQuotaStatus, LeaseSpec, LeaseStatus, LocalObjectReference,
+    MaintenanceWindow, MaintenanceWindowSpec, MaintenanceWindowStatus, PastQuarantine, Policy, Quarantine,
+    SessionHealth,
 };
 pub use selector::Selector;
 

@@ -130,11 +130,49 @@ pub enum Action {
         /// Name of the lease.
         lease: String,
     },
+    /// Keep an exporter back for a while, and say so.
+    Quarantine {
+        /// Name of the exporter.
+        exporter: String,
+        /// Why.
+        cause: QuarantineCause,
+        /// When it is checked or given out again; `None` only by hand: when somebody says so.
+        until: Option<Timestamp>,
+        /// Which automatic quarantine in a row it is.
+        times: i32,
+    },
+    /// Give an exporter out again, or no longer say that it should not be.
+    LiftQuarantine {
+        /// Name of the exporter.
+        exporter: String,
+        /// Why.
+        cause: LiftCause,
+        /// The score from which it starts anew; as it is where there is none.
+        score: Option<i32>,
+        /// The request of an operator that is heeded with this.
+        heeded: Option<String>,
+    },
+    /// Say that an exporter stays in service although its leases fail, since enough others are quarantined.
+    HoldInService {
+        /// Name of the exporter.
+        exporter: String,
+    },
+    /// Create a lease that shows whether an exporter works, and note that.
+    Check {
+        /// Name of the exporter.
+        exporter: String,
+        /// Name of the lease to create.
+        lease: String,
+        /// When the check is given up.
+        ends: Timestamp,
+        /// The request of an operator that is heeded with this.
+        heeded: Option<String>,
+    },
 }
 
 impl Action {
-    /// Name of the lease that the action is about.
-    pub fn lease(&self) -> &str {
+    /// Name of the lease that the action is about, if any.
+    pub fn lease(&self) -> Option<&str> {
         match self {
             Self::Assign { lease, .. }
             | Self::Claim { lease, .. }
@@ -148,7 +186,9 @@ impl Action {
             | Self::Adopt { lease, .. }
             | Self::Unclaim { lease, .. }
             | Self::CompleteClaim { lease, .. }
-            | Self::Label { lease } => lease,
+            | Self::Check { lease, .. }
+            | Self::Label { lease } => Some(lease),
+            Self::Quarantine { .. } | Self::LiftQuarantine { .. } | Self::HoldInService { .. } => None,
         }
     }
 
@@ -160,7 +200,11 @@ impl Action {
             | Self::Preempt { exporter, .. }
             | Self::Adopt { exporter, .. }
             | Self::Unclaim { exporter, .. }
-            | Self::CompleteClaim { exporter, .. } => Some(exporter),
+            | Self::CompleteClaim { exporter, .. }
+            | Self::Quarantine { exporter, .. }
+            | Self::LiftQuarantine { exporter, .. }
+            | Self::HoldInService { exporter }
+            | Self::Check { exporter, .. } => Some(exporter),
             Self::End { exporter, .. } => exporter.as_deref(),
             // These leave the exporter alone.
             Self::MakeReady { .. }
@@ -176,6 +220,7 @@ impl Action {
     pub fn successor(&self) -> Option<&str> {
         match self {
             Self::Preempt { successor, .. } => successor.as_deref(),
+            Self::Check { lease, .. } => Some(lease),
             _ => None,
         }
     }
@@ -217,4 +262,31 @@ impl EndCause {
             Self::Expired => "Expired",
         }
     }
+}
+
+/// Why an exporter is quarantined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QuarantineCause {
+    /// Its leases failed.
+    Failures,
+    /// A check did not pass.
+    Check,
+    /// An operator said so.
+    ByHand {
+        /// What the operator said.
+        why: String,
+    },
+}
+
+/// Why an exporter is not quarantined any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LiftCause {
+    /// An operator said so.
+    ByHand,
+    /// A check has passed.
+    CheckPassed,
+    /// Its time is over.
+    Over,
+    /// Leases went well, so that there is no reason for one any more.
+    Recovered,
 }

@@ -2,6 +2,8 @@
 
 use jiff::SignedDuration;
 
+use crate::QuarantineConfig;
+
 /// Limits of waits that decisions bring about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabConfig {
@@ -19,6 +21,8 @@ pub struct LabConfig {
     pub share_half_life: SignedDuration,
     /// Most leases of one client that wait at once.
     pub max_waiting: usize,
+    /// When exporters of which leases fail are kept back, and for how long.
+    pub quarantine: QuarantineConfig,
 }
 
 impl Default for LabConfig {
@@ -30,6 +34,7 @@ impl Default for LabConfig {
             longest_wait: SignedDuration::from_hours(24),
             share_half_life: SignedDuration::from_hours(24),
             max_waiting: 2000,
+            quarantine: QuarantineConfig::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Answers for people and programs: why a lease waits, and who may have what.
 
-use jumpstarter_model::GoDuration;
+use jumpstarter_model::{GoDuration, Timestamp};
 
 /// Where a live lease stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub enum CandidateReason {
     OverQuota(String),
     /// Not registered or not connected.
     Offline,
+    /// Kept back, since leases there fail or an operator said so, until this time or until somebody lifts that.
+    Quarantined(Option<Timestamp>),
     /// Held by this lease.
     Leased(String),
     /// Connected and not held, but not back to a known state.

@@ -8,13 +8,15 @@ mod action;
 mod change;
 mod config;
 mod explain;
+pub mod health;
 mod lab;
 pub mod transition;
 mod why;
 
-pub use action::{Action, Decisions, EndCause, RefusedAs};
+pub use action::{Action, Decisions, EndCause, LiftCause, QuarantineCause, RefusedAs};
 pub use change::Change;
 pub use config::LabConfig;
 pub use explain::{AccessError, Candidate, CandidateReason, Explanation, Grant, LeaseStanding, WaitingLimit};
+pub use health::QuarantineConfig;
 pub use lab::Lab;
 pub use why::{Ahead, Alternative, Forecast, MAX_AHEAD, WhatIf, Why};

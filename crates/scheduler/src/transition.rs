@@ -3,6 +3,8 @@
 //! Every function here checks that the action still fits the objects, since they may have moved on between the decision
 //! and the write. The store's compare-and-swap covers what happens after that.
 
+mod health;
+
 use std::fmt::Write as _;
 
 use jumpstarter_model::{
@@ -21,6 +23,21 @@ pub const REQUEUE: &str = "jumpstarter.dev/requeue";
 pub const REQUEUED_AS: &str = "jumpstarter.dev/requeued-as";
 /// Annotation of that one: the name of the lease that was preempted.
 pub const REQUEUED_FROM: &str = "jumpstarter.dev/requeued-from";
+
+/// Annotation of an exporter: keeps it from being given out until this time (RFC 3339), or for as long as it is `true`.
+pub const QUARANTINE: &str = "jumpstarter.dev/quarantine";
+/// Annotation of an exporter: why it is quarantined by hand, for people.
+pub const QUARANTINE_REASON: &str = "jumpstarter.dev/quarantine-reason";
+/// Annotation of an exporter: any value that it did not have before lifts an automatic quarantine.
+pub const LIFT_QUARANTINE: &str = "jumpstarter.dev/lift-quarantine";
+/// Annotation of an exporter: any value that it did not have before asks for a check.
+pub const CHECK: &str = "jumpstarter.dev/check";
+/// Annotation, label and context of the service's own leases: what they are for.
+pub const MAINTENANCE: &str = "jumpstarter.dev/maintenance";
+/// Value of [`MAINTENANCE`]: the lease shows whether the exporter works.
+pub const MAINTENANCE_CHECK: &str = "check";
+/// The client that the service's own leases belong to. Policies and quotas are not about it.
+pub const MAINTENANCE_CLIENT: &str = "jumpstarter-maintenance";
 
 /// Most characters of a lease's name that goes on in its successor's; with the rest it is a label.
 const MAX_STEM: usize = 50;
@@ -69,8 +86,16 @@ pub fn apply(
         Action::WithdrawNotice { exporter, .. } => edit(lease?, |lease| withdraw_notice(lease, exporter, now)),
         Action::Preempt { exporter: name, successor, .. } => preempt(lease?, exporter, name, successor.as_deref(), now),
         Action::Adopt { .. } => adopt(lease?, exporter?, now),
-        Action::Unclaim { lease: name, .. } => unclaim(name, lease, exporter?),
+        Action::Unclaim { lease: name, .. } => unclaim(name, lease, exporter?, now),
         Action::Label { .. } => label(lease?),
+        Action::Quarantine { cause, until, times, .. } => health::quarantine(exporter?, cause, *until, *times, now),
+        Action::LiftQuarantine { cause, score, heeded, .. } => {
+            health::lift(exporter?, *cause, *score, heeded.as_deref(), now)
+        }
+        Action::HoldInService { .. } => health::hold_in_service(exporter?, now),
+        Action::Check { lease: name, ends, heeded, .. } => {
+            health::check(exporter?, name, *ends, heeded.as_deref(), now)
+        }
     }
 }
 
@@ -140,7 +165,7 @@ fn adopt(lease: &Lease, exporter: &Exporter, now: Timestamp) -> Option<Transitio
     changes.then_some(Transition { successor: None, exporter_status, lease_status, lease_metadata })
 }
 
-fn unclaim(name: &str, lease: Option<&Lease>, exporter: &Exporter) -> Option<Transition> {
+fn unclaim(name: &str, lease: Option<&Lease>, exporter: &Exporter, now: Timestamp) -> Option<Transition> {
     if claim(exporter) != Some(name) {
         return None;
     }
@@ -149,7 +174,11 @@ fn unclaim(name: &str, lease: Option<&Lease>, exporter: &Exporter) -> Option<Tra
             && lease.assigned_exporter().is_some()
             && lease.assigned_exporter() == exporter.metadata.name.as_deref()
     });
-    (!holds).then(|| Transition { exporter_status: Some(without_claim(exporter)), ..Transition::default() })
+    let ended = lease.filter(|lease| lease.is_ended());
+    (!holds).then(|| Transition {
+        exporter_status: Some(ended.map_or_else(|| without_claim(exporter), |lease| after(exporter, lease, now))),
+        ..Transition::default()
+    })
 }
 
 fn label(lease: &Lease) -> Option<Transition> {
@@ -200,7 +229,7 @@ fn end(
         exporter.filter(|exporter| claim(exporter).is_some() && claim(exporter) == lease.metadata.name.as_deref());
     Some(Transition {
         successor: None,
-        exporter_status: held.map(without_claim),
+        exporter_status: held.map(|exporter| after(exporter, lease, now)),
         lease_metadata: Some(with_label(&ended)),
         lease_status: Some(ended),
     })
@@ -374,6 +403,14 @@ fn with_claim(exporter: &Exporter, lease: &str) -> Exporter {
 
 fn without_claim(exporter: &Exporter) -> Exporter {
     let mut free = exporter.clone();
+    free.status.get_or_insert_default().lease_ref = None;
+    free
+}
+
+/// The exporter after this lease, with a note of how that went.
+fn after(exporter: &Exporter, lease: &Lease, now: Timestamp) -> Exporter {
+    let mut free = exporter.clone();
+    crate::health::lease_ended(&mut free, lease, now);
     free.status.get_or_insert_default().lease_ref = None;
     free
 }

@@ -65,8 +65,11 @@ impl Runtime {
 
     fn launch_action(&mut self, action: Action, keys: Vec<Key>) {
         let (action, created) = self.with_successor(action);
-        let lease = self.world.lease(action.lease());
-        if is_doubtful(&action, lease.as_deref()) && !self.was_looked_up(action.lease()) {
+        let lease = action.lease().and_then(|name| self.world.lease(name));
+        if let Some(name) = action.lease()
+            && is_doubtful(&action, lease.as_deref())
+            && !self.was_looked_up(name)
+        {
             // Another leader may have done what explains it, and news of that is on its way.
             let before = self.exporters_of(&keys);
             self.flights.begin(&keys);
@@ -128,15 +131,16 @@ impl Runtime {
     pub(super) fn keys_of(&self, action: &Action) -> Vec<Key> {
         let namespace = &self.config.namespace;
         let mut keys = Vec::with_capacity(3);
-        keys.push(Key::new(Kind::Lease, namespace, action.lease()));
+        keys.extend(action.lease().map(|lease| Key::new(Kind::Lease, namespace, lease)));
         if let Some(exporter) = action.exporter() {
             keys.push(Key::new(Kind::Exporter, namespace, exporter));
-        } else if let Some(lease) = self.world.lease(action.lease())
+        } else if let Some(lease) = action.lease().and_then(|name| self.world.lease(name))
             && let Some(exporter) = lease.assigned_exporter()
         {
             keys.push(Key::new(Kind::Exporter, namespace, exporter));
         }
-        keys.extend(action.successor().map(|successor| Key::new(Kind::Lease, namespace, successor)));
+        let successor = action.successor().filter(|successor| action.lease() != Some(*successor));
+        keys.extend(successor.map(|successor| Key::new(Kind::Lease, namespace, successor)));
         keys
     }
 

@@ -43,16 +43,20 @@ impl Runtime {
         let Some(exporter) = self.world.exporter(name) else {
             return;
         };
-        if sight.overdue && edits::assume_idle(&exporter).is_some() {
+        let clock = self.config.clock.now();
+        if sight.overdue && edits::assume_idle(&exporter, clock).is_some() {
             warn!(exporter = %name, "the exporter never said that its last session is over: taken to be idle");
             self.take_command(Envelope::internal(Command::edit_exporter(
                 name,
-                Box::new(|exporter, _| Ok(edits::assume_idle(exporter))),
+                Box::new(|exporter, now| Ok(edits::assume_idle(exporter, now))),
             )));
         }
-        let said = self.presence.last_report(name);
-        let silence = self.presence.silence(name);
-        if edits::online(&exporter, sight.online, said, silence, self.config.clock.now()).is_some() {
+        let known = edits::Known {
+            said: self.presence.last_report(name),
+            silence: self.presence.silence(name),
+            attended: self.presence.was_attended(name),
+        };
+        if edits::online(&exporter, sight.online, known, clock).is_some() {
             // Somebody else may hold the opposite: a leader that does not know yet that it was replaced. Each would
             // correct the other at once and for ever.
             let now = Instant::now();
@@ -64,7 +68,7 @@ impl Runtime {
             self.corrected.insert(name.to_owned(), now);
             self.take_command(Envelope::internal(Command::edit_exporter(
                 name,
-                Box::new(move |exporter, now| Ok(edits::online(exporter, sight.online, said, silence, now))),
+                Box::new(move |exporter, now| Ok(edits::online(exporter, sight.online, known, now))),
             )));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jumpstarter_model::Timestamp;
+use jumpstarter_model::{Lease, Timestamp};
 use jumpstarter_scheduler::{
     Action,
     transition::{self, Transition},
@@ -72,9 +72,9 @@ impl Runtime {
     /// What an action makes of the draft, when it is about the draft and everything else that it names is free; and the
     /// objects that come into play with it.
     fn joined(&self, action: &Action, draft: &Draft, keys: &[Key], now: Timestamp) -> Option<(Transition, Vec<Key>)> {
-        let lease = self.world.lease(action.lease());
-        let lease =
-            draft.lease().filter(|draft| draft.metadata.name.as_deref() == Some(action.lease())).or(lease.as_deref());
+        let lease = action.lease().and_then(|name| self.world.lease(name));
+        let named = |draft: &&Lease| action.lease().is_some() && draft.metadata.name.as_deref() == action.lease();
+        let lease = draft.lease().filter(named).or(lease.as_deref());
         let held = lease.and_then(|lease| lease.assigned_exporter());
         // One that creates a lease is more than goes along with a call.
         if !draft::concerns(action, draft, held) || action.successor().is_some() {

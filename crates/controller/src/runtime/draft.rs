@@ -139,7 +139,9 @@ fn first(successor: Option<Lease>, writes: Vec<Write>) -> Vec<Write> {
 /// Whether the decision's own objects are touched by a draft.
 pub(super) fn concerns(action: &Action, draft: &Draft, held: Option<&str>) -> bool {
     match draft {
-        Draft::NewLease(lease) | Draft::Lease(lease) => lease.metadata.name.as_deref() == Some(action.lease()),
+        Draft::NewLease(lease) | Draft::Lease(lease) => {
+            action.lease().is_some() && lease.metadata.name.as_deref() == action.lease()
+        }
         Draft::ExporterStatus(exporter) | Draft::Exporter(exporter) => {
             let name = exporter.metadata.name.as_deref();
             name.is_some() && action.exporter().or(held) == name

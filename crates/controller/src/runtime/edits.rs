@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jumpstarter_model::{Device, Exporter, ExporterPhase, Timestamp, condition::set_condition, labels};
+use jumpstarter_scheduler::health;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::inbox::ExporterEdit;
@@ -18,31 +19,37 @@ fn last_seen(now: Timestamp, silence: Option<Duration>) -> Option<Time> {
     now.checked_sub(silence?).ok().map(whole_seconds)
 }
 
+/// What presence knows of an exporter beyond whether it is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
+    /// What it said last of itself.
+    pub(crate) said: Option<ExporterPhase>,
+    /// The time since its last sign of life.
+    pub(crate) silence: Option<Duration>,
+    /// Whether this controller has ever had a connection to it. That one from before a restart does not come back says
+    /// nothing of the exporter.
+    pub(crate) attended: bool,
+}
+
 /// Presence changed: brings the Online condition in line; `None` when it is already. An exporter whose connection comes
-/// back is in the state that it `said` last, if it ever said one. `silence` is the time since its last sign of life.
-pub(crate) fn online(
-    exporter: &Exporter,
-    online: bool,
-    said: Option<ExporterPhase>,
-    silence: Option<Duration>,
-    now: Timestamp,
-) -> Option<ExporterEdit> {
+/// back is in the state that it `said` last, if it ever said one.
+pub(crate) fn online(exporter: &Exporter, online: bool, known: Known, now: Timestamp) -> Option<ExporterEdit> {
     let mut edited = exporter.clone();
     let generation = edited.metadata.generation;
     let status = edited.status.get_or_insert_default();
-    let known = status.conditions.iter().find(|condition| condition.type_ == ONLINE);
-    let is_online = known.is_some_and(|condition| condition.status == "True");
+    let told = status.conditions.iter().find(|condition| condition.type_ == ONLINE);
+    let is_online = told.is_some_and(|condition| condition.status == "True");
     let offline_phase = status.exporter_status == Some(ExporterPhase::Offline);
-    if online == is_online && known.is_some() && online != offline_phase {
+    if online == is_online && told.is_some() && online != offline_phase {
         return None;
     }
-    if !online && known.is_none() {
+    if !online && told.is_none() {
         return None;
     }
     if online {
         if offline_phase {
             // Nothing said lets peers recover that never report a status.
-            status.exporter_status = said;
+            status.exporter_status = known.said;
             status.status_message = None;
         }
         status.last_seen = Some(whole_seconds(now));
@@ -55,9 +62,12 @@ pub(crate) fn online(
             "connection to the exporter was lost".to_owned()
         };
         if !graceful {
-            status.last_seen = last_seen(now, silence).or(status.last_seen.take());
+            status.last_seen = last_seen(now, known.silence).or(status.last_seen.take());
             status.exporter_status = Some(ExporterPhase::Offline);
             status.status_message = Some(message.clone());
+            if known.attended {
+                health::connection_lost(status, now);
+            }
         }
         let reason = if graceful { "Offline" } else { "Seen" };
         set_condition(&mut status.conditions, ONLINE, false, reason, &message, generation, now);
@@ -66,7 +76,7 @@ pub(crate) fn online(
 }
 
 /// The exporter never said that its session is over, and its time for that is over; `None` when it did.
-pub(crate) fn assume_idle(exporter: &Exporter) -> Option<ExporterEdit> {
+pub(crate) fn assume_idle(exporter: &Exporter, now: Timestamp) -> Option<ExporterEdit> {
     let known = exporter.status.as_ref()?;
     if known.lease_ref.is_some() {
         return None;
@@ -81,8 +91,9 @@ pub(crate) fn assume_idle(exporter: &Exporter) -> Option<ExporterEdit> {
     }
     let mut edited = exporter.clone();
     let status = edited.status.get_or_insert_default();
-    status.exporter_status = Some(ExporterPhase::Available);
+    let was = status.exporter_status.replace(ExporterPhase::Available);
     status.status_message = Some("taken to be idle: the end of the last session was never reported".to_owned());
+    health::reported(status, was, now);
     Some(ExporterEdit::Status(Box::new(edited)))
 }
 
@@ -121,7 +132,7 @@ pub(crate) fn report(
     let mut edited = exporter.clone();
     let generation = edited.metadata.generation;
     let status = edited.status.get_or_insert_default();
-    status.exporter_status = Some(phase);
+    let was = status.exporter_status.replace(phase);
     status.status_message = (!message.is_empty()).then(|| message.to_owned());
     match phase {
         ExporterPhase::Available => status.torn_down = torn_down.map(str::to_owned).or(status.torn_down.take()),
@@ -132,6 +143,7 @@ pub(crate) fn report(
         | ExporterPhase::BeforeLeaseHookFailed
         | ExporterPhase::AfterLeaseHookFailed => {}
     }
+    health::reported(status, was, now);
     if phase == ExporterPhase::Offline {
         set_condition(&mut status.conditions, ONLINE, false, "Offline", message, generation, now);
     } else if phase != ExporterPhase::Unspecified {
@@ -194,32 +206,45 @@ mod tests {
     fn coming_online_clears_a_stored_offline_and_is_written_once() {
         let gone = apply(unregister(&Exporter::default(), "", now()));
         assert!(!is_online(&gone));
-        let back = apply(online(&gone, true, None, None, now()));
+        let back = apply(online(&gone, true, Known::default(), now()));
         assert!(is_online(&back));
         assert_eq!(back.status.as_ref().unwrap().exporter_status, None);
-        assert!(online(&back, true, None, None, now()).is_none());
+        assert!(online(&back, true, Known::default(), now()).is_none());
     }
 
     #[test]
     fn a_lost_exporter_is_offline_and_is_written_once() {
-        let seen = apply(online(&Exporter::default(), true, None, None, now()));
-        let lost = apply(online(&seen, false, None, None, now()));
+        let seen = apply(online(&Exporter::default(), true, Known::default(), now()));
+        let lost = apply(online(&seen, false, Known::default(), now()));
         assert!(!is_online(&lost));
         assert_eq!(lost.status.as_ref().unwrap().exporter_status, Some(ExporterPhase::Offline));
-        assert!(online(&lost, false, None, None, now()).is_none());
+        assert!(online(&lost, false, Known::default(), now()).is_none());
     }
 
     #[test]
     fn an_exporter_that_comes_back_is_in_the_state_that_it_said_last() {
-        let seen = apply(online(&Exporter::default(), true, None, None, now()));
-        let lost = apply(online(&seen, false, Some(ExporterPhase::Available), None, now()));
-        let back = apply(online(&lost, true, Some(ExporterPhase::Available), None, now()));
+        let seen = apply(online(&Exporter::default(), true, Known::default(), now()));
+        let known = Known { said: Some(ExporterPhase::Available), ..Known::default() };
+        let lost = apply(online(&seen, false, known, now()));
+        let back = apply(online(&lost, true, known, now()));
         assert_eq!(back.status.as_ref().unwrap().exporter_status, Some(ExporterPhase::Available));
     }
 
     #[test]
+    fn a_lost_connection_counts_where_there_was_one_and_somebody_has_the_device() {
+        for (attended, leased, score) in [(true, true, 20), (false, true, 0), (true, false, 0)] {
+            let mut seen = apply(online(&Exporter::default(), true, Known::default(), now()));
+            let lease = leased.then(|| jumpstarter_model::LocalObjectReference::new("l"));
+            seen.status.get_or_insert_default().lease_ref = lease;
+            let lost = apply(online(&seen, false, Known { attended, ..Known::default() }, now()));
+            let health = lost.status.unwrap().health.unwrap_or_default();
+            assert_eq!(health.score, score, "attended {attended}, leased {leased}");
+        }
+    }
+
+    #[test]
     fn an_exporter_never_seen_gets_no_condition_from_absence() {
-        assert!(online(&Exporter::default(), false, None, None, now()).is_none());
+        assert!(online(&Exporter::default(), false, Known::default(), now()).is_none());
     }
 
     #[test]

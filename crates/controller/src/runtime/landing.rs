@@ -35,9 +35,10 @@ impl Runtime {
                     }
                 }
                 if let Work::Action(action) = &job.work
-                    && is_doubtful(action, self.world.lease(action.lease()).as_deref())
+                    && let Some(lease) = action.lease()
+                    && is_doubtful(action, self.world.lease(lease).as_deref())
                 {
-                    self.note_looked_up(action.lease());
+                    self.note_looked_up(lease);
                 }
                 self.finish_failed(job);
             }
@@ -105,9 +106,9 @@ impl Runtime {
             Work::Action(_) if changed => self.read_again(job, Duration::ZERO),
             Work::Action(action) => {
                 if matches!(error, StoreError::Invalid(_)) {
-                    let lease = action.lease().to_owned();
-                    warn!(%lease, ?action, %error, "the store does not take a decision about a lease");
-                    let aside = self.put_aside(&lease, error);
+                    warn!(?action, %error, "the store does not take a decision");
+                    let lease = action.lease().map(str::to_owned);
+                    let aside = lease.is_some_and(|lease| self.put_aside(&lease, error));
                     self.read_again(job, if aside { Duration::ZERO } else { INVALID_RETRY });
                 } else {
                     warn!(?action, %error, "a decision could not be stored, it will be taken again");
@@ -199,7 +200,7 @@ impl Runtime {
 
     /// Logs, counts and tells what has become durable.
     fn note(&self, action: &Action, objects: &[Object]) {
-        let lease = objects.iter().find(|object| object.kind() == Kind::Lease && object.name() == action.lease());
+        let lease = objects.iter().find(|object| object.kind() == Kind::Lease && Some(object.name()) == action.lease());
         let tell = |kind, reason, message: &str| self.tell_lease(lease, kind, reason, message);
         match action {
             Action::Assign { lease, exporter, .. } => {
@@ -241,6 +242,17 @@ impl Runtime {
             }
             Action::MakeReady { lease } => info!(%lease, "lease ready"),
             Action::Wait { lease, reason, .. } => debug!(%lease, %reason, "lease waits"),
+            // What becomes of the exporter is told with its condition.
+            Action::Quarantine { exporter, cause, until, .. } => {
+                warn!(%exporter, ?cause, ?until, "an exporter is quarantined");
+            }
+            Action::LiftQuarantine { exporter, cause, .. } => {
+                info!(%exporter, ?cause, "an exporter is given out again")
+            }
+            Action::HoldInService { exporter } => {
+                warn!(%exporter, "leases fail on an exporter, which stays in service since enough others are quarantined");
+            }
+            Action::Check { exporter, lease, .. } => info!(%exporter, %lease, "an exporter is checked"),
             other => warn!(action = ?other, "a half-done change was completed"),
         }
     }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use jumpstarter_model::{Exporter, ExporterPhase, Timestamp, condition::is_true};
+use jumpstarter_model::{
+    Exporter, ExporterPhase, Timestamp,
+    condition::{exporter as exporter_condition, find, is_true},
+};
 use jumpstarter_store::{EventKind, Kind, Object, ObjectEvent};
 
 use super::Runtime;
@@ -89,7 +92,27 @@ fn notices(before: Option<&Exporter>, after: &Exporter, now: Timestamp) -> Vec<N
         }
         None => {}
     }
+    notices.extend(quarantine_notice(before, after));
     notices
+}
+
+/// What is new about the quarantine of an exporter.
+fn quarantine_notice(before: Option<&Exporter>, after: &Exporter) -> Option<Notice> {
+    let told = |exporter: &Exporter| {
+        let conditions = &exporter.status.as_ref()?.conditions;
+        find(conditions, exporter_condition::QUARANTINED).cloned()
+    };
+    let (was, is) = (before.and_then(told), told(after)?);
+    if was.is_some_and(|was| (&was.status, &was.reason, &was.message) == (&is.status, &is.reason, &is.message)) {
+        return None;
+    }
+    Some(match (is.status.as_str(), is.reason.as_str()) {
+        ("True", _) => (EventKind::Warning, "Quarantined", is.message),
+        (_, exporter_condition::QUARANTINE_LIMITED) => {
+            (EventKind::Warning, exporter_condition::QUARANTINE_LIMITED, is.message)
+        }
+        _ => (EventKind::Normal, "QuarantineLifted", is.message),
+    })
 }
 
 #[cfg(test)]
@@ -119,10 +142,15 @@ mod tests {
         let new = Exporter::default();
         let registered = apply(edits::register(&new, &BTreeMap::default(), &[Device::default()], now));
         assert_eq!(reasons(Some(&new), &registered), ["ExporterRegistered"]);
-        let online = apply(edits::online(&registered, true, None, None, now));
+        let online = apply(edits::online(&registered, true, edits::Known::default(), now));
         assert_eq!(reasons(Some(&registered), &online), ["ExporterOnline"]);
         assert_eq!(reasons(Some(&online), &online), Vec::<&str>::new());
-        let lost = apply(edits::online(&online, false, None, Some(Duration::from_secs(9)), now));
+        let lost = apply(edits::online(
+            &online,
+            false,
+            edits::Known { silence: Some(Duration::from_secs(9)), ..Default::default() },
+            now,
+        ));
         let told = notices(Some(&online), &lost, now);
         assert!(told[0].2.contains("was lost"), "{told:?}");
         let left = apply(edits::unregister(&online, "maintenance", now));

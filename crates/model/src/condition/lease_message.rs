@@ -30,6 +30,12 @@ pub fn none_ready(free: usize, example: &str) -> String {
     format!("{} free for the lease{}, but none are ready", exporters_are(free), such_as(example))
 }
 
+/// `Pending`, `Quarantined`.
+pub fn all_quarantined(quarantined: usize, example: &str) -> String {
+    let verb = if quarantined == 1 { "it is" } else { "all of them are" };
+    format!("{} for the lease{}, but {verb} quarantined", exporters_approved(quarantined), such_as(example))
+}
+
 /// `Unsatisfiable`, `ExporterNotFound`.
 pub fn exporter_not_found(name: &str) -> String {
     format!("The exporter {name} that the lease names does not exist")

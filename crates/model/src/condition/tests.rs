@@ -39,6 +39,8 @@ fn messages() {
         lease::none_online(1, ""),
         lease::all_leased(3, "rig-1"),
         lease::none_ready(1, "rig-1"),
+        lease::all_quarantined(1, "rig-1"),
+        lease::all_quarantined(2, "rig-1"),
         lease::exporter_not_found("rig-1"),
         lease::selector_mismatch("rig-1", "board=x"),
         lease::exporter_disabled("rig-1"),

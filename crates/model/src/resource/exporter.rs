@@ -9,7 +9,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LocalObjectReference;
+use super::{ExporterHealth, LocalObjectReference};
 
 /// What an administrator says of an exporter.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,7 +42,7 @@ pub struct ExporterSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExporterStatus {
-    /// Conditions `Online` and `Registered`, in the order in which they first appeared.
+    /// Conditions `Online`, `Registered` and `Quarantined`, in the order in which they first appeared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// Secret that holds the exporter's token.
@@ -69,6 +69,9 @@ pub struct ExporterStatus {
     /// Ours: `uid` of the lease whose session the exporter has said to be torn down while the lease went on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub torn_down: Option<String>,
+    /// How its leases went of late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<ExporterHealth>,
 }
 
 /// One driver instance of the tree.

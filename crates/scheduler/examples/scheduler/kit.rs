@@ -87,7 +87,7 @@ impl Kit {
 
     pub(crate) fn carry_out(&mut self, actions: &[Action]) {
         for action in actions {
-            let lease = self.leases.get(action.lease());
+            let lease = action.lease().and_then(|name| self.leases.get(name));
             let exporter = action.exporter().or_else(|| lease?.assigned_exporter());
             let exporter = exporter.and_then(|name| self.exporters.get(name));
             let written = transition::apply(action, lease, exporter, self.now);

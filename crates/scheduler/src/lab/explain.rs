@@ -130,7 +130,13 @@ impl Lab {
         match want.request.slot(bench) {
             Slot::Mismatch => return CandidateReason::SelectorMismatch,
             Slot::Disabled => return CandidateReason::Disabled,
-            Slot::Offline | Slot::Leased | Slot::Spot | Slot::Returning | Slot::NotReady | Slot::Free => {}
+            Slot::Offline
+            | Slot::Quarantined
+            | Slot::Leased
+            | Slot::Spot
+            | Slot::Returning
+            | Slot::NotReady
+            | Slot::Free => {}
         }
         match self.book.access(bench.scope, &entry.client, entry.times.requested(now)) {
             Access::Denied | Access::NoClient => return CandidateReason::NoAccess,
@@ -140,6 +146,9 @@ impl Lab {
                 return CandidateReason::OverQuota(over.map(|over| over.quota.to_string()).unwrap_or_default());
             }
             Access::Granted(_) | Access::Spot(_) => {}
+        }
+        if want.request.slot(bench) == Slot::Quarantined {
+            return CandidateReason::Quarantined(bench.kept_until().flatten());
         }
         match bench.usable {
             Usable::Offline => CandidateReason::Offline,
@@ -169,6 +178,8 @@ impl CandidateReason {
                 format!("the quota {quota} keeps {client} from having {exporter} now")
             }
             Self::Offline => format!("{exporter} is not online"),
+            Self::Quarantined(Some(until)) => format!("{exporter} is quarantined until {until}"),
+            Self::Quarantined(None) => format!("{exporter} is quarantined until somebody lifts that"),
             Self::Leased(lease) => format!("{exporter} is held by lease {lease}"),
             Self::NotReady => format!("{exporter} is not held but not ready either"),
             Self::Kept(group) => format!("{exporter} is kept back for the group {group}, which is ahead in line"),

@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jumpstarter_model::{Exporter, ExporterPhase, Timestamp, condition::is_true};
 
-use super::{access::Scope, names::Name, want::WantId};
+use super::{
+    access::Scope,
+    health::{Record, pool::Seat},
+    names::Name,
+    want::WantId,
+};
 
 /// One exporter.
 #[derive(Debug)]
@@ -19,6 +24,16 @@ pub(crate) struct Bench {
     pub(crate) at: Timestamp,
     /// Wants that it matches.
     pub(crate) wants: BTreeSet<WantId>,
+    /// Whether it is kept back.
+    pub(crate) quarantined: bool,
+    /// The end of an operator's quarantine that is over.
+    pub(crate) lapsed: Option<Timestamp>,
+    /// Those that stand in for it.
+    pub(crate) pool: Name,
+    /// Where it counts among them.
+    pub(crate) seat: Option<Seat>,
+    /// The timer of its health.
+    pub(crate) health_wake: Option<Timestamp>,
 }
 
 /// The observed part that decisions look at.
@@ -32,6 +47,8 @@ pub(crate) struct Seen {
     pub(crate) offline_since: Option<Timestamp>,
     pub(crate) phase: ExporterPhase,
     pub(crate) message: Option<String>,
+    /// How its leases went, where that is worth a look.
+    pub(crate) health: Option<Box<Record>>,
 }
 
 /// Whether an exporter can be used now.
@@ -64,6 +81,7 @@ impl Seen {
             offline_since: went.map(|condition| condition.last_transition_time.0).max().filter(|_| !online),
             phase: status.and_then(|status| status.exporter_status).unwrap_or_default(),
             message: status.and_then(|status| status.status_message.clone()),
+            health: Record::of(exporter),
         };
         (seen, claim.filter(|name| !name.is_empty()).map(Name::from))
     }

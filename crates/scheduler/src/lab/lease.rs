@@ -9,7 +9,7 @@ use super::{
     times::{Times, later},
     want::{Kind, Request, WantId},
 };
-use crate::transition::{REQUEUE, successor_name};
+use crate::transition::{MAINTENANCE, MAINTENANCE_CHECK, MAINTENANCE_CLIENT, REQUEUE, successor_name};
 
 /// One live lease.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct Entry {
     pub(crate) client: Name,
     pub(crate) times: Times,
     pub(crate) release: bool,
+    /// Whether it only shows whether its exporter works.
+    pub(crate) is_check: bool,
     /// What it asks for, or why that makes no sense.
     pub(crate) request: Result<Request, String>,
     /// The exporter in `status.exporterRef`, as observed or assumed.
@@ -62,6 +64,7 @@ impl Entry {
             client: lease.spec.client_ref.name.as_str().into(),
             times: Times::of(&lease.spec),
             release: lease.spec.release.unwrap_or(false),
+            is_check: is_check(lease),
             request: request(lease),
             exporter,
             begin: status.and_then(|status| status.begin_time.as_ref()).map(|time| time.0),
@@ -94,6 +97,12 @@ impl Entry {
         let told = |reason: &str| !matches!(reason, condition::SCHEDULED | condition::GROUP_INCOMPLETE);
         !self.pending.as_deref().is_some_and(told)
     }
+}
+
+/// Whether a lease only shows whether its exporter works.
+pub(crate) fn is_check(lease: &Lease) -> bool {
+    let purpose = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(MAINTENANCE));
+    purpose.is_some_and(|purpose| purpose == MAINTENANCE_CHECK) && lease.spec.client_ref.name == MAINTENANCE_CLIENT
 }
 
 fn request(lease: &Lease) -> Result<Request, String> {

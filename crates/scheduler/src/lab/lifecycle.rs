@@ -38,6 +38,12 @@ impl Lab {
         if end <= now {
             return self.end(name, EndCause::Expired, condition::TIME_OVER.to_owned(), actions);
         }
+        if self.leases.get(name).is_some_and(|entry| entry.is_check)
+            && let Some(message) = self.check_result(name, exporter, now)
+        {
+            return self.end(name, EndCause::Released, message, actions);
+        }
+        let Some(entry) = self.leases.get(name) else { return };
         // It may be time to make way.
         self.marked.contest |= entry.notice.is_some();
         let ready = entry.ready;
@@ -62,12 +68,21 @@ impl Lab {
         // Where others are waited for, they say when.
         let ready = (!entry.ready).then(|| self.ready_at(name));
         let ready = ready.filter(|at| *at > now || !self.awaits_group(entry));
-        let wake = [Some(end), due, ready].into_iter().flatten().min();
+        let given_up = entry.begin.filter(|_| entry.is_check).and_then(|begin| self.check_given_up(begin, now));
+        let wake = [Some(end), due, ready, given_up].into_iter().flatten().min();
         self.set_timer(name, wake);
     }
 
     fn check_waiting(&mut self, name: &Name, now: Timestamp, actions: &mut Vec<Action>) {
         self.mark_group_of(name);
+        let Some(entry) = self.leases.get(name) else { return };
+        let pinned = entry.request.as_ref().ok().and_then(|request| request.pinned.clone()).filter(|_| entry.is_check);
+        if let Some(exporter) = pinned
+            && !self.is_wanted_check(name, &exporter)
+        {
+            let message = format!("The check of the exporter {exporter} is not needed");
+            return self.end(name, EndCause::Released, message, actions);
+        }
         let Some(entry) = self.leases.get_mut(name) else { return };
         let (begin, fixed_end) = (entry.times.begin().filter(|begin| *begin > now), entry.times.fixed_end());
         // A lease of no length would end as it begins: it never begins.

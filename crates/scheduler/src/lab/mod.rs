@@ -7,6 +7,7 @@ mod explain;
 mod exporter;
 mod follow;
 mod group;
+mod health;
 mod lease;
 mod lifecycle;
 mod names;
@@ -30,6 +31,7 @@ use access::AccessBook;
 use exporter::Bench;
 use follow::Successors;
 use group::Groups;
+use health::Health;
 use lease::Entry;
 use names::Name;
 use open::Open;
@@ -72,6 +74,9 @@ pub struct Lab {
     /// What ended leases teach about the time that leases use.
     history: History,
 
+    /// Who is quarantined, checked, and watched for that.
+    health: Health,
+
     wants: HashMap<WantId, Want>,
     want_ids: HashMap<String, WantId>,
     want_index: WantIndex,
@@ -100,6 +105,8 @@ struct Marked {
     seeking: BTreeSet<Name>,
     /// Waiting leases whose reason must be checked.
     reasons: BTreeSet<Name>,
+    /// Exporters whose health must be looked at.
+    health: BTreeSet<Name>,
     /// Wants whose leases may have another reason.
     wants: BTreeSet<WantId>,
     /// Wants of which only leases that were told that no exporter is ready may have another reason.
@@ -150,6 +157,7 @@ impl Lab {
             book,
             groups: Groups::default(),
             history: History::default(),
+            health: Health::default(),
             wants: HashMap::new(),
             want_ids: HashMap::new(),
             want_index: WantIndex::default(),
@@ -199,6 +207,7 @@ impl Lab {
         let unlabelled = std::mem::take(&mut self.marked.unlabelled);
         actions.extend(unlabelled.into_iter().map(|name| Action::Label { lease: name.to_string() }));
 
+        self.check_health(now, &mut actions);
         // Each lease that is preempted frees an exporter, so this comes to an end.
         loop {
             self.check_marked(now, &mut actions);
@@ -216,13 +225,15 @@ impl Lab {
             self.open.open(action);
         }
         let timer = self.timers.first().map(|(at, _)| *at);
-        Decisions { actions, wake_at: timer.into_iter().chain(self.book.quotas.wake_at()).min() }
+        let others = [self.book.quotas.wake_at(), self.health.wake_at()];
+        Decisions { actions, wake_at: timer.into_iter().chain(others.into_iter().flatten()).min() }
     }
 
     /// Number of entries in the tables: in proportion to live objects and to what waiting leases could have.
     pub fn entries(&self) -> usize {
         let indexed = self.holders.len() + self.claims.len() + self.tear_downs.len() + self.clients.len();
         let counted = self.book.quotas.entries() + self.open.entries() + self.groups.entries();
+        let counted = counted + self.health.entries();
         self.exporters.len() + self.leases.len() + self.timers.len() + self.wants.len() + indexed + counted
     }
 

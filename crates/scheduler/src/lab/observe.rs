@@ -5,7 +5,8 @@ use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, LeaseQuot
 use super::{
     Lab,
     exporter::{Bench, Seen, Usable},
-    lease::Entry,
+    health::pool::Standing,
+    lease::{Entry, is_check},
     names::Name,
     quota::Record,
     want::Want,
@@ -29,6 +30,15 @@ impl Lab {
         }
         self.set_claim(&name, claim);
         self.mark_exporter(&name);
+        self.mark_health(&name);
+    }
+
+    /// Marks an exporter whose health is worth a look.
+    fn mark_health(&mut self, name: &Name) {
+        let looked_at = |bench: &Bench| bench.seen.health.is_some() || bench.health_wake.is_some();
+        if self.exporters.get(name).is_some_and(looked_at) {
+            self.marked.health.insert(name.clone());
+        }
     }
 
     pub(super) fn forget_exporter(&mut self, name: &str) {
@@ -90,7 +100,9 @@ impl Lab {
             self.set_record(&name, Record::of_ended(lease));
             self.note_use(lease);
             self.observe_ended_member(&name, lease);
-            self.history.note(&name, lease);
+            if !is_check(lease) {
+                self.history.note(&name, lease);
+            }
             let labelled = lease.metadata.labels.iter().flatten().any(|(key, _)| key == LEASE_ENDED);
             if !labelled {
                 self.marked.unlabelled.insert(name.clone());
@@ -136,6 +148,9 @@ impl Lab {
         self.marked.contest |= self.noticed.remove(name);
         let entry = self.leases.remove(name)?;
         self.leave_group(&entry);
+        if let (true, Ok(request)) = (entry.is_check, &entry.request) {
+            self.marked.health.extend(request.pinned.clone());
+        }
         entry.exporter
     }
 
@@ -227,20 +242,45 @@ impl Lab {
             .filter(|id| self.wants.get(id).is_some_and(|want| want.request.is_about(name, &seen.labels)));
         let wants = wants.collect();
         self.labels.insert(name, &seen.labels);
-        let mut bench = Bench { seen, claim: None, scope, usable: Usable::Offline, at: Timestamp::MIN, wants };
+        let mut bench = Bench {
+            pool: self.pool_of(&seen.labels),
+            seen,
+            claim: None,
+            scope,
+            usable: Usable::Offline,
+            at: Timestamp::MIN,
+            wants,
+            quarantined: false,
+            lapsed: None,
+            seat: None,
+            health_wake: None,
+        };
         (bench.usable, bench.at) = self.judge(name, &bench);
+        bench.quarantined = bench.judge_quarantine();
         for id in &bench.wants {
             let Some(want) = self.wants.get_mut(id) else { continue };
             let shift = want.shift(name, &bench.seen.labels, None, Some(want.place_of(&bench)));
             self.marked.shift(*id, shift, want);
         }
         self.exporters.insert(name.clone(), bench);
+        self.sit(name);
+    }
+
+    /// Counts an exporter anew in its pool.
+    fn sit(&mut self, name: &Name) {
+        let from = self.exporters.get(name).and_then(|bench| bench.seat.clone());
+        let to = self.seat(name, from);
+        if let Some(bench) = self.exporters.get_mut(name) {
+            bench.seat = to;
+        }
     }
 
     fn remove_bench(&mut self, name: &Name) {
         self.set_claim(name, None);
         let Some(bench) = self.exporters.remove(name) else { return };
         self.labels.remove(name, &bench.seen.labels);
+        self.move_health_timer(name, bench.health_wake, None);
+        self.seat(name, bench.seat.clone());
         for id in &bench.wants {
             let Some(want) = self.wants.get_mut(id) else { continue };
             let shift = want.shift(name, &bench.seen.labels, Some(want.place_of(&bench)), None);
@@ -249,18 +289,26 @@ impl Lab {
     }
 
     /// Changes an exporter, except for its labels, and counts it where it belongs afterwards.
-    fn change_bench(&mut self, name: &Name, change: impl FnOnce(&mut Bench)) {
+    pub(super) fn change_bench(&mut self, name: &Name, change: impl FnOnce(&mut Bench)) {
         let Some(mut bench) = self.exporters.remove(name) else { return };
         let place = |want: &Want| want.place_of(&bench);
         let before = bench.wants.iter().map(|id| (*id, self.wants.get(id).map(place))).collect::<Vec<_>>();
         change(&mut bench);
         (bench.usable, bench.at) = self.judge(name, &bench);
+        bench.quarantined = bench.judge_quarantine();
         for (id, old) in before {
             let Some(want) = self.wants.get_mut(&id) else { continue };
             let shift = want.shift(name, &bench.seen.labels, old, Some(want.place_of(&bench)));
             self.marked.shift(id, shift, want);
         }
+        let standing = bench.seat.as_ref().map(|seat| seat.standing);
+        let expected = bench.seen.enabled.then_some(Standing::InService);
+        let differs = bench.seen.health.is_some() || standing != expected;
         self.exporters.insert(name.clone(), bench);
+        if differs {
+            self.sit(name);
+            self.mark_health(name);
+        }
     }
 
     fn judge(&self, name: &Name, bench: &Bench) -> (Usable, Timestamp) {

@@ -52,7 +52,9 @@ impl Open {
     }
 
     pub(super) fn open(&mut self, action: &Action) {
-        open(&mut self.leases, action.lease());
+        if let Some(lease) = action.lease() {
+            open(&mut self.leases, lease);
+        }
         if let Some(exporter) = action.exporter() {
             open(&mut self.exporters, exporter);
         }
@@ -88,7 +90,9 @@ impl Lab {
     /// The outcome of an action is known, whatever it is. Afterwards [observe](Self::observe) the objects that it names
     /// as they are now, and whether the exporter owes a tear-down.
     pub fn settle(&mut self, action: &Action) {
-        self.settle_lease(action.lease());
+        if let Some(lease) = action.lease() {
+            self.settle_lease(lease);
+        }
         if let Some(exporter) = action.exporter() {
             self.settle_exporter(exporter);
         }

@@ -47,6 +47,7 @@ struct Census<'a> {
     /// How many a quota keeps for ever, connected or not.
     never: usize,
     offline: Group<'a>,
+    quarantined: Group<'a>,
     leased: Group<'a>,
     not_ready: Group<'a>,
     free: Group<'a>,
@@ -144,24 +145,29 @@ impl Lab {
             let group = match slot {
                 Slot::Mismatch => &mut census.mismatch,
                 Slot::Disabled => &mut census.disabled,
-                Slot::Offline | Slot::Leased | Slot::Spot | Slot::Returning | Slot::NotReady | Slot::Free => {
-                    match (self.book.access(*scope, &entry.client, requested), slot) {
-                        (Access::NoClient, _) => &mut census.no_client,
-                        (Access::Denied, _) => &mut census.denied,
-                        (Access::TooLong(limit), _) => {
-                            census.limit = census.limit.max(Some(limit));
-                            &mut census.too_long
-                        }
-                        (Access::OverQuota(_, keeps), slot) => {
-                            census.never += if keeps == Keeps::ForEver { names.len() } else { 0 };
-                            if *slot == Slot::Offline { &mut census.offline } else { &mut census.over }
-                        }
-                        (_, Slot::Leased | Slot::Spot) => &mut census.leased,
-                        (_, Slot::Returning | Slot::NotReady) => &mut census.not_ready,
-                        (_, Slot::Free) => &mut census.free,
-                        (_, Slot::Offline | Slot::Mismatch | Slot::Disabled) => &mut census.offline,
+                Slot::Offline
+                | Slot::Quarantined
+                | Slot::Leased
+                | Slot::Spot
+                | Slot::Returning
+                | Slot::NotReady
+                | Slot::Free => match (self.book.access(*scope, &entry.client, requested), slot) {
+                    (Access::NoClient, _) => &mut census.no_client,
+                    (Access::Denied, _) => &mut census.denied,
+                    (Access::TooLong(limit), _) => {
+                        census.limit = census.limit.max(Some(limit));
+                        &mut census.too_long
                     }
-                }
+                    (Access::OverQuota(_, keeps), slot) => {
+                        census.never += if keeps == Keeps::ForEver { names.len() } else { 0 };
+                        if *slot == Slot::Offline { &mut census.offline } else { &mut census.over }
+                    }
+                    (_, Slot::Quarantined) => &mut census.quarantined,
+                    (_, Slot::Leased | Slot::Spot) => &mut census.leased,
+                    (_, Slot::Returning | Slot::NotReady) => &mut census.not_ready,
+                    (_, Slot::Free) => &mut census.free,
+                    (_, Slot::Offline | Slot::Mismatch | Slot::Disabled) => &mut census.offline,
+                },
             };
             group.add(names.len(), names.first());
         }
@@ -177,6 +183,9 @@ impl Lab {
             condition::NOT_FOUND => condition::not_found(&want.request.selector.to_string()),
             condition::ALL_DISABLED => condition::all_disabled(census.disabled.count),
             condition::OFFLINE => condition::none_online(census.granted(), census.offline.example()),
+            condition::QUARANTINED => {
+                condition::all_quarantined(census.quarantined.count, census.quarantined.example())
+            }
             condition::NOT_READY => condition::none_ready(census.not_ready.count, census.not_ready.example()),
             condition::NOT_AVAILABLE => condition::all_leased(census.leased.count, census.leased.example()),
             condition::QUEUED => condition::queued(census.free.count),
@@ -215,7 +224,8 @@ impl Census<'_> {
     }
 
     fn granted(&self) -> usize {
-        self.offline.count + self.leased.count + self.not_ready.count + self.free.count + self.over.count
+        let held = self.leased.count + self.not_ready.count + self.over.count;
+        self.offline.count + self.quarantined.count + held + self.free.count
     }
 
     fn enabled(&self) -> usize {
@@ -249,6 +259,8 @@ impl Census<'_> {
             (condition::NOT_AVAILABLE, false)
         } else if self.over.count > 0 {
             (condition::QUOTA_EXCEEDED, false)
+        } else if self.quarantined.count > 0 {
+            (condition::QUARANTINED, false)
         } else {
             (condition::OFFLINE, false)
         }

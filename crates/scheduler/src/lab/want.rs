@@ -50,6 +50,8 @@ impl Request {
         }
         match bench.usable {
             Usable::Offline => Slot::Offline,
+            // Maintainers who may have disabled ones may have these, too.
+            _ if bench.quarantined && !self.allow_disabled => Slot::Quarantined,
             Usable::Leased => Slot::Leased,
             Usable::Spot => Slot::Spot,
             Usable::Returning => Slot::Returning,
@@ -65,6 +67,8 @@ pub(crate) enum Slot {
     Mismatch,
     Disabled,
     Offline,
+    /// Kept back, whatever it is otherwise.
+    Quarantined,
     Leased,
     Spot,
     Returning,
@@ -205,11 +209,13 @@ impl Want {
         }
     }
 
-    /// Which kinds of exporter of a scope there are, connected and enabled ones being one kind.
-    fn outline(&self, scope: Scope) -> [bool; 4] {
+    /// Which kinds of exporter of a scope there are, connected ones that may be given out being one kind.
+    fn outline(&self, scope: Scope) -> [bool; 5] {
         let any = |slots: &[Slot]| slots.iter().any(|slot| self.tally.contains_key(&(scope, *slot)));
         let connected = any(&[Slot::Leased, Slot::Spot, Slot::Returning, Slot::NotReady, Slot::Free]);
-        [any(&[Slot::Mismatch]), any(&[Slot::Disabled]), any(&[Slot::Offline]), connected]
+        let [mismatch, disabled, offline, quarantined] =
+            [Slot::Mismatch, Slot::Disabled, Slot::Offline, Slot::Quarantined].map(|slot| any(&[slot]));
+        [mismatch, disabled, offline, quarantined, connected]
     }
 }
 

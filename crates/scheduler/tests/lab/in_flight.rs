@@ -42,7 +42,7 @@ fn an_exporter_is_not_given_on_before_it_is_known_to_be_free() {
     world.settle();
     world.edit_lease("l", |lease| lease.spec.release = Some(true));
     let end = world.decide().remove(0);
-    assert_eq!((end.lease(), end.exporter()), ("l", Some("a")));
+    assert_eq!((end.lease(), end.exporter()), (Some("l"), Some("a")));
     // Nothing is owed as far as presence knows, but the exporter may be told of the old lease at this very moment.
     world.lab.observe(Change::TearDown { exporter: "a", pending: false });
     assert_eq!(world.decide(), []);
@@ -63,7 +63,7 @@ fn an_exporter_that_comes_back_goes_to_the_eldest_even_while_that_is_being_writt
     world.put(next);
     let actions = world.decide();
     let assigned = actions.iter().find(|action| matches!(action, Action::Assign { .. })).expect("the device is free");
-    assert_eq!((assigned.lease(), assigned.exporter()), ("eldest", Some("a")), "{actions:?}");
+    assert_eq!((assigned.lease(), assigned.exporter()), (Some("eldest"), Some("a")), "{actions:?}");
 }
 
 #[test]
@@ -174,7 +174,7 @@ impl History {
     }
 
     fn seen(&self, action: &Action) -> Seen {
-        let lease = self.world.leases.get(action.lease());
+        let lease = action.lease().and_then(|name| self.world.leases.get(name));
         let exporter = action.exporter().or_else(|| lease?.assigned_exporter());
         (lease.cloned(), exporter.and_then(|name| self.world.exporters.get(name)).cloned())
     }
@@ -235,7 +235,7 @@ impl History {
         }
         let index = index % self.waiting.len();
         let clashes = |other: &Action| {
-            other.lease() == self.waiting[index].lease()
+            (other.lease().is_some() && other.lease() == self.waiting[index].lease())
                 || (other.exporter().is_some() && other.exporter() == self.waiting[index].exporter())
         };
         if self.flying.iter().any(|(other, _)| clashes(other)) || self.waiting[..index].iter().any(clashes) {

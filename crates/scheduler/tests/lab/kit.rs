@@ -173,7 +173,7 @@ impl World {
     }
 
     pub(crate) fn transition(&self, action: &Action) -> Option<Transition> {
-        let lease = self.leases.get(action.lease());
+        let lease = action.lease().and_then(|name| self.leases.get(name));
         let exporter = action.exporter().or_else(|| lease?.assigned_exporter());
         let exporter = exporter.and_then(|name| self.exporters.get(name));
         let mut transition = transition::apply(action, lease, exporter, self.now)?;
@@ -194,9 +194,11 @@ impl World {
     /// Tells the core that the outcome of an action is known, and what is true now.
     pub(crate) fn settled(&mut self, action: &Action) {
         self.lab.settle(action);
-        match self.leases.get(action.lease()) {
-            Some(lease) => self.lab.observe(Change::Lease(lease)),
-            None => self.lab.observe(Change::LeaseDeleted(action.lease())),
+        if let Some(name) = action.lease() {
+            match self.leases.get(name) {
+                Some(lease) => self.lab.observe(Change::Lease(lease)),
+                None => self.lab.observe(Change::LeaseDeleted(name)),
+            }
         }
         if let Some(name) = action.exporter() {
             match self.exporters.get(name) {
@@ -222,7 +224,9 @@ impl World {
         }
         if let Some(exporter) = exporter_status {
             let name = exporter.metadata.name.clone().unwrap();
-            let freed = exporter.status.as_ref().is_none_or(|status| status.lease_ref.is_none());
+            let claimed =
+                |exporter: &Exporter| exporter.status.as_ref().is_some_and(|status| status.lease_ref.is_some());
+            let freed = !claimed(&exporter) && self.exporters.get(&name).is_some_and(claimed);
             self.put(exporter);
             if freed {
                 self.note_freed(&name, action);
@@ -233,7 +237,7 @@ impl World {
     /// An exporter taken from a lease owes a tear-down, unless it never heard of it.
     fn note_freed(&mut self, name: &str, action: &Action) {
         let told = |lease: &Lease| lease.is_ended() || lease.assigned_exporter().is_some();
-        let told = self.leases.get(action.lease()).is_none_or(told);
+        let told = action.lease().and_then(|name| self.leases.get(name)).is_none_or(told);
         if told && !self.tears_down_at_once {
             self.owes.insert(name.to_owned());
         }

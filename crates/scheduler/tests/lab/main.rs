@@ -5,6 +5,8 @@
 mod assignment;
 mod explain;
 mod groups;
+mod health;
+mod health_stories;
 mod in_flight;
 mod kit;
 mod lifecycle;

@@ -452,7 +452,8 @@ impl History {
             actions[..first].iter().for_each(|action| self.carry_out(action));
             let expected = oracle::assignments(&self.world);
             let given = actions.iter().filter(is_assignment);
-            let given = given.map(|one| (one.lease().to_owned(), one.exporter().unwrap().to_owned())).collect();
+            let named = |one: &Action| (one.lease().unwrap().to_owned(), one.exporter().unwrap().to_owned());
+            let given = given.map(named).collect();
             // By shares others may come first, but not nobody.
             if expected.is_empty() || self.world.quotas.values().all(|quota| quota.spec.weight.is_none()) {
                 assert_eq!(expected, given, "who should get what, and who does");

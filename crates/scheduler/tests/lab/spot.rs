@@ -22,12 +22,12 @@ fn full(name: &str) -> Lease {
 
 fn told(actions: &[Action]) -> Vec<&str> {
     let told = actions.iter().filter(|action| matches!(action, Action::GiveNotice { .. }));
-    told.map(Action::lease).collect()
+    told.filter_map(Action::lease).collect()
 }
 
 fn spared(actions: &[Action]) -> Vec<&str> {
     let spared = actions.iter().filter(|action| matches!(action, Action::WithdrawNotice { .. }));
-    spared.map(Action::lease).collect()
+    spared.filter_map(Action::lease).collect()
 }
 
 const NOTICED: &str = "Preempting/PreemptionNotice on ";

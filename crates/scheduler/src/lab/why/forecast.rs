@@ -114,7 +114,14 @@ impl<'a> Game<'a> {
 
     fn add(&mut self, name: &Name) {
         let Some((name, bench)) = self.lab.exporters.get_key_value(name) else { return };
-        if let Some(at) = self.comes_free(name, bench) {
+        let kept = bench.kept_until().filter(|_| !self.ask.takes_quarantined && bench.usable != Usable::Offline);
+        let at = match (kept, self.comes_free(name, bench)) {
+            (None, at) => at,
+            // A check may keep it back for longer, and nobody knows what an operator will do.
+            (Some(_), _) if self.pace == Pace::Declared => None,
+            (Some(until), at) => until.map(|until| seconds(self.now, until).max(at.unwrap_or(AT_ONCE)).max(AT_ONCE)),
+        };
+        if let Some(at) = at {
             self.coming.push(Reverse((at, name)));
         }
     }
@@ -122,6 +129,7 @@ impl<'a> Game<'a> {
     /// Seconds until a device comes free; `None` for one that does not, or is free and wanted by nobody.
     fn comes_free(&self, name: &Name, bench: &Bench) -> Option<i64> {
         match bench.usable {
+            Usable::Free if bench.quarantined => Some(AT_ONCE),
             Usable::Offline | Usable::Free => None,
             // It may be back any moment, or never.
             Usable::Returning | Usable::NotReady => (self.pace != Pace::Declared).then_some(AT_ONCE),

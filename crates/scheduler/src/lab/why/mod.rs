@@ -40,6 +40,8 @@ pub(super) struct Ask<'a> {
     connected: usize,
     /// Whether one of them is free.
     finds_free: bool,
+    /// Whether it may have quarantined ones.
+    takes_quarantined: bool,
 }
 
 impl Lab {
@@ -103,6 +105,7 @@ impl Lab {
             shares: false,
             connected: 0,
             finds_free: false,
+            takes_quarantined: request.allow_disabled,
         };
         let mut scopes = HashSet::new();
         for name in self.matching(request) {
@@ -114,7 +117,7 @@ impl Lab {
             if let Some((turn, kept)) = self.turn_if_kept(line, &entry.age, &entry.client, duration, now) {
                 ask.connected += usize::from(bench.usable != Usable::Offline);
                 let ours = || !kept && !self.is_kept_from(&name, turn, &entry.age, now);
-                ask.finds_free |= bench.usable == Usable::Free && ours();
+                ask.finds_free |= request.slot(bench) == Slot::Free && ours();
                 ask.devices.insert(name, (turn, kept));
                 scopes.insert(bench.scope);
             }
