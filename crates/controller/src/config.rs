@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use jumpstarter_auth::TokenIssuer;
 use jumpstarter_model::identity::DEFAULT_INTERNAL_PREFIX;
+use jumpstarter_scheduler::QuarantineConfig;
 use jumpstarter_store::Clock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ pub struct ControllerConfig {
     pub preemption_grace: Duration,
     /// Who comes first, and how many may wait.
     pub queue: QueueConfig,
+    /// When exporters of which leases fail are kept back, and for how long.
+    pub quarantine: QuarantineConfig,
     /// How long ended leases are kept.
     pub lease_retention: Duration,
     /// Clients may be told how to reach exporters without a router, where those exporters want it.
@@ -219,6 +222,7 @@ impl ControllerConfig {
             hook_limit: Duration::from_mins(30),
             preemption_grace: Duration::from_mins(1),
             queue: QueueConfig::default(),
+            quarantine: QuarantineConfig::default(),
             lease_retention: Duration::from_hours(7 * 24),
             direct_paths: true,
             limits: Limits::default(),

@@ -27,4 +27,5 @@ mod world;
 pub use caller::Peer;
 pub use config::{Changeable, ControllerConfig, Limits, Live, QueueConfig, RouterTarget, TelemetryTarget};
 pub use controller::{Controller, ControllerParts, StartError};
+pub use jumpstarter_scheduler::QuarantineConfig;
 pub use routers::{LocalRouter, RouterReport};

@@ -144,6 +144,7 @@ impl Runtime {
             longest_wait: signed(longest_wait),
             share_half_life: signed(share_half_life),
             max_waiting,
+            quarantine: config.quarantine.clone(),
             ..LabConfig::default()
         });
         let runtime = Self {

@@ -7,6 +7,7 @@ mod commands;
 mod data_dir;
 mod forward;
 mod ops;
+mod quarantine;
 mod reload;
 mod router_keys;
 mod serve_metrics;

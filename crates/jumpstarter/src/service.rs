@@ -110,6 +110,7 @@ impl Service {
             hook_limit: settings.hook_limit,
             preemption_grace: settings.preemption_grace,
             queue: settings.queue,
+            quarantine: settings.quarantine.clone(),
             lease_retention: settings.lease_retention,
             direct_paths: settings.direct_paths,
             limits: jumpstarter_controller::Limits::default(),

@@ -12,10 +12,11 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use jumpstarter_controller::{QueueConfig, RouterTarget};
+use jumpstarter_controller::{QuarantineConfig, QueueConfig, RouterTarget};
 use jumpstarter_model::GoDuration;
 use serde::Deserialize;
 
+use crate::quarantine::WrittenQuarantine;
 pub(crate) use follow::Follower;
 use routers::WrittenRouter;
 
@@ -106,6 +107,23 @@ pub(crate) struct Written {
     #[arg(long, value_name = "N", env = "JUMPSTARTER_MAX_WAITING_LEASES")]
     pub(crate) max_waiting_leases: Option<usize>,
 
+    /// The most of a pool of exporters that may be quarantined since leases fail, in percent; 0: none [default: 20]
+    #[arg(long, value_name = "PERCENT", env = "JUMPSTARTER_QUARANTINE_SHARE")]
+    pub(crate) quarantine_share: Option<u32>,
+
+    /// Length of the first quarantine of an exporter; each further one in a row lasts twice as long [default: 1h]
+    #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_QUARANTINE_TIME")]
+    pub(crate) quarantine_time: Option<String>,
+
+    /// Label key: exporters with the same value are a pool, of which only a share is quarantined [default: all are one]
+    #[arg(long, value_name = "KEY", env = "JUMPSTARTER_QUARANTINE_POOL_LABEL")]
+    pub(crate) quarantine_pool_label: Option<String>,
+
+    /// End quarantines by time alone, without a check of the exporter
+    #[arg(long, env = "JUMPSTARTER_NO_QUARANTINE_CHECKS", value_parser = clap::builder::FalseyValueParser::new())]
+    #[serde(default)]
+    pub(crate) no_quarantine_checks: bool,
+
     /// How long a lost exporter may take to come back before it is offline [default: 8s]
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_PRESENCE_GRACE")]
     pub(crate) presence_grace: Option<String>,
@@ -157,6 +175,10 @@ impl Written {
             longest_wait: self.longest_wait.or(other.longest_wait),
             share_half_life: self.share_half_life.or(other.share_half_life),
             max_waiting_leases: self.max_waiting_leases.or(other.max_waiting_leases),
+            quarantine_share: self.quarantine_share.or(other.quarantine_share),
+            quarantine_time: self.quarantine_time.or(other.quarantine_time),
+            quarantine_pool_label: self.quarantine_pool_label.or(other.quarantine_pool_label),
+            no_quarantine_checks: self.no_quarantine_checks || other.no_quarantine_checks,
             presence_grace: self.presence_grace.or(other.presence_grace),
             token_lifetime: self.token_lifetime.or(other.token_lifetime),
             drain: self.drain.or(other.drain),
@@ -184,6 +206,7 @@ pub(crate) struct Settings {
     pub(crate) hook_limit: Duration,
     pub(crate) preemption_grace: Duration,
     pub(crate) queue: QueueConfig,
+    pub(crate) quarantine: QuarantineConfig,
     pub(crate) presence_grace: Duration,
     pub(crate) token_lifetime: Duration,
     pub(crate) drain: Duration,
@@ -257,6 +280,16 @@ impl ServeArgs {
         let token_lifetime = span(written.token_lifetime.as_deref(), "--token-lifetime", 8760 * HOUR, false);
         let drain = span(written.drain.as_deref(), "--drain", Duration::from_secs(5), true);
 
+        let quarantine_time = written.quarantine_time.and_then(|text| {
+            text.parse::<GoDuration>().map_err(|error| faults.push(format!("--quarantine-time: {error}"))).ok()
+        });
+        let quarantine = WrittenQuarantine {
+            share: written.quarantine_share,
+            time: quarantine_time,
+            pool_label: written.quarantine_pool_label,
+            no_checks: written.no_quarantine_checks,
+        };
+        let quarantine = quarantine.resolve(&mut faults);
         if presence_grace > Duration::from_secs(8) {
             faults
                 .push("--presence-grace: more than 8s would let a lost exporter go unnoticed for over 30s".to_owned());
@@ -324,6 +357,7 @@ impl ServeArgs {
             hook_limit,
             preemption_grace,
             queue,
+            quarantine,
             presence_grace,
             token_lifetime,
             drain,

@@ -3,12 +3,15 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use jumpstarter_controller::QueueConfig;
+use jumpstarter_controller::{QuarantineConfig, QueueConfig};
 use jumpstarter_election::Timing;
 use jumpstarter_model::GoDuration;
 
 use super::Misconfigured;
-use crate::telemetry::{ZapArgs, go_bool};
+use crate::{
+    quarantine::WrittenQuarantine,
+    telemetry::{ZapArgs, go_bool},
+};
 
 /// `jumpstarter controller`. Settings of the lab are in the ConfigMap `jumpstarter-controller`, those of the process in
 /// the environment (NAMESPACE, GRPC_ENDPOINT, ROUTER_KEY, EXTERNAL_CERT_PEM, EXTERNAL_KEY_PEM, ...).
@@ -72,6 +75,22 @@ pub(crate) struct ControllerArgs {
     #[arg(long, value_name = "N", env = "JUMPSTARTER_MAX_WAITING_LEASES", default_value_t = 2000)]
     max_waiting_leases: usize,
 
+    /// The most of a pool of exporters that may be quarantined since leases fail, in percent; 0: none [default: 20]
+    #[arg(long, value_name = "PERCENT", env = "JUMPSTARTER_QUARANTINE_SHARE")]
+    quarantine_share: Option<u32>,
+
+    /// Length of the first quarantine of an exporter; each further one in a row lasts twice as long [default: 1h]
+    #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_QUARANTINE_TIME")]
+    quarantine_time: Option<GoDuration>,
+
+    /// Label key: exporters with the same value are a pool, of which only a share is quarantined [default: all are one]
+    #[arg(long, value_name = "KEY", env = "JUMPSTARTER_QUARANTINE_POOL_LABEL")]
+    quarantine_pool_label: Option<String>,
+
+    /// End quarantines by time alone, without a check of the exporter
+    #[arg(long, env = "JUMPSTARTER_NO_QUARANTINE_CHECKS", value_parser = clap::builder::FalseyValueParser::new())]
+    no_quarantine_checks: bool,
+
     /// How long a lost exporter may take to come back before it is offline
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_PRESENCE_GRACE", default_value = "8s")]
     presence_grace: GoDuration,
@@ -111,6 +130,7 @@ pub(crate) struct Settings {
     pub(crate) hook_limit: Duration,
     pub(crate) preemption_grace: Duration,
     pub(crate) queue: QueueConfig,
+    pub(crate) quarantine: QuarantineConfig,
     pub(crate) presence_grace: Duration,
     pub(crate) drain: Duration,
     pub(crate) direct_paths: bool,
@@ -142,6 +162,13 @@ impl ControllerArgs {
         };
         let presence_grace = span("presence-grace", self.presence_grace);
         let drain = span("drain", self.drain);
+        let quarantine = WrittenQuarantine {
+            share: self.quarantine_share,
+            time: self.quarantine_time,
+            pool_label: self.quarantine_pool_label,
+            no_checks: self.no_quarantine_checks,
+        };
+        let quarantine = quarantine.resolve(&mut faults);
         if presence_grace > Duration::from_secs(8) {
             faults
                 .push("--presence-grace: more than 8s would let a lost exporter go unnoticed for over 30s".to_owned());
@@ -167,6 +194,7 @@ impl ControllerArgs {
             hook_limit,
             preemption_grace,
             queue,
+            quarantine,
             presence_grace,
             drain,
             direct_paths: !self.no_direct,

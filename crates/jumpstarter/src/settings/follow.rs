@@ -50,6 +50,7 @@ impl Settings {
             hook_limit,
             preemption_grace,
             queue,
+            quarantine,
             presence_grace,
             token_lifetime: _,
             drain,
@@ -68,6 +69,10 @@ impl Settings {
             ("hookLimit", *hook_limit == other.hook_limit),
             ("preemptionGrace", *preemption_grace == other.preemption_grace),
             ("longestWait, shareHalfLife or maxWaitingLeases", *queue == other.queue),
+            (
+                "quarantineShare, quarantineTime, quarantinePoolLabel or noQuarantineChecks",
+                *quarantine == other.quarantine,
+            ),
             ("presenceGrace", *presence_grace == other.presence_grace),
             ("noDirect", *direct_paths == other.direct_paths),
             ("drain", *drain == other.drain),
