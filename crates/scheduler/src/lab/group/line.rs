@@ -73,7 +73,7 @@ impl Turn {
             Slot::Free => Class::Free,
             Slot::Returning => return Some(Self { class: Class::Coming, at: Timestamp::MIN }),
             Slot::Leased | Slot::Spot if at < Timestamp::MAX => Class::Coming,
-            Slot::Leased | Slot::Spot | Slot::Offline | Slot::NotReady => {
+            Slot::Leased | Slot::Spot | Slot::Offline | Slot::Quarantined | Slot::NotReady => {
                 return Some(Self { class: Class::Unforeseen, at: Timestamp::MIN });
             }
         };

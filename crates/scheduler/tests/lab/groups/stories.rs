@@ -209,7 +209,7 @@ impl Story {
             };
             let expected = oracle::outcome(&self.world).into_iter();
             let expected = expected.map(|(lease, exporter)| (whose(&lease), exporter)).collect::<BTreeSet<_>>();
-            let given = actions.iter().filter(gives).map(|one| (one.lease(), one.exporter().unwrap()));
+            let given = actions.iter().filter(gives).map(|one| (one.lease().unwrap(), one.exporter().unwrap()));
             let given = given.inspect(|(lease, exporter)| self.check_fit(lease, exporter));
             let given = given.map(|(lease, exporter)| (whose(lease), exporter.to_owned())).collect();
             assert_eq!(expected, given, "who should get what, and who does");
