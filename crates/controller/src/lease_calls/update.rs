@@ -128,6 +128,9 @@ fn edit(
             let grant = lab
                 .check_access(client, exporter, wanted)
                 .map_err(|error| EditError::FailedPrecondition(error.to_string()))?;
+            if let Some(limit) = lab.extension_limit(name, wanted).filter(|_| !transferred) {
+                return Err(EditError::FailedPrecondition(format!("lease `{name}` cannot last for {wanted}: {limit}")));
+            }
             let spot = lease.status.as_ref().and_then(|status| status.spot_access) == Some(true);
             if grant.spot && !spot {
                 return Err(EditError::FailedPrecondition(format!(

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use jumpstarter_controller::QueueConfig;
 use jumpstarter_model::{Lease as StoredLease, condition};
-use jumpstarter_protocol::v1::ExporterStatus;
+use jumpstarter_protocol::{client::v1::Lease, v1::ExporterStatus};
 use jumpstarter_store::{Kind, Object, Write};
 use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
     Faults, Lab,
-    client::{condition as shown, reason},
+    client::{condition as shown, reason, seconds},
     for_exporter,
     lab::metadata,
     wanted,
@@ -47,6 +47,23 @@ async fn a_lease_waits_on_a_quota_and_goes_on_when_there_is_room() {
     while other.leased_or_free().await.is_some() {}
     second.report(ExporterStatus::Available).await;
     assert_eq!(other.leased().await.0, "b");
+}
+
+#[tokio::test]
+async fn a_lease_cannot_be_extended_beyond_the_device_time_of_its_account() {
+    let lab = Lab::start().await;
+    lab.quota("week", json!({"maxDeviceTime": "2h", "period": "168h"})).await;
+    let (exporter, mut feed) = lab.available("dut").await;
+    let alice = lab.client("alice").await;
+    let asked = |secs| Lease { duration: Some(seconds(secs)), ..for_exporter("dut") };
+    alice.create("one", asked(3600)).await.unwrap();
+    feed.leased().await;
+    let _listening = exporter.serve("one").await;
+    alice.await_ready("one").await;
+    let refused = alice.update("one", &["duration"], asked(7201)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("the quota week leaves 1h0m0s"), "{refused:?}");
+    alice.update("one", &["duration"], asked(7200)).await.unwrap();
 }
 
 #[tokio::test]

@@ -110,6 +110,35 @@ fn policies() {
 }
 
 #[test]
+fn quotas() {
+    let bench = Bench::new();
+    let done = bench.admin(
+        "create quota ci --clients team=ci --exporters board=x --account-label team --max-devices 5 --max-device-time 40h \
+         --period 168h --max-waiting 50 --weight 2",
+    );
+    let row = done.ok();
+    assert!(row.contains("by team") && row.contains("40h0m0s in 168h0m0s"), "{row}");
+    assert_eq!(
+        bench.api.get("leasequotas", "ci").unwrap()["spec"],
+        json!({
+            "clientSelector": { "matchLabels": { "team": "ci" } },
+            "exporterSelector": { "matchLabels": { "board": "x" } },
+            "accountBy": "Label",
+            "accountLabel": "team",
+            "maxDevices": 5,
+            "maxDeviceTime": "40h0m0s",
+            "period": "168h0m0s",
+            "maxWaiting": 50,
+            "weight": 2,
+        })
+    );
+    bench.admin("create quota all --together --max-devices 9").ok();
+    assert_eq!(bench.api.get("leasequotas", "all").unwrap()["spec"], json!({ "accountBy": "All", "maxDevices": 9 }));
+    let refused = bench.admin("create quota nothing").failed(2);
+    assert!(refused.contains("one of maxDevices, maxDeviceTime, maxWaiting and weight is required"), "{refused}");
+}
+
+#[test]
 fn errors_of_the_server() {
     let bench = Bench::new();
     assert!(bench.admin("get client nobody").failed(1).starts_with("Error: Error from server (NotFound): "));

@@ -173,7 +173,7 @@ impl Lab {
             return;
         }
         for ((client, span), alike) in &want.kinds {
-            let Some(age) = self.first_of(alike.iter(), now) else { continue };
+            let Some(age) = self.first_of(alike, now) else { continue };
             if let Some(turn) = self.turn(line, age, client, span.requested(now), now)
                 && !self.is_kept_from(exporter, turn, age, now)
             {

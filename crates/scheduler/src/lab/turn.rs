@@ -1,6 +1,9 @@
 //! Whose turn it is: the order of leases at one exporter, leaving aside their age, which decides between equals.
 
-use std::cmp::{Ordering, Reverse};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeSet,
+};
 
 use jumpstarter_model::{GoDuration, Timestamp};
 
@@ -111,9 +114,9 @@ impl Lab {
     }
 
     /// The one of leases alike whose turn comes first: the eldest, unless that one began to wait later than its creation.
-    pub(super) fn first_of<'a>(&self, alike: impl Iterator<Item = &'a Age> + Clone, now: Timestamp) -> Option<&'a Age> {
-        let mut old = alike.clone().take_while(|age| self.may_be_overdue(age, now));
-        old.find(|age| self.is_overdue(age, now)).or_else(|| alike.clone().next())
+    pub(super) fn first_of<'a>(&self, alike: &'a BTreeSet<Age>, now: Timestamp) -> Option<&'a Age> {
+        let mut old = alike.iter().take_while(|age| self.may_be_overdue(age, now));
+        old.find(|age| self.is_overdue(age, now)).or_else(|| alike.first())
     }
 
     /// Whether a lease has waited for longer than anybody should. One that was scheduled waits since its begin.
@@ -136,7 +139,7 @@ impl Lab {
         move |lab, now| {
             let (id, kind) = found?;
             let want: &Want = lab.wants.get(&id)?;
-            Some(lab.first_of(want.kinds.get(&kind)?.iter(), now)?.name.clone())
+            Some(lab.first_of(want.kinds.get(&kind)?, now)?.name.clone())
         }
     }
 }

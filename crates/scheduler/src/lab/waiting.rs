@@ -198,7 +198,7 @@ impl Lab {
     fn over_quota(&self, entry: &Entry, want: &Want, now: Timestamp) -> String {
         let scopes = want.tally.keys().filter(|(_, slot)| !matches!(slot, Slot::Mismatch | Slot::Disabled));
         let over = scopes.filter_map(|(scope, _)| self.book.over(*scope, &entry.client, entry.times.span(), now));
-        over.map(|over| over.message).next().unwrap_or_default()
+        over.min().map(|over| over.message).unwrap_or_default()
     }
 
     fn no_access(&self, census: &Census<'_>, entry: &Entry, want: &Want, now: Timestamp) -> String {
@@ -274,9 +274,8 @@ fn stands(told: &str, reason: &str) -> bool {
     told == reason
         || matches!(
             (told, reason),
-            (condition::NOT_AVAILABLE, condition::NOT_READY)
-                // What is kept back for a group is still not available to those who wait.
-                | (condition::NOT_AVAILABLE, condition::QUEUED)
+            // What is kept back for a group is still not available to those who wait.
+            (condition::NOT_AVAILABLE, condition::NOT_READY | condition::QUEUED)
                 | (condition::QUEUED, condition::NOT_AVAILABLE | condition::NOT_READY)
                 | (condition::QUOTA_EXCEEDED, condition::NOT_AVAILABLE | condition::NOT_READY | condition::QUEUED)
         )

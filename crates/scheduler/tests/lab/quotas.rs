@@ -1,6 +1,6 @@
 //! Caps of accounts.
 
-use jumpstarter_model::{Exporter, ExporterPhase, Lease, LeaseQuota};
+use jumpstarter_model::{Exporter, ExporterPhase, GoDuration, Lease, LeaseQuota};
 use jumpstarter_scheduler::{Action, CandidateReason, WhatIf};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
@@ -163,6 +163,21 @@ fn what_can_never_be_within_a_quota_is_refused() {
 }
 
 #[test]
+fn of_several_quotas_the_same_is_named_whatever_came_first() {
+    let mut world = World::with(&[exporter("a"), exporter("b")], &[lease("l").wants("board").endless().ends(8)]);
+    world.put(quota("q").counts("board").devices(0));
+    world.put(quota("p").counts("board=x").time(0, 60));
+    world.edit_exporter("b", |exporter| exporter.label("board", "y"));
+    let mut other = World::new();
+    (other.exporters, other.leases) = (world.exporters.clone(), world.leases.clone());
+    (other.clients, other.quotas) = (world.clients.clone(), world.quotas.clone());
+    other.restart();
+    world.settle();
+    other.settle();
+    assert_eq!(world.message("l"), other.message("l"));
+}
+
+#[test]
 fn an_extended_lease_counts_with_its_new_end() {
     let mut world = world(&[quota("q").time(7200, 86_400)], &[lease("l1")]);
     world.edit_lease("l1", |lease| *lease = lease.clone().lasting(5400));
@@ -172,6 +187,20 @@ fn an_extended_lease_counts_with_its_new_end() {
     world.edit_lease("l1", |lease| *lease = lease.clone().lasting(3600));
     world.settle();
     world.expect(&[("l2", "Ready/Ready on b")]);
+}
+
+#[test]
+fn an_extension_beyond_device_time_is_refused() {
+    let mut world = world(&[quota("q").time(7200, 86_400)], &[lease("l1")]);
+    let limit = |world: &World, secs| world.lab.extension_limit("l1", GoDuration::from_secs(secs));
+    assert_eq!(limit(&world, 7200), None);
+    let text = "the quota q leaves 1h0m0s of device time for more, and this would take 1h0m1s";
+    assert_eq!(limit(&world, 7201).as_deref(), Some(text));
+    world.edit_lease("l1", |lease| *lease = lease.clone().lasting(9000));
+    world.settle();
+    assert_eq!(limit(&world, 9000), None, "it lasts for so long already");
+    assert!(limit(&world, 9001).is_some());
+    assert_eq!(world.lab.extension_limit("unknown", GoDuration::MAX), None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jumpstarter_model::{Timestamp, condition::lease as condition};
+use jumpstarter_model::{GoDuration, Timestamp, condition::lease as condition};
 
 use super::{
     super::{
@@ -10,6 +10,7 @@ use super::{
         access::Scope,
         lease::Entry,
         names::{Age, Name},
+        times::later,
         want::{Kind, WantId},
     },
     AccountId, Full, Record, Room,
@@ -119,7 +120,7 @@ impl Lab {
                 self.mark_groups_of(id);
                 let Some(alike) = self.wants.get(&id).and_then(|want| want.kinds.get(&kind)) else { continue };
                 // The others of its kind follow when it is served.
-                self.marked.seeking.extend(self.first_of(alike.iter(), now).map(|age| age.name.clone()));
+                self.marked.seeking.extend(self.first_of(alike, now).map(|age| age.name.clone()));
                 self.marked.demand.insert(id);
                 self.marked.contest = true;
             }
@@ -161,6 +162,16 @@ impl Lab {
         let Full { who, most, quota } = self.queue_is_full(client, 1)?;
         let message = condition::too_many_waiting(&who, most, quota.as_deref());
         Some(WaitingLimit { most, message })
+    }
+
+    /// What keeps a lease that holds an exporter from lasting for `wanted` in all, if a quota does.
+    pub fn extension_limit(&self, lease: &str, wanted: GoDuration) -> Option<String> {
+        let record = self.book.quotas.record(lease).filter(|record| record.runs)?;
+        let scope = self.exporters.get(&record.exporter)?.scope;
+        let more = GoDuration::between(record.end, later(record.begin, wanted.to_signed()));
+        self.book.too_much_time(scope, &record.client, more).map(|(quota, left)| {
+            format!("the quota {quota} leaves {left} of device time for more, and this would take {more}")
+        })
     }
 
     /// How long ended leases count for quotas and shares; the oldest of them count little.

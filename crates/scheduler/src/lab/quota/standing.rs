@@ -1,5 +1,7 @@
 //! What quotas say to one client.
 
+use std::cmp::Reverse;
+
 use jumpstarter_model::{
     GoDuration, Timestamp,
     condition::lease::{DeviceTime, over_devices, over_time},
@@ -14,9 +16,10 @@ use super::{
     Account, AccountId, Kept, Room,
 };
 
-/// A quota that keeps a lease from devices.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A quota that keeps a lease from devices; those that keep it for ever come first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Over {
+    keeps: Reverse<Keeps>,
     pub(crate) quota: Name,
     /// What is used and what the limit is, for people.
     pub(crate) message: String,
@@ -83,8 +86,8 @@ impl AccessBook {
     pub(crate) fn over(&self, scope: Scope, client: &str, span: Span, now: Timestamp) -> Option<Over> {
         let requested = span.requested(now);
         let ids = self.caps_of(scope).iter().filter_map(|quota| self.account(quota, client));
-        let over = ids.filter_map(|id| Some((std::cmp::Reverse(self.keeps_in(&id, requested)?), id)));
-        let (_, id) = over.min()?;
+        let over = ids.filter_map(|id| Some((Reverse(self.keeps_in(&id, requested)?), id)));
+        let (keeps, id) = over.min()?;
         let (kept, account) = self.kept(&id)?;
         let fresh = Account::default();
         let (rule, account) = (&kept.rule, account.unwrap_or(&fresh));
@@ -98,7 +101,14 @@ impl AccessBook {
             }
             (_, None) => return None,
         };
-        Some(Over { quota: id.0, message })
+        Some(Over { keeps, quota: id.0, message })
+    }
+
+    /// The quota that has no room for so much more device time, and what it has.
+    pub(crate) fn too_much_time(&self, scope: Scope, client: &str, more: GoDuration) -> Option<(Name, GoDuration)> {
+        let asked = i128::from(more.as_nanos());
+        let short = self.rooms(scope, client).into_iter().find(|(_, room)| asked > 0 && asked > room.time);
+        short.map(|(id, room)| (id.0, GoDuration::from_nanos(i64::try_from(room.time.max(0)).unwrap_or(i64::MAX))))
     }
 
     /// The use of devices by which clients are ordered at exporters of `scope`, less going first; the same for all where
@@ -124,14 +134,12 @@ impl AccessBook {
         if waiting + more > most {
             return Some(Full { who: format!("client {client}"), most, quota: None });
         }
-        let limits = self.quotas.kept.iter().filter_map(|(name, kept)| Some((name, kept, kept.rule.waiting?)));
-        limits
-            .filter_map(|(name, kept, most)| {
-                let (_, account) = self.account(name, client)?;
-                let waiting = kept.accounts.get(&account).map_or(0, |account| account.waiting);
-                let who = || kept.rule.describe(&account);
-                (waiting + more > most).then(|| Full { who: who(), most, quota: Some(name.clone()) })
-            })
-            .next()
+        let mut limits = self.quotas.kept.iter().filter_map(|(name, kept)| Some((name, kept, kept.rule.waiting?)));
+        limits.find_map(|(name, kept, most)| {
+            let (_, account) = self.account(name, client)?;
+            let waiting = kept.accounts.get(&account).map_or(0, |account| account.waiting);
+            let who = || kept.rule.describe(&account);
+            (waiting + more > most).then(|| Full { who: who(), most, quota: Some(name.clone()) })
+        })
     }
 }
