@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt as _};
 use jumpstarter_config::{ClientConfig, Secret};
 use jumpstarter_protocol::{
     client::v1::{
-        CreateLeaseRequest, DeleteLeaseRequest, GetExporterRequest, GetLeaseRequest, ListExportersRequest,
+        CreateLeaseGroupRequest, CreateLeaseRequest, DeleteLeaseGroupRequest, DeleteLeaseRequest, GetExporterRequest, GetLeaseRequest, ListExportersRequest,
         ListLeasesRequest, RotateTokenRequest, WatchLeaseRequest, client_service_client::ClientServiceClient,
     },
     v1::{ExporterStatus, controller_service_client::ControllerServiceClient},
@@ -22,7 +22,10 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::{ClientError, CreateLease, Lease, LeaseWhy, UpdateLease, WhatIf, around::Around, lease::split};
+use crate::{
+    ClientError, CreateLease, CreateLeaseGroup, Lease, LeaseGroup, LeaseWhy, UpdateLease, WhatIf, around::Around,
+    lease::split,
+};
 
 /// Limit of one call; the service holds a poll for less than this.
 const CALL: Duration = Duration::from_secs(30);
@@ -275,6 +278,27 @@ impl Client {
     pub async fn delete_lease(&self, name: &str) -> Result<(), ClientError> {
         let answer = self.service().delete_lease(limited(DeleteLeaseRequest { name: self.lease_name(name) })).await;
         checked(&format!("release lease {name}"), answer)
+    }
+
+    /// Asks for several leases that are served together or not at all. A service that does not know of groups answers
+    /// `UNIMPLEMENTED`.
+    pub async fn create_lease_group(&self, wanted: &CreateLeaseGroup) -> Result<LeaseGroup, ClientError> {
+        let request = CreateLeaseGroupRequest {
+            parent: self.parent(),
+            group_id: wanted.name.clone().unwrap_or_default(),
+            leases: wanted.leases.iter().map(CreateLease::to_proto).collect(),
+            same: wanted.same.clone(),
+        };
+        let answer = self.service().create_lease_group(limited(request)).await;
+        let found = checked("create a lease group", answer)?;
+        let leases = found.leases.into_iter().map(lease).collect::<Result<_, _>>()?;
+        Ok(LeaseGroup { name: found.name, leases })
+    }
+
+    /// Gives back what this client has of a group.
+    pub async fn delete_lease_group(&self, group: &str) -> Result<(), ClientError> {
+        let request = DeleteLeaseGroupRequest { parent: self.parent(), group: group.to_owned() };
+        checked(&format!("release lease group {group}"), self.service().delete_lease_group(limited(request)).await)
     }
 
     /// Asks why a lease waits and until when, and what another request would mean. A service that cannot tell answers

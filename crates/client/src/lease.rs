@@ -47,6 +47,8 @@ pub struct Lease {
     pub requeue: bool,
     /// Name of that one, once it was.
     pub requeued_as: Option<String>,
+    /// The group that it is in.
+    pub group: Option<String>,
 }
 
 /// Where a waiting lease stands.
@@ -121,6 +123,26 @@ pub struct CreateLease {
     /// Should the lease be held as spot and be preempted, another one is to wait in its stead. Services that do not
     /// know of it pass it over: [`Lease::requeue`] says whether it will be.
     pub requeue: bool,
+}
+
+/// Several leases that are served together or not at all.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateLeaseGroup {
+    /// Name of the group, a label value; chosen by the service when absent. Its leases are called `{name}-0` and so on.
+    pub name: Option<String>,
+    /// One for each exporter, with the same begin; their names are not looked at.
+    pub leases: Vec<CreateLease>,
+    /// Keys of exporter labels whose values must be equal on all exporters.
+    pub same: Vec<String>,
+}
+
+/// A group of leases.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeaseGroup {
+    /// Its name.
+    pub name: String,
+    /// In the order in which they were asked for.
+    pub leases: Vec<Lease>,
 }
 
 /// What to change; only the fields that are set.
@@ -213,6 +235,7 @@ impl Lease {
             queue: lease.queue.map(queue),
             requeue: lease.requeue,
             requeued_as: bare(lease.requeued_as, "leases")?,
+            group: Some(lease.group).filter(|group| !group.is_empty()),
         })
     }
 }

@@ -48,7 +48,9 @@ pub use direct::DirectTls;
 pub use error::{ClientError, LeaseProblem};
 pub use host::LocalHost;
 pub use jumpstarter_tunnel::Connector;
-pub use lease::{CreateLease, Lease, LeaseCandidate, LeaseCondition, LeaseQueue, LeaseState, UpdateLease};
+pub use lease::{
+    CreateLease, CreateLeaseGroup, Lease, LeaseCandidate, LeaseCondition, LeaseGroup, LeaseQueue, LeaseState, UpdateLease,
+};
 pub use line::{Line, Way};
 pub use report::{DriverNode, Report};
 pub use resource::{Digest, Transfer, Transferred};

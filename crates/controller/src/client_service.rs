@@ -304,6 +304,28 @@ impl ClientService for ClientCalls {
         self.own_namespace(&name.namespace)?;
         Ok(Response::new(self.leases.explain(&name.name, request.get_ref()).await?))
     }
+
+    async fn create_lease_group(
+        &self,
+        request: Request<client::CreateLeaseGroupRequest>,
+    ) -> Result<Response<client::LeaseGroup>, Status> {
+        let parent: NamespaceName = request.get_ref().parent.parse().map_err(invalid)?;
+        let caller = self.gate.client(&request).await?;
+        self.own_namespace(&parent.namespace)?;
+        let group = self.leases.requested_group(request.get_ref(), &caller)?;
+        Ok(Response::new(self.leases.create_group(group).await?))
+    }
+
+    async fn delete_lease_group(
+        &self,
+        request: Request<client::DeleteLeaseGroupRequest>,
+    ) -> Result<Response<()>, Status> {
+        let parent: NamespaceName = request.get_ref().parent.parse().map_err(invalid)?;
+        let caller = self.gate.client(&request).await?;
+        self.own_namespace(&parent.namespace)?;
+        self.leases.delete_group(&caller, &request.get_ref().group).await?;
+        Ok(Response::new(()))
+    }
 }
 
 /// Leases of one client that have not ended, by name.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jumpstarter_model::condition::lease::noticed_at;
-use jumpstarter_model::{Condition, Exporter, ExporterPhase, GoDuration, Lease, Selector, Timestamp};
+use jumpstarter_model::{Condition, Exporter, ExporterPhase, GoDuration, Lease, LeaseGroup, Selector, Timestamp};
 use jumpstarter_protocol::{client::v1 as client, v1};
 use jumpstarter_scheduler::{
     CandidateReason, Explanation,
@@ -178,6 +178,7 @@ pub(crate) fn lease(
             .map(|(key, notice)| (key.clone(), notice.clone()))
             .collect(),
         queue: queue.and_then(lease_queue),
+        group: LeaseGroup::name_of(&lease.metadata).unwrap_or_default().to_owned(),
         requeue: annotation(REQUEUE) == Some("true"),
         requeued_as: annotation(REQUEUED_AS).map(|name| format!("namespaces/{namespace}/leases/{name}")),
     }

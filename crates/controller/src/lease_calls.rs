@@ -2,6 +2,7 @@
 
 mod create;
 mod explain;
+mod group;
 mod hold;
 mod update;
 mod watch;

@@ -341,6 +341,12 @@ impl ClientService for Fake {
     async fn explain_lease(&self, _: Request<api::ExplainLeaseRequest>) -> Answer<api::ExplainLeaseResponse> {
         Err(Status::unimplemented(""))
     }
+    async fn create_lease_group(&self, _: Request<api::CreateLeaseGroupRequest>) -> Answer<api::LeaseGroup> {
+        Err(Status::unimplemented(""))
+    }
+    async fn delete_lease_group(&self, _: Request<api::DeleteLeaseGroupRequest>) -> Answer<()> {
+        Err(Status::unimplemented(""))
+    }
     async fn rotate_token(&self, _: Request<api::RotateTokenRequest>) -> Answer<api::RotateTokenResponse> {
         Err(Status::unimplemented(""))
     }

@@ -1,7 +1,7 @@
 //! `UpdateLease`: times and owner (protocol.md §1.8, §10.3 row 12).
 
 use jumpstarter_model::{
-    Client, GoDuration, Lease, LocalObjectReference, Timestamp,
+    Client, GoDuration, Lease, LeaseGroup, LocalObjectReference, Timestamp,
     lease_time::{self, Progress, TimeChange, TimeError},
     name::ClientName,
 };
@@ -106,6 +106,12 @@ fn edit(
     if let Some(times) = times {
         times.store(&mut edited.spec);
         wanted = times.duration;
+    }
+    let moved = edited.spec.begin_time != lease.spec.begin_time && lease.assigned_exporter().is_none();
+    if moved && LeaseGroup::name_of(&lease.metadata).is_some() {
+        return Err(EditError::FailedPrecondition(format!(
+            "lease `{name}` waits with its group, which begins together: its begin cannot change by itself"
+        )));
     }
     if let Some(new_owner) = &update.new_owner
         && new_owner.name != owner

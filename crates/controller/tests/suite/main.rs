@@ -10,6 +10,7 @@ mod dialling;
 mod direct;
 mod explaining;
 mod full_disk;
+mod grouping;
 mod interrupted;
 mod keys;
 mod listing;

@@ -18,6 +18,9 @@ use crate::{
     values::{at_least_5s, duration, moment, pair},
 };
 
+mod group;
+use group::CreateGroupArgs;
+
 /// What can be created.
 #[derive(Subcommand)]
 pub(crate) enum CreateCommand {
@@ -29,6 +32,15 @@ pub(crate) enum CreateCommand {
     ///   JMP_LEASE=$(jmp create lease -l board=qemu --duration 1d -o name)
     #[command(aliases = ["leases", "l"], verbatim_doc_comment)]
     Lease(CreateLeaseArgs),
+    /// Ask for several leases that are served together or not at all.
+    ///
+    /// Each --selector and each --name is one lease, of an exporter of its own. Each is then used like any other: with
+    /// `-o name` their names are printed, in that order. `jmp delete leases --group NAME` gives all of them back:
+    ///
+    ///   jmp create lease-group bench -l board=rpi4 -l board=psu --same rack --duration 1h --wait
+    ///   jmp shell --lease bench-0
+    #[command(alias = "group", verbatim_doc_comment)]
+    LeaseGroup(CreateGroupArgs),
 }
 
 /// Options of the command.
@@ -76,7 +88,10 @@ pub(crate) struct CreateLeaseArgs {
 
 /// Creates a lease.
 pub(crate) async fn run(command: CreateCommand) -> Result<(), Failure> {
-    let CreateCommand::Lease(args) = command;
+    let args = match command {
+        CreateCommand::Lease(args) => args,
+        CreateCommand::LeaseGroup(args) => return group::run(args).await,
+    };
     if args.selector.iter().all(|part| part.trim().is_empty()) && args.name.is_none() {
         return Err(Failure::Usage("one of --selector/-l or --name/-n is required".to_owned()));
     }

@@ -30,6 +30,9 @@ pub(crate) struct DeleteLeases {
     /// Your leases that ask for these labels; may be given more than once.
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Vec<String>,
+    /// Your leases of this group.
+    #[arg(short, long, value_name = "NAME", conflicts_with_all = ["names", "selector", "all", "all_clients"])]
+    group: Option<String>,
     /// All your leases that have not ended.
     #[arg(short, long)]
     all: bool,
@@ -44,9 +47,18 @@ pub(crate) struct DeleteLeases {
 /// Deletes leases.
 pub(crate) async fn run(command: DeleteCommand) -> Result<(), Failure> {
     let DeleteCommand::Leases(args) = command;
+    if let Some(group) = &args.group {
+        let (client, _) = args.client.connect().await?;
+        client.delete_lease_group(group).await?;
+        output::say(&match args.output {
+            Some(NameOnly::Name) => group.clone(),
+            None => format!("lease group \"{group}\" deleted"),
+        });
+        return Ok(());
+    }
     let selector = selectors::parse(&args.selector)?;
     if args.names.is_empty() && selector.is_none() && !args.all && !args.all_clients {
-        return Err(Failure::new("One of NAMES, --selector, --all or --all-clients must be specified"));
+        return Err(Failure::new("One of NAMES, --selector, --group, --all or --all-clients must be specified"));
     }
     let (client, _) = args.client.connect().await?;
     let names = if args.names.is_empty() { found(&client, &args, selector.as_ref()).await? } else { args.names };

@@ -24,18 +24,22 @@ pub(crate) fn one(lease: &Lease, wide: bool, present: &Present) -> View {
 
 fn table(leases: &[Lease], with_state: bool, present: &Present) -> View {
     let mut headings = HEADINGS.to_vec();
+    let with_group = leases.iter().any(|lease| lease.group.is_some());
+    if with_group {
+        headings.push("GROUP");
+    }
     if with_state {
         headings.extend(["STATUS", "QUEUE", "REASON"]);
     }
     View {
         json: Value::Null,
         headings,
-        rows: leases.iter().map(|lease| row(lease, with_state, present)).collect(),
+        rows: leases.iter().map(|lease| row(lease, with_group, with_state, present)).collect(),
         names: leases.iter().map(|lease| lease.name.clone()).collect(),
     }
 }
 
-fn row(lease: &Lease, with_state: bool, present: &Present) -> Vec<String> {
+fn row(lease: &Lease, with_group: bool, with_state: bool, present: &Present) -> Vec<String> {
     let expires = lease.expires_at();
     let mut cells = vec![
         lease.name.clone(),
@@ -46,6 +50,9 @@ fn row(lease: &Lease, with_state: bool, present: &Present) -> Vec<String> {
         lease.exporter.clone().unwrap_or_default(),
         pairs(&lease.tags),
     ];
+    if with_group {
+        cells.push(lease.group.clone().unwrap_or_default());
+    }
     if with_state {
         let position = lease.queue.as_ref().map(|queue| queue.position).filter(|position| *position > 0);
         cells.push(status(lease));
@@ -104,7 +111,7 @@ pub(super) fn remaining(expires: Option<Timestamp>, now: Timestamp) -> String {
     if parts.is_empty() { "0m".to_owned() } else { parts.join(" ") }
 }
 
-/// The fields that readers of the other implementation know, in their order; `context` and `queue` come only when
+/// The fields that readers of the other implementation know, in their order; `context`, `queue` and `group` come only when
 /// there is something to tell.
 pub(super) fn to_json(lease: &Lease, present: &Present) -> Value {
     let mut fields = Map::new();
@@ -132,6 +139,9 @@ pub(super) fn to_json(lease: &Lease, present: &Present) -> Value {
         });
         let candidates = candidates.collect::<Vec<_>>();
         put("queue", json!({ "position": queue.position, "reason": queue.reason, "candidates": candidates }));
+    }
+    if let Some(group) = &lease.group {
+        put("group", json!(group));
     }
     Value::Object(fields)
 }

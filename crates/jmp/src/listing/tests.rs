@@ -52,6 +52,7 @@ pub(super) fn lease() -> Lease {
         queue: None,
         requeue: false,
         requeued_as: None,
+        group: None,
     }
 }
 

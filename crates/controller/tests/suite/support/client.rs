@@ -92,6 +92,33 @@ impl FakeClient {
         soon("DeleteLease", self.stub.clone().delete_lease(self.identity.request(request))).await.map(drop)
     }
 
+    /// Creates a group of leases.
+    pub(crate) async fn create_group(
+        &self,
+        name: &str,
+        leases: Vec<Lease>,
+        same: &[&str],
+    ) -> Result<client::LeaseGroup, Status> {
+        let request = client::CreateLeaseGroupRequest {
+            parent: format!("namespaces/{NAMESPACE}"),
+            group_id: name.to_owned(),
+            leases,
+            same: same.iter().map(|key| (*key).to_owned()).collect(),
+        };
+        soon("CreateLeaseGroup", self.stub.clone().create_lease_group(self.identity.request(request)))
+            .await
+            .map(Response::into_inner)
+    }
+
+    /// Releases a group of leases.
+    pub(crate) async fn delete_group(&self, name: &str) -> Result<(), Status> {
+        let request = client::DeleteLeaseGroupRequest {
+            parent: format!("namespaces/{NAMESPACE}"),
+            group: name.to_owned(),
+        };
+        soon("DeleteLeaseGroup", self.stub.clone().delete_lease_group(self.identity.request(request))).await.map(drop)
+    }
+
     pub(crate) async fn explain(
         &self,
         request: client::ExplainLeaseRequest,

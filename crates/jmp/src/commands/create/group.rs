@@ -1,0 +1,125 @@
+//! `jmp create lease-group`.
+use std::time::Duration;
+
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+use jiff::Timestamp;
+use jumpstarter_client::{Client, CreateLease, CreateLeaseGroup, Lease};
+
+use super::{Signals, context};
+use crate::{
+    client_args::ClientArgs,
+    complete,
+    failure::Failure,
+    lease_wait,
+    listing::{Present, deprecation, leases},
+    output::{self, ListMode},
+    values::{at_least_5s, duration, moment, pair},
+};
+
+/// Options of the command.
+#[derive(Args)]
+pub(crate) struct CreateGroupArgs {
+    /// Name of the group; the service chooses one otherwise.
+    group: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+    /// One exporter with these labels; give it once for each exporter.
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Vec<String>,
+    /// This exporter; give it once for each exporter.
+    #[arg(short = 'n', long, value_name = "EXPORTER", add = ArgValueCandidates::new(complete::exporters))]
+    name: Vec<String>,
+    /// A label whose value must be equal on all exporters; may be given more than once.
+    #[arg(long, value_name = "KEY")]
+    same: Vec<String>,
+    /// How long: 30m, 3h30m, 1d, 01:30:00, PT1H30M, or seconds.
+    #[arg(long, value_parser = duration)]
+    duration: Duration,
+    /// Not before this moment, in ISO 8601; without a zone it is local time. Nothing is reserved for it.
+    #[arg(long, value_name = "DATETIME", value_parser = moment)]
+    begin_time: Option<Timestamp>,
+    /// Tag to set on the leases; may be given more than once.
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = pair)]
+    tags: Vec<(String, String)>,
+    /// Context that the exporters are told, for their logs; may be given more than once.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    context: Vec<(String, String)>,
+    /// Wait until all hold their exporters; interrupted, the group is given back.
+    #[arg(long)]
+    wait: bool,
+    /// With --wait: how long at most.
+    #[arg(long, value_name = "DURATION", value_parser = at_least_5s, requires = "wait")]
+    acquisition_timeout: Option<Duration>,
+    /// Output mode.
+    #[arg(short, long, value_enum, value_name = "MODE")]
+    output: Option<ListMode>,
+}
+
+/// Creates a group of leases.
+pub(super) async fn run(args: CreateGroupArgs) -> Result<(), Failure> {
+    let wanted = wanted(&args)?;
+    let (client, config) = args.client.connect().await?;
+    // Caught before there are leases: from then on an interruption gives them back.
+    let mut signals = if args.wait { Some(Signals::catch()?) } else { None };
+    let group = client.create_lease_group(&wanted).await?;
+    for (label, message) in group.leases.iter().flat_map(|lease| &lease.deprecated_labels) {
+        output::warn(&deprecation(&format!("selector label '{label}'"), message));
+    }
+    let mut members = group.leases;
+    if let Some(signals) = &mut signals {
+        let limit = args.acquisition_timeout.unwrap_or(Duration::from_secs(config.leases.acquisition_timeout));
+        let outcome = tokio::select! {
+            // Signals are not lost: each has its own queue of one. Waiting only looks.
+            text = signals.next() => Err(Failure::Interrupted(text.to_owned())),
+            granted = granted(&client, &members, limit) => granted,
+        };
+        members = match outcome {
+            Ok(members) => members,
+            Err(failure) => {
+                give_back(&client, &group.name).await;
+                return Err(failure);
+            }
+        };
+    }
+    let view = leases::list(&members, args.output == Some(ListMode::Wide), &Present::here());
+    output::write(&output::rendered(&view, args.output)?);
+    Ok(())
+}
+
+/// One lease for each selector and each name, in this order.
+fn wanted(args: &CreateGroupArgs) -> Result<CreateLeaseGroup, Failure> {
+    if args.selector.is_empty() && args.name.is_empty() {
+        return Err(Failure::Usage("at least one --selector/-l or --name/-n is required".to_owned()));
+    }
+    let alike = CreateLease {
+        duration: args.duration,
+        begin_time: args.begin_time,
+        tags: args.tags.iter().cloned().collect(),
+        context: context(&args.context)?,
+        ..CreateLease::default()
+    };
+    let selected = args.selector.iter().map(|one| CreateLease { selector: one.clone(), ..alike.clone() });
+    let named = args.name.iter().map(|one| CreateLease { exporter_name: Some(one.clone()), ..alike.clone() });
+    Ok(CreateLeaseGroup {
+        name: args.group.clone(),
+        leases: selected.chain(named).collect(),
+        same: args.same.clone(),
+    })
+}
+
+/// The leases once all hold their exporters; they get there together.
+async fn granted(client: &Client, members: &[Lease], limit: Duration) -> Result<Vec<Lease>, Failure> {
+    let mut granted = Vec::with_capacity(members.len());
+    for lease in members {
+        granted.push(lease_wait::granted(client, &lease.name, limit).await?);
+    }
+    Ok(granted)
+}
+
+/// Nobody has been told of the group yet.
+async fn give_back(client: &Client, group: &str) {
+    if let Err(error) = client.delete_lease_group(group).await {
+        output::warn(&format!("the leases of the group {group} could not be given back: {error}"));
+    }
+}
