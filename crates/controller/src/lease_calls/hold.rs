@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use jumpstarter_model::{Client, Lease};
+use jumpstarter_model::{Client, Lease, condition::lease as condition};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -135,7 +135,8 @@ impl LeaseCalls {
     }
 }
 
-/// Whether the wait of a lease has been explained.
+/// Whether the wait of a lease has been explained. Whoever creates a group knows that the rest of it is on its way.
 fn has_reason(lease: &Lease) -> bool {
-    lease.status.as_ref().is_some_and(|status| !status.conditions.is_empty())
+    let last = lease.status.as_ref().and_then(|status| status.conditions.last());
+    last.is_some_and(|last| last.reason != condition::GROUP_INCOMPLETE)
 }

@@ -69,12 +69,13 @@ async fn a_group_that_cannot_be_is_refused_and_nothing_is_half_created() {
     let _rig = device(&lab, "rig", "1").await;
     let (alice, bob) = (lab.client("alice").await, lab.client("bob").await);
     let rig = || wanted("board=rig");
+    let pinned = || Lease { exporter_name: Some("rig".to_owned()), selector: String::new(), ..rig() };
     let later = Lease { begin_time: Some(in_seconds(3600)), ..rig() };
     for (leases, same, fault) in [
         (vec![], &[][..], "1 to 16"),
         (vec![rig(); 17], &[][..], "1 to 16"),
         (vec![rig(), later], &[][..], "begin together"),
-        (vec![for_exporter("rig"), for_exporter("rig")], &[][..], "two leases of the group name exporter `rig`"),
+        (vec![pinned(), pinned()], &[][..], "two leases of the group name exporter `rig`"),
         (vec![rig(), Lease::default()], &[][..], "lease 1: "),
         (vec![rig()], &["a b"][..], "not a label key"),
     ] {
