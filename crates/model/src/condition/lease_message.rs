@@ -183,6 +183,16 @@ pub fn group_member(lease: &str, message: &str) -> String {
     format!("The lease {lease} of the group has nothing to wait for: {message}")
 }
 
+/// `Unsatisfiable` or `Pending`, `QuotaExceeded`: the group asks for more than the account may ever have at once.
+pub fn group_over_quota(size: usize, quota: &str, who: &str, most: usize) -> String {
+    format!("The quota {quota} lets {who} have {most} of the {size} exporters of the group at once at most")
+}
+
+/// `Pending`, `QuotaExceeded`: there is not room enough for a whole group now.
+pub fn group_at_quota(size: usize) -> String {
+    format!("Quotas do not let the client have the {size} exporters of the group beside what it has now")
+}
+
 /// `Pending`, `GroupNotAvailable`. `awaited` is what the others ask for, `place` the labels that are equal.
 pub fn group_not_available(free: usize, size: usize, awaited: &str, place: &str) -> String {
     let place = if place.is_empty() { String::new() } else { format!(" with {place}") };

@@ -8,7 +8,9 @@ mod stories;
 use jumpstarter_model::{Exporter, ExporterPhase, Lease};
 use jumpstarter_scheduler::{Action, LeaseStanding};
 
-use crate::kit::{ExporterExt as _, LeaseExt as _, RuleExt as _, World, at, exporter, lease, policy, rule};
+use crate::kit::{
+    ExporterExt as _, LeaseExt as _, QuotaExt as _, RuleExt as _, World, at, exporter, lease, policy, quota, rule,
+};
 
 /// An exporter of a kind of board in a rack.
 fn device(name: &str, board: &str, rack: &str) -> Exporter {
@@ -243,7 +245,7 @@ fn all_members_need_access() {
 fn a_member_may_be_given_as_spot_and_makes_way_as_one() {
     let mut world = World::with(&[device("a", "x", "1"), device("b", "psu", "1")], &[]);
     world.put(policy("p", "", &[rule("team=b", 0), rule("team=a", 0).spot()]));
-    put_all(&mut world, duo("g", 0).map(LeaseExt_requeues));
+    put_all(&mut world, duo("g", 0).map(|lease| lease.requeues()));
     world.settle();
     assert_eq!(held(&world), [("g-psu", "b"), ("g-x", "a")]);
     world.put(lease("full").by("bob").created(1));
@@ -257,9 +259,34 @@ fn a_member_may_be_given_as_spot_and_makes_way_as_one() {
     world.expect(&[(&successor, "Ready/Ready on a")]);
 }
 
-#[expect(non_snake_case, reason = "a method by path")]
-fn LeaseExt_requeues(lease: Lease) -> Lease {
-    lease.requeues()
+#[test]
+fn a_group_keeps_within_quotas_or_waits() {
+    let mut world = World::with(&[device("a", "x", "1"), device("b", "psu", "1"), device("c", "y", "1")], &[]);
+    world.put(quota("q").devices(2));
+    world.put(lease("one").wants("board=y"));
+    world.settle();
+    put_all(&mut world, duo("g", 1));
+    world.settle_at(1);
+    world.expect(&[("g-x", "Pending/QuotaExceeded"), ("g-psu", "Pending/QuotaExceeded")]);
+    // It holds nobody else up meanwhile.
+    world.put(lease("bobs").by("bob").created(2));
+    world.settle_at(2);
+    world.expect(&[("bobs", "Ready/Ready on a")]);
+    for (secs, lease) in [(3, "bobs"), (4, "one")] {
+        world.edit_lease(lease, |lease| *lease = lease.clone().released());
+        world.settle_at(secs);
+    }
+    world.expect(&[("g-x", "Ready/Ready on a"), ("g-psu", "Ready/Ready on b")]);
+}
+
+#[test]
+fn a_group_larger_than_a_quota_is_refused() {
+    let mut world = World::with(&[device("a", "x", "1"), device("b", "psu", "1")], &[]);
+    world.put(quota("small").devices(1));
+    put_all(&mut world, duo("g", 0));
+    world.settle();
+    world.expect(&[("g-x", "Unsatisfiable/QuotaExceeded, ended"), ("g-psu", "Unsatisfiable/QuotaExceeded, ended")]);
+    assert!(world.message("g-x").contains("The quota small lets client alice have 1 of the 2"), "{}", world.message("g-x"));
 }
 
 #[test]

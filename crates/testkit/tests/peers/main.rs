@@ -11,6 +11,7 @@ mod direct;
 mod drivers;
 mod examples;
 mod failures;
+mod groups;
 mod hooks;
 mod hooks_rust;
 mod leases;

@@ -26,7 +26,7 @@ pub(super) struct Line {
     pub(super) seekers: Vec<(Name, WantId)>,
     pub(super) same: Keys,
     /// What there is, by the worst rank that is made do with and the values of labels that must be equal.
-    outlooks: BTreeMap<(Rank, Values), Option<Outlook>>,
+    outlooks: BTreeMap<Rank, BTreeMap<Values, Option<Outlook>>>,
     /// Values of which nothing is known yet.
     dirty: BTreeSet<Values>,
     /// Devices kept back for it.
@@ -114,8 +114,8 @@ impl Line {
 
     fn forget_touched(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
-        if !dirty.is_empty() {
-            self.outlooks.retain(|(_, values), _| !dirty.contains(values));
+        for known in self.outlooks.values_mut() {
+            dirty.iter().for_each(|values| drop(known.remove(values)));
         }
     }
 }
@@ -162,28 +162,38 @@ impl Lab {
     }
 
     fn choose(&self, line: &mut Line, rank: Rank, now: Timestamp) -> Option<(Values, Outlook)> {
-        let mut best: Option<(Turn, Values)> = None;
+        let mut known = line.outlooks.remove(&rank).unwrap_or_default();
         for values in self.values_in_line(line) {
-            let key = (rank, values);
-            if !line.outlooks.contains_key(&key) {
-                let offers = self.offers(line, &key.1, Some(rank), now);
-                line.outlooks.insert(key.clone(), offers.outlook(line.seekers.len()));
-            }
-            let Some(Some(outlook)) = line.outlooks.get(&key) else { continue };
-            let candidate = (outlook.last, key.1);
-            if best.as_ref().is_none_or(|best| candidate < *best) {
-                best = Some(candidate);
+            if !known.contains_key(values) {
+                let outlook = self.offers(line, values, Some(rank), now).outlook(line.seekers.len());
+                known.insert(values.clone(), outlook);
             }
         }
-        let (_, values) = best?;
-        let outlook = line.outlooks.get(&(rank, values.clone()))?.clone()?;
-        Some((values, outlook))
+        let found = known.iter().filter_map(|(values, outlook)| Some((values, outlook.as_ref()?)));
+        let best = found.min_by_key(|(_, outlook)| outlook.last);
+        let best = best.map(|(values, outlook)| (values.clone(), outlook.clone()));
+        line.outlooks.insert(rank, known);
+        best
+    }
+
+    /// The best that there is when the group makes do with anything, as of its last turn.
+    pub(super) fn last_outlook<'a>(&'a self, line: &'a Line, worst: Rank, now: Timestamp) -> Option<(&'a Values, Outlook)> {
+        let known = line.outlooks.get(&worst);
+        let outlooks = self.values_in_line(line).into_iter().filter_map(|values| {
+            let outlook = match known.and_then(|known| known.get(values)) {
+                Some(known) => std::borrow::Cow::Borrowed(known.as_ref()?),
+                None => std::borrow::Cow::Owned(self.offers(line, values, Some(worst), now).outlook(line.seekers.len())?),
+            };
+            Some((values, outlook))
+        });
+        let best = outlooks.min_by(|(one, first), (other, second)| (first.last, one).cmp(&(second.last, other)));
+        best.map(|(values, outlook)| (values, outlook.into_owned()))
     }
 
     /// Combinations of values that devices for the first member have: others cannot serve the whole group.
-    pub(super) fn values_in_line(&self, line: &Line) -> Vec<Values> {
+    pub(super) fn values_in_line<'a>(&'a self, line: &Line) -> Vec<&'a Values> {
         let want = line.seekers.first().and_then(|(_, want)| self.wants.get(want));
-        want.into_iter().flat_map(|want| want.shelves.values(&line.same)).cloned().collect()
+        want.map(|want| want.shelves.values(&line.same).collect()).unwrap_or_default()
     }
 
     /// Devices of these values that members can have now or later. Of those that are alike to a member no more are
@@ -258,6 +268,7 @@ impl Lab {
     /// Takes a group out of line, and lets go what was kept for it.
     pub(super) fn leave_line(&mut self, group: &Name) {
         self.groups.turns.remove(group);
+        self.groups.over_quota.remove(group);
         let Some(line) = self.groups.groups.get_mut(group).and_then(|group| group.line.take()) else { return };
         for (_, id) in &line.seekers {
             if let Some(want) = self.wants.get_mut(id) {

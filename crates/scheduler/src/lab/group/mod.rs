@@ -71,6 +71,8 @@ pub(super) struct Groups {
     marked: BTreeSet<Name>,
     /// Groups in line for which something may have changed.
     turns: BTreeSet<Name>,
+    /// Groups in line that quotas keep from having so much at once.
+    over_quota: BTreeSet<Name>,
 }
 
 impl Groups {
@@ -167,6 +169,11 @@ impl Lab {
     /// Whether nobody was told yet of what is claimed for this lease, since the whole group must have its devices first.
     pub(super) fn is_claiming(&self, entry: &Entry) -> bool {
         entry.group.as_ref().is_some_and(|member| !self.any_member(&member.group, |entry| entry.exporter.is_some()))
+    }
+
+    /// Has groups looked at for which quotas leave too little, after accounts have changed.
+    pub(super) fn mark_groups_over_quota(&mut self) {
+        self.groups.turns.extend(std::mem::take(&mut self.groups.over_quota));
     }
 
     /// Has the group of a lease looked at, if it has one.

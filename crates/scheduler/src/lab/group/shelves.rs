@@ -115,7 +115,7 @@ impl Shelves {
     }
 
     /// Combinations of values that exporters have.
-    pub(crate) fn values<'a>(&'a self, keys: &Keys) -> impl Iterator<Item = &'a Values> + 'a {
+    pub(crate) fn values(&self, keys: &Keys) -> impl Iterator<Item = &Values> {
         self.by_keys.get(keys).into_iter().flat_map(|shelf| shelf.tallies.keys())
     }
 

@@ -70,13 +70,10 @@ impl Lab {
             }
         }
         let worst = self.ranks_in_line(line, now).last().copied();
-        let outlooks = self.values_in_line(line).into_iter().filter_map(|values| {
-            let offers = self.offers(line, &values, worst, now);
-            let outlook = offers.outlook(line.seekers.len())?;
-            Some((outlook.last, values, outlook))
-        });
-        Some(match outlooks.min_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1))) {
-            Some((_, values, outlook)) => self.verdict_on_outlook(line, &values, &outlook),
+        Some(match worst.and_then(|worst| self.last_outlook(line, worst, now)) {
+            Some((values, outlook)) => self
+                .verdict_on_quotas(line, &outlook, now)
+                .unwrap_or_else(|| self.verdict_on_outlook(line, values, &outlook)),
             None => self.verdict_on_shortage(line, now),
         })
     }
@@ -90,6 +87,22 @@ impl Lab {
             message: condition::group_incomplete(group, members.len(), size),
             fatal: false,
         })
+    }
+
+    /// Devices are one thing, what the accounts of the client may have at once is another.
+    fn verdict_on_quotas(&self, line: &Line, outlook: &Outlook, now: Timestamp) -> Option<Verdict> {
+        let pairs = || line.seekers.iter().zip(&outlook.picks).map(|((lease, _), (_, exporter))| (lease, exporter));
+        if self.quotas_allow(pairs(), now) {
+            return None;
+        }
+        let entries = pairs().filter_map(|(lease, exporter)| self.leases.get(lease).zip(self.exporters.get(exporter)));
+        let wanted = entries.map(|(entry, bench)| (bench.scope, &*entry.client));
+        let never = self.book.too_many(wanted);
+        let message = match &never {
+            Some((quota, who, most)) => condition::group_over_quota(line.seekers.len(), quota, who, *most),
+            None => condition::group_at_quota(line.seekers.len()),
+        };
+        Some(Verdict { reason: condition::QUOTA_EXCEEDED, message, fatal: never.is_some() })
     }
 
     fn verdict_on_outlook(&self, line: &Line, values: &Values, outlook: &Outlook) -> Verdict {
@@ -109,7 +122,7 @@ impl Lab {
     fn verdict_on_shortage(&self, line: &Line, now: Timestamp) -> Verdict {
         // Of all places that where most members have one.
         let looks = self.values_in_line(line).into_iter().map(|values| {
-            let offers = self.offers(line, &values, None, now);
+            let offers = self.offers(line, values, None, now);
             let (matching, devices) = offers.matching(line.seekers.len());
             (matching.served(), matching.short(&devices))
         });

@@ -129,7 +129,9 @@ impl Lab {
         let next = next.and_then(|next| Some((next, self.standing(line, next, now)?)));
         match self.best_outlook(&group, rank, now) {
             // Nothing is kept for those who may not have so much at once.
-            Some((_, outlook)) if !self.can_afford(&group, &outlook, now) => {}
+            Some((_, outlook)) if !self.can_afford(&group, &outlook, now) => {
+                self.groups.over_quota.insert(group.clone());
+            }
             Some((_, outlook)) if outlook.last.class == Class::Free => {
                 return self.claim(&group, &outlook, now, actions);
             }

@@ -51,6 +51,7 @@ impl Lab {
             (record, accounts)
         });
         self.book.quotas.set_record(name, counted);
+        self.mark_groups_over_quota();
     }
 
     /// An exporter that is gone is one without labels.

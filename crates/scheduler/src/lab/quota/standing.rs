@@ -82,6 +82,22 @@ impl AccessBook {
         ids.filter_map(|id| Some((id.clone(), self.quotas.room(&id)?))).collect()
     }
 
+    /// The account that could never have all of these exporters at once, as text, and how many it may have.
+    pub(crate) fn too_many<'a>(&self, wanted: impl Iterator<Item = (Scope, &'a str)>) -> Option<(Name, String, usize)> {
+        let mut counts = std::collections::BTreeMap::<_, usize>::new();
+        for (scope, client) in wanted {
+            for id in self.caps_of(scope).iter().filter_map(|quota| self.account(quota, client)) {
+                *counts.entry(id).or_default() += 1;
+            }
+        }
+        counts.into_iter().find_map(|(id, count)| {
+            let (kept, _) = self.kept(&id)?;
+            let most = kept.rule.devices.filter(|most| count > *most)?;
+            let who = kept.rule.describe(&id.1);
+            Some((id.0, who, most))
+        })
+    }
+
     /// The quota that keeps `client` from exporters of `scope`, the one for ever before others.
     pub(crate) fn over(&self, scope: Scope, client: &str, span: Span, now: Timestamp) -> Option<Over> {
         let requested = span.requested(now);
