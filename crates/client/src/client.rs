@@ -9,8 +9,9 @@ use futures::{Stream, StreamExt as _};
 use jumpstarter_config::{ClientConfig, Secret};
 use jumpstarter_protocol::{
     client::v1::{
-        CreateLeaseGroupRequest, CreateLeaseRequest, DeleteLeaseGroupRequest, DeleteLeaseRequest, GetExporterRequest, GetLeaseRequest, ListExportersRequest,
-        ListLeasesRequest, RotateTokenRequest, WatchLeaseRequest, client_service_client::ClientServiceClient,
+        CreateLeaseGroupRequest, CreateLeaseRequest, DeleteLeaseGroupRequest, DeleteLeaseRequest, GetExporterRequest,
+        GetLeaseRequest, ListExportersRequest, ListLeasesRequest, RotateTokenRequest, WatchLeaseRequest,
+        client_service_client::ClientServiceClient,
     },
     v1::{ExporterStatus, controller_service_client::ControllerServiceClient},
 };

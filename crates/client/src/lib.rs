@@ -49,7 +49,8 @@ pub use error::{ClientError, LeaseProblem};
 pub use host::LocalHost;
 pub use jumpstarter_tunnel::Connector;
 pub use lease::{
-    CreateLease, CreateLeaseGroup, Lease, LeaseCandidate, LeaseCondition, LeaseGroup, LeaseQueue, LeaseState, UpdateLease,
+    CreateLease, CreateLeaseGroup, Lease, LeaseCandidate, LeaseCondition, LeaseGroup, LeaseQueue, LeaseState,
+    UpdateLease,
 };
 pub use line::{Line, Way};
 pub use report::{DriverNode, Report};

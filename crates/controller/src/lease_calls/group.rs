@@ -84,11 +84,7 @@ impl LeaseCalls {
         let latest = latest.into_iter().map(|lease| self.world.lease(name_of(&lease.metadata)).unwrap_or(lease));
         let latest = latest.collect::<Vec<_>>();
         tracing::info!(group = says.name, leases = latest.len(), "lease group created");
-        Ok(client::LeaseGroup {
-            leases: self.show_all(&latest, latest.len()).await,
-            name: says.name,
-            same: says.same,
-        })
+        Ok(client::LeaseGroup { leases: self.show_all(&latest, latest.len()).await, name: says.name, same: says.same })
     }
 
     /// A name is used once, as long as leases of its group are kept; asking for the same again is asking again.

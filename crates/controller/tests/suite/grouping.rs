@@ -111,7 +111,8 @@ async fn a_group_made_of_objects_is_one_too_and_waits_for_its_members() {
         let mut lease = jumpstarter_model::Lease::default();
         lease.metadata = crate::support::lab::metadata(name, &[]);
         lease.spec.client_ref = jumpstarter_model::LocalObjectReference::new("alice");
-        lease.spec.selector = jumpstarter_model::Selector::parse(&format!("board={board}")).unwrap().to_label_selector();
+        lease.spec.selector =
+            jumpstarter_model::Selector::parse(&format!("board={board}")).unwrap().to_label_selector();
         lease.spec.duration = Some(jumpstarter_model::GoDuration::from_secs(60));
         LeaseGroup { name: "pair".to_owned(), size: 2, same: vec![] }.write(&mut lease.metadata);
         lease

@@ -286,7 +286,11 @@ fn a_group_larger_than_a_quota_is_refused() {
     put_all(&mut world, duo("g", 0));
     world.settle();
     world.expect(&[("g-x", "Unsatisfiable/QuotaExceeded, ended"), ("g-psu", "Unsatisfiable/QuotaExceeded, ended")]);
-    assert!(world.message("g-x").contains("The quota small lets client alice have 1 of the 2"), "{}", world.message("g-x"));
+    assert!(
+        world.message("g-x").contains("The quota small lets client alice have 1 of the 2"),
+        "{}",
+        world.message("g-x")
+    );
 }
 
 #[test]

@@ -112,10 +112,8 @@ impl FakeClient {
 
     /// Releases a group of leases.
     pub(crate) async fn delete_group(&self, name: &str) -> Result<(), Status> {
-        let request = client::DeleteLeaseGroupRequest {
-            parent: format!("namespaces/{NAMESPACE}"),
-            group: name.to_owned(),
-        };
+        let request =
+            client::DeleteLeaseGroupRequest { parent: format!("namespaces/{NAMESPACE}"), group: name.to_owned() };
         soon("DeleteLeaseGroup", self.stub.clone().delete_lease_group(self.identity.request(request))).await.map(drop)
     }
 

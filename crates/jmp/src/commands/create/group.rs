@@ -101,11 +101,7 @@ fn wanted(args: &CreateGroupArgs) -> Result<CreateLeaseGroup, Failure> {
     };
     let selected = args.selector.iter().map(|one| CreateLease { selector: one.clone(), ..alike.clone() });
     let named = args.name.iter().map(|one| CreateLease { exporter_name: Some(one.clone()), ..alike.clone() });
-    Ok(CreateLeaseGroup {
-        name: args.group.clone(),
-        leases: selected.chain(named).collect(),
-        same: args.same.clone(),
-    })
+    Ok(CreateLeaseGroup { name: args.group.clone(), leases: selected.chain(named).collect(), same: args.same.clone() })
 }
 
 /// The leases once all hold their exporters; they get there together.

@@ -177,12 +177,19 @@ impl Lab {
     }
 
     /// The best that there is when the group makes do with anything, as of its last turn.
-    pub(super) fn last_outlook<'a>(&'a self, line: &'a Line, worst: Rank, now: Timestamp) -> Option<(&'a Values, Outlook)> {
+    pub(super) fn last_outlook<'a>(
+        &'a self,
+        line: &'a Line,
+        worst: Rank,
+        now: Timestamp,
+    ) -> Option<(&'a Values, Outlook)> {
         let known = line.outlooks.get(&worst);
         let outlooks = self.values_in_line(line).into_iter().filter_map(|values| {
             let outlook = match known.and_then(|known| known.get(values)) {
                 Some(known) => std::borrow::Cow::Borrowed(known.as_ref()?),
-                None => std::borrow::Cow::Owned(self.offers(line, values, Some(worst), now).outlook(line.seekers.len())?),
+                None => {
+                    std::borrow::Cow::Owned(self.offers(line, values, Some(worst), now).outlook(line.seekers.len())?)
+                }
             };
             Some((values, outlook))
         });
