@@ -211,7 +211,7 @@ impl Lab {
             self.tear_downs.insert(exporter.clone());
             self.set_claim(&exporter, None);
         }
-        self.count_ended(name);
+        // To quotas it holds its exporter until its end is written: should that fail, it holds it still.
         self.remove_lease(name);
         self.refresh_claims(name);
         exporter

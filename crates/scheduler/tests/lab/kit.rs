@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) quotas: BTreeMap<String, LeaseQuota>,
     /// Exporters that owe a tear-down.
     pub(crate) owes: BTreeSet<String>,
+    /// Leases whose end is being written.
+    pub(crate) ending: BTreeSet<String>,
     /// Whether exporters tear down at once.
     pub(crate) tears_down_at_once: bool,
 }
@@ -47,6 +49,7 @@ impl World {
             clients: BTreeMap::new(),
             quotas: BTreeMap::new(),
             owes: BTreeSet::new(),
+            ending: BTreeSet::new(),
             tears_down_at_once: true,
         }
     }

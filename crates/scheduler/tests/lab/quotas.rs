@@ -238,6 +238,21 @@ fn a_quota_made_later_does_not_undo_a_half_written_claim() {
 }
 
 #[test]
+fn a_device_counts_until_the_end_of_its_lease_is_written() {
+    let mut world = world(&[quota("q").devices(1)], &[lease("l1"), lease("l2")]);
+    release(&mut world, "l1");
+    let actions = world.decide();
+    assert!(matches!(&actions[..], [Action::End { lease, .. }] if lease == "l1"), "{actions:?}");
+    // The write fails.
+    world.settled(&actions[0]);
+    let again = world.decide();
+    assert_eq!(actions, again);
+    world.carry_out(&again[0]);
+    world.settle();
+    world.expect(&[("l2", "Ready/Ready on b")]);
+}
+
+#[test]
 fn use_counts_after_a_restart_as_before() {
     let quotas = [quota("q").time(7200, 86_400), quota("r").devices(1)];
     let mut world = world(&quotas, &[lease("l1").lasting(5400), lease("l2")]);
@@ -347,7 +362,7 @@ fn the_lease_in_the_stead_of_a_preempted_one_waits_on_the_quota_like_any_other()
     assert_eq!(world.state(&successor), OVER, "two are held");
     release(&mut world, "s1");
     world.settle();
-    assert_eq!(world.state(&successor), "Ready/Ready on c");
+    assert_eq!(world.state(&successor), "Ready/Ready on a");
 }
 
 #[test]

@@ -450,7 +450,12 @@ impl History {
             };
             let first = actions.iter().take_while(early).count();
             actions[..first].iter().for_each(|action| self.carry_out(action));
+            // What is being ended holds its device still, to quotas.
+            let ends = |action: &&Action| matches!(action, Action::End { .. } | Action::Preempt { .. });
+            let ending = actions.iter().filter(ends).filter_map(Action::lease).map(str::to_owned);
+            self.world.ending = ending.collect();
             let expected = oracle::assignments(&self.world);
+            self.world.ending.clear();
             let given = actions.iter().filter(is_assignment);
             let named = |one: &Action| (one.lease().unwrap().to_owned(), one.exporter().unwrap().to_owned());
             let given = given.map(named).collect();

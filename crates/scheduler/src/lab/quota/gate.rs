@@ -33,14 +33,6 @@ impl Lab {
         self.set_record(name, record);
     }
 
-    /// Counts a holder as one that ends now: the device time stays counted, the device does not.
-    pub(in crate::lab) fn count_ended(&mut self, name: &Name) {
-        let Some(record) = self.book.quotas.record(name).filter(|record| record.runs) else { return };
-        let end = self.book.quotas.now.max(record.begin);
-        let ended = Record { end, runs: false, ..record.clone() };
-        self.set_record(name, Some(ended));
-    }
-
     /// Notes who had which exporter, and when.
     pub(in crate::lab) fn set_record(&mut self, name: &Name, record: Option<Record>) {
         if self.book.quotas.record(name) == record.as_ref() {

@@ -72,7 +72,8 @@ fn uses(world: &World, quota: &LeaseQuota, of: &str, granted: bool) -> Vec<(Time
         let begin = status.begin_time.unwrap().0;
         let planned = planned_end(&lease.spec, begin);
         let end = status.end_time.map_or(planned, |end| if granted { end.0.min(planned) } else { end.0 });
-        (begin, end, !lease.is_ended())
+        let ending = lease.metadata.name.as_ref().is_some_and(|name| world.ending.contains(name));
+        if ending { (begin, planned, true) } else { (begin, end, !lease.is_ended()) }
     };
     world.leases.values().filter(counted).map(times).collect()
 }
