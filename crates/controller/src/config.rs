@@ -28,6 +28,8 @@ pub struct ControllerConfig {
     pub queue: QueueConfig,
     /// When exporters of which leases fail are kept back, and for how long.
     pub quarantine: QuarantineConfig,
+    /// Time for tear-down that is kept free between two reservations of an exporter, and before its maintenance.
+    pub turnaround: Duration,
     /// How long ended leases are kept.
     pub lease_retention: Duration,
     /// Clients may be told how to reach exporters without a router, where those exporters want it.
@@ -223,6 +225,7 @@ impl ControllerConfig {
             preemption_grace: Duration::from_mins(1),
             queue: QueueConfig::default(),
             quarantine: QuarantineConfig::default(),
+            turnaround: Duration::ZERO,
             lease_retention: Duration::from_hours(7 * 24),
             direct_paths: true,
             limits: Limits::default(),

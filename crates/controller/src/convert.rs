@@ -214,6 +214,8 @@ fn candidate_reason(reason: &CandidateReason) -> &'static str {
         CandidateReason::Leased(_) => "Leased",
         CandidateReason::NotReady => "NotReady",
         CandidateReason::Kept(_) => "Kept",
+        CandidateReason::Reserved { .. } => "Reserved",
+        CandidateReason::Maintenance { .. } => "Maintenance",
         CandidateReason::Free => "Free",
     }
 }

@@ -137,6 +137,7 @@ impl Runtime {
         let (sender, inbox) = mpsc::channel(INBOX);
         let signed = |span: Duration| jiff::SignedDuration::try_from(span).unwrap_or(jiff::SignedDuration::MAX);
         let (hook_limit, preemption_grace) = (signed(config.hook_limit), signed(config.preemption_grace));
+        let turnaround = signed(config.turnaround);
         let QueueConfig { longest_wait, share_half_life, max_waiting } = config.queue;
         let lab = Lab::new(LabConfig {
             hook_limit,
@@ -145,6 +146,7 @@ impl Runtime {
             share_half_life: signed(share_half_life),
             max_waiting,
             quarantine: config.quarantine.clone(),
+            turnaround,
             ..LabConfig::default()
         });
         let runtime = Self {

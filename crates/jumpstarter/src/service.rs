@@ -111,6 +111,7 @@ impl Service {
             preemption_grace: settings.preemption_grace,
             queue: settings.queue,
             quarantine: settings.quarantine.clone(),
+            turnaround: settings.turnaround,
             lease_retention: settings.lease_retention,
             direct_paths: settings.direct_paths,
             limits: jumpstarter_controller::Limits::default(),

@@ -124,6 +124,10 @@ pub(crate) struct Written {
     #[serde(default)]
     pub(crate) no_quarantine_checks: bool,
 
+    /// Time that is kept free for tear-down between two reservations of an exporter, and before its maintenance [default: 0s]
+    #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_TURNAROUND")]
+    pub(crate) turnaround: Option<String>,
+
     /// How long a lost exporter may take to come back before it is offline [default: 8s]
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_PRESENCE_GRACE")]
     pub(crate) presence_grace: Option<String>,
@@ -179,6 +183,7 @@ impl Written {
             quarantine_time: self.quarantine_time.or(other.quarantine_time),
             quarantine_pool_label: self.quarantine_pool_label.or(other.quarantine_pool_label),
             no_quarantine_checks: self.no_quarantine_checks || other.no_quarantine_checks,
+            turnaround: self.turnaround.or(other.turnaround),
             presence_grace: self.presence_grace.or(other.presence_grace),
             token_lifetime: self.token_lifetime.or(other.token_lifetime),
             drain: self.drain.or(other.drain),
@@ -207,6 +212,7 @@ pub(crate) struct Settings {
     pub(crate) preemption_grace: Duration,
     pub(crate) queue: QueueConfig,
     pub(crate) quarantine: QuarantineConfig,
+    pub(crate) turnaround: Duration,
     pub(crate) presence_grace: Duration,
     pub(crate) token_lifetime: Duration,
     pub(crate) drain: Duration,
@@ -276,6 +282,7 @@ impl ServeArgs {
             ),
             max_waiting: written.max_waiting_leases.unwrap_or(usual.max_waiting),
         };
+        let turnaround = span(written.turnaround.as_deref(), "--turnaround", Duration::ZERO, true);
         let presence_grace = span(written.presence_grace.as_deref(), "--presence-grace", Duration::from_secs(8), true);
         let token_lifetime = span(written.token_lifetime.as_deref(), "--token-lifetime", 8760 * HOUR, false);
         let drain = span(written.drain.as_deref(), "--drain", Duration::from_secs(5), true);
@@ -358,6 +365,7 @@ impl ServeArgs {
             preemption_grace,
             queue,
             quarantine,
+            turnaround,
             presence_grace,
             token_lifetime,
             drain,

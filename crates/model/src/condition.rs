@@ -136,6 +136,8 @@ pub mod lease {
     pub const SCHEDULED: &str = "Scheduled";
     /// Pending, ours: another lease is ahead in the queue.
     pub const QUEUED: &str = "Queued";
+    /// Pending, ours: free exporters are reserved for others, or for maintenance, before the lease would end.
+    pub const RESERVED: &str = "Reserved";
     /// Pending, ours: an exporter is assigned and gets ready.
     pub const PREPARING: &str = "Preparing";
     /// Pending, ours: the account of the client is at a cap of a quota. Unsatisfiable: the lease can never keep within it.
@@ -148,6 +150,9 @@ pub mod lease {
     pub const ALL_DISABLED: &str = "AllDisabled";
     /// Unsatisfiable, and Pending in ours: no policy lets the client use a matching exporter.
     pub const NO_ACCESS: &str = "NoAccess";
+
+    /// Unsatisfiable, ours: all exporters that a scheduled lease could have are spoken for at its time.
+    pub const RESERVATION_CONFLICT: &str = "ReservationConflict";
 
     /// Pending, ours: not all leases of the group exist yet. Invalid: they did not come, or are no longer there.
     pub const GROUP_INCOMPLETE: &str = "GroupIncomplete";

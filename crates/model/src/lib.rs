@@ -16,6 +16,7 @@ pub mod name;
 mod quote;
 pub mod resource;
 pub mod selector;
+pub mod window;
 
 pub use condition::{Condition, set_condition};
 pub use duration::GoDuration;

@@ -98,6 +98,15 @@ pub enum Action {
         /// Name of the lease to create, see [`transition::successor_name`](crate::transition::successor_name).
         successor: Option<String>,
     },
+    /// Write down which exporter a scheduled lease has reserved, and for what time, or that it has none any more.
+    Reserve {
+        /// Name of the lease.
+        lease: String,
+        /// The exporter, the first instant and the first one after it.
+        reserved: Option<(String, Timestamp, Timestamp)>,
+        /// Message of `Pending=True`, reason `Scheduled`; `None` leaves the condition alone.
+        message: Option<String>,
+    },
     /// Repair: the lease says that it holds the exporter, the exporter does not say so yet.
     Adopt {
         /// Name of the lease.
@@ -183,6 +192,7 @@ impl Action {
             | Self::GiveNotice { lease, .. }
             | Self::WithdrawNotice { lease, .. }
             | Self::Preempt { lease, .. }
+            | Self::Reserve { lease, .. }
             | Self::Adopt { lease, .. }
             | Self::Unclaim { lease, .. }
             | Self::CompleteClaim { lease, .. }
@@ -211,6 +221,7 @@ impl Action {
             | Self::GiveNotice { .. }
             | Self::WithdrawNotice { .. }
             | Self::Wait { .. }
+            | Self::Reserve { .. }
             | Self::Refuse { .. }
             | Self::Label { .. } => None,
         }

@@ -23,6 +23,9 @@ pub struct LabConfig {
     pub max_waiting: usize,
     /// When exporters of which leases fail are kept back, and for how long.
     pub quarantine: QuarantineConfig,
+    /// Time for tear-down that is kept free between two reservations of an exporter, and before its maintenance. Zero, or
+    /// less: the one begins as the other ends.
+    pub turnaround: SignedDuration,
 }
 
 impl Default for LabConfig {
@@ -35,6 +38,7 @@ impl Default for LabConfig {
             share_half_life: SignedDuration::from_hours(24),
             max_waiting: 2000,
             quarantine: QuarantineConfig::default(),
+            turnaround: SignedDuration::ZERO,
         }
     }
 }

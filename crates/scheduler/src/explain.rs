@@ -65,6 +65,24 @@ pub enum CandidateReason {
     NotReady,
     /// Free, and kept back for this group, which is ahead in line.
     Kept(String),
+    /// Free, but reserved for another lease before this one would end.
+    Reserved {
+        /// That lease.
+        lease: String,
+        /// When its time begins.
+        from: Timestamp,
+        /// When its time ends.
+        until: Timestamp,
+    },
+    /// Free, but in maintenance before the lease would end.
+    Maintenance {
+        /// Why; may be empty.
+        reason: String,
+        /// When the maintenance begins.
+        from: Timestamp,
+        /// When it ends.
+        until: Timestamp,
+    },
     /// Nothing is in the way but the queue.
     Free,
 }

@@ -5,6 +5,7 @@
 //! [`Action`]s out with the help of [`transition`], and calls again at [`Decisions::wake_at`].
 
 mod action;
+mod booking;
 mod change;
 mod config;
 mod explain;
@@ -14,6 +15,7 @@ pub mod transition;
 mod why;
 
 pub use action::{Action, Decisions, EndCause, LiftCause, QuarantineCause, RefusedAs};
+pub use booking::{Clash, Obstacle, SpokenFor};
 pub use change::Change;
 pub use config::LabConfig;
 pub use explain::{AccessError, Candidate, CandidateReason, Explanation, Grant, LeaseStanding, WaitingLimit};

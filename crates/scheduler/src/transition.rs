@@ -39,6 +39,12 @@ pub const MAINTENANCE_CHECK: &str = "check";
 /// The client that the service's own leases belong to. Policies and quotas are not about it.
 pub const MAINTENANCE_CLIENT: &str = "jumpstarter-maintenance";
 
+/// Annotation of a scheduled lease: the exporter that is reserved for it.
+pub const RESERVED_EXPORTER: &str = "jumpstarter.dev/reserved-exporter";
+/// Annotation of a scheduled lease: the time for which that is, as `BEGIN/END`. Without it, or when the lease asks for
+/// another time by now, the reservation is looked at again.
+pub const RESERVED_TIME: &str = "jumpstarter.dev/reserved-time";
+
 /// Most characters of a lease's name that goes on in its successor's; with the rest it is a label.
 const MAX_STEM: usize = 50;
 
@@ -85,6 +91,7 @@ pub fn apply(
         Action::GiveNotice { exporter, ends, .. } => edit(lease?, |lease| give_notice(lease, exporter, *ends, now)),
         Action::WithdrawNotice { exporter, .. } => edit(lease?, |lease| withdraw_notice(lease, exporter, now)),
         Action::Preempt { exporter: name, successor, .. } => preempt(lease?, exporter, name, successor.as_deref(), now),
+        Action::Reserve { reserved, message, .. } => reserve(lease?, reserved.as_ref(), message.as_deref(), now),
         Action::Adopt { .. } => adopt(lease?, exporter?, now),
         Action::Unclaim { lease: name, .. } => unclaim(name, lease, exporter?, now),
         Action::Label { .. } => label(lease?),
@@ -177,6 +184,47 @@ fn unclaim(name: &str, lease: Option<&Lease>, exporter: &Exporter, now: Timestam
     let ended = lease.filter(|lease| lease.is_ended());
     (!holds).then(|| Transition {
         exporter_status: Some(ended.map_or_else(|| without_claim(exporter), |lease| after(exporter, lease, now))),
+        ..Transition::default()
+    })
+}
+
+/// What a lease says that is reserved for it: the exporter, the first instant and the first one after it.
+pub fn reserved(lease: &Lease) -> Option<(&str, Timestamp, Timestamp)> {
+    let annotations = lease.metadata.annotations.as_ref()?;
+    let exporter = annotations.get(RESERVED_EXPORTER).filter(|name| !name.is_empty())?;
+    let time = annotations.get(RESERVED_TIME).and_then(|time| time.split_once('/'));
+    let time = time.and_then(|(begin, end)| Some((begin.parse().ok()?, end.parse().ok()?)));
+    // One without a time is a wish, as good as one for another time.
+    let (begin, end) = time.unwrap_or((Timestamp::MIN, Timestamp::MIN));
+    Some((exporter, begin, end))
+}
+
+fn reserve(
+    lease: &Lease,
+    reserved: Option<&(String, Timestamp, Timestamp)>,
+    message: Option<&str>,
+    now: Timestamp,
+) -> Option<Transition> {
+    if lease.is_ended() || lease.assigned_exporter().is_some() {
+        return None;
+    }
+    let mut told = lease.clone();
+    let said = message.is_some_and(|message| wait(&mut told, reason::SCHEDULED, message, now));
+    let mut noted = told.clone();
+    let annotations = noted.metadata.annotations.get_or_insert_default();
+    annotations.retain(|key, _| key != RESERVED_EXPORTER && key != RESERVED_TIME);
+    if let Some((exporter, begin, end)) = reserved {
+        annotations.insert(RESERVED_EXPORTER.to_owned(), exporter.clone());
+        annotations.insert(RESERVED_TIME.to_owned(), format!("{begin}/{end}"));
+    }
+    if annotations.is_empty() {
+        noted.metadata.annotations = None;
+    }
+    let lease_metadata = (noted.metadata != lease.metadata).then_some(noted);
+    let lease_status = said.then_some(told);
+    (lease_metadata.is_some() || lease_status.is_some()).then(|| Transition {
+        lease_status,
+        lease_metadata,
         ..Transition::default()
     })
 }
@@ -334,6 +382,7 @@ fn lease_in_stead_of(lease: &Lease, name: &str) -> Lease {
     let mut annotations = lease.metadata.annotations.clone().unwrap_or_default();
     // A group goes on without its member, and the new one waits for itself.
     LeaseGroup::erase(&mut labels, &mut annotations);
+    annotations.retain(|key, _| key != RESERVED_EXPORTER && key != RESERVED_TIME);
     annotations.insert(REQUEUED_FROM.to_owned(), lease.metadata.name.clone().unwrap_or_default());
     let metadata = ObjectMeta {
         name: Some(name.to_owned()),

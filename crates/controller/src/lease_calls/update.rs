@@ -126,6 +126,9 @@ fn edit(
     if edited.spec == lease.spec {
         return Ok(None);
     }
+    if times.is_some() {
+        lab.check_times(&edited, now).map_err(|clash| EditError::FailedPrecondition(clash.to_string()))?;
+    }
     // Policies hold for what a lease becomes, not only for what it was when it was granted.
     if let Some(exporter) = lease.assigned_exporter() {
         let transferred = edited.spec.client_ref != lease.spec.client_ref;

@@ -15,6 +15,7 @@
 //! | lease's end, its `release` and label | ended, as asked | `Label`; who asks again is told that it has ended |
 //! | the same, the other way round | released and not ended, perhaps labelled | `End`: the label alone means nothing here |
 //! | successor, lease's end, exporter without claim (preempt) | a holder of spot whose successor waits already | `Preempt`, without creating it again |
+//! | lease's status, lease's annotations (reserve) | told of what is reserved, which is not written | `Reserve`, of the same or another exporter |
 //! | exporter's report, lease's `Ready` | reported and not ready | `MakeReady` |
 //! | exporter's report and claim (one write), lease | as the first row | as the first row |
 //!

@@ -213,10 +213,13 @@ impl Envelope {
 fn plan_create(lease: &Lease, world: &World, lab: &Lab, now: Timestamp) -> Result<Plan, EditError> {
     let name = lease.metadata.name.as_deref().unwrap_or_default();
     match world.lease(name) {
-        None => match lab.waiting_limit(&lease.spec.client_ref.name) {
-            Some(limit) => Err(EditError::Exhausted(limit.message)),
-            None => Ok(Plan::Write(Draft::new_lease(lease.clone(), now))),
-        },
+        None => {
+            if let Some(limit) = lab.waiting_limit(&lease.spec.client_ref.name) {
+                return Err(EditError::Exhausted(limit.message));
+            }
+            lab.check_times(lease, now).map_err(|clash| EditError::FailedPrecondition(clash.to_string()))?;
+            Ok(Plan::Write(Draft::new_lease(lease.clone(), now)))
+        }
         Some(found) if same_request(&found, lease) => Ok(Plan::Done(Answer::Object(Object::from_resource(&*found)))),
         Some(_) => Err(EditError::AlreadyExists(format!(
             "lease `{name}` already exists with another owner or content: choose another id"

@@ -240,6 +240,15 @@ impl Runtime {
                 let text = condition::preempted(exporter, successor.as_deref());
                 tell(EventKind::Warning, condition::PREEMPTED, &text);
             }
+            Action::Reserve { lease, reserved: Some((exporter, begin, end)), .. } => {
+                info!(%lease, %exporter, %begin, %end, "an exporter is reserved");
+                tell(EventKind::Normal, "Reserved", &format!("exporter {exporter} is reserved from {begin} to {end}"));
+            }
+            Action::Reserve { lease, reserved: None, message } => {
+                info!(%lease, "nothing is reserved any more");
+                let text = message.as_deref().unwrap_or("the exporter that was reserved will not do any more");
+                tell(EventKind::Warning, "NotReserved", text);
+            }
             Action::MakeReady { lease } => info!(%lease, "lease ready"),
             Action::Wait { lease, reason, .. } => debug!(%lease, %reason, "lease waits"),
             // What becomes of the exporter is told with its condition.

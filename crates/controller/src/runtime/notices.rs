@@ -37,6 +37,12 @@ impl Runtime {
         }
     }
 
+    /// Tells what is wrong with a window that blocks nothing, since it makes no sense.
+    pub(super) fn tell_senseless(&self, object: &Object, error: &str) {
+        let message = format!("the window blocks nothing until it is mended: {error}");
+        self.events.record(ObjectEvent::new(object, EventKind::Warning, EXPORTERS, "Invalid", message));
+    }
+
     /// Tells what is wrong with an object that is left out.
     pub(super) fn tell_unreadable(&self, object: &Object, error: &str) {
         let component = if object.kind() == Kind::Lease { LEASES } else { EXPORTERS };

@@ -57,7 +57,7 @@ pub(crate) struct CreateLeaseArgs {
     /// How long: 30m, 3h30m, 1d, 01:30:00, PT1H30M, or seconds.
     #[arg(long, value_parser = duration)]
     duration: Duration,
-    /// Not before this moment, in ISO 8601; without a zone it is local time. The lease lasts from when it begins.
+    /// Not before this moment, in ISO 8601; without a zone it is local time. An exporter is reserved from then on.
     #[arg(long, value_name = "DATETIME", value_parser = moment)]
     begin_time: Option<Timestamp>,
     /// Name of the lease; the service chooses one otherwise.

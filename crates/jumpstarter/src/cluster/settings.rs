@@ -91,6 +91,10 @@ pub(crate) struct ControllerArgs {
     #[arg(long, env = "JUMPSTARTER_NO_QUARANTINE_CHECKS", value_parser = clap::builder::FalseyValueParser::new())]
     no_quarantine_checks: bool,
 
+    /// Time that is kept free for tear-down between two reservations of an exporter, and before its maintenance
+    #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_TURNAROUND", default_value = "0s")]
+    turnaround: GoDuration,
+
     /// How long a lost exporter may take to come back before it is offline
     #[arg(long, value_name = "DURATION", env = "JUMPSTARTER_PRESENCE_GRACE", default_value = "8s")]
     presence_grace: GoDuration,
@@ -131,6 +135,7 @@ pub(crate) struct Settings {
     pub(crate) preemption_grace: Duration,
     pub(crate) queue: QueueConfig,
     pub(crate) quarantine: QuarantineConfig,
+    pub(crate) turnaround: Duration,
     pub(crate) presence_grace: Duration,
     pub(crate) drain: Duration,
     pub(crate) direct_paths: bool,
@@ -160,6 +165,7 @@ impl ControllerArgs {
             share_half_life: span("share-half-life", self.share_half_life),
             max_waiting: self.max_waiting_leases,
         };
+        let turnaround = span("turnaround", self.turnaround);
         let presence_grace = span("presence-grace", self.presence_grace);
         let drain = span("drain", self.drain);
         let quarantine = WrittenQuarantine {
@@ -195,6 +201,7 @@ impl ControllerArgs {
             preemption_grace,
             queue,
             quarantine,
+            turnaround,
             presence_grace,
             drain,
             direct_paths: !self.no_direct,

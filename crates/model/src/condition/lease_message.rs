@@ -148,6 +148,23 @@ pub fn scheduled(begin: Timestamp) -> String {
     format!("The lease is scheduled to begin at {begin}")
 }
 
+/// `Pending`, `Scheduled`, with an exporter reserved, which somebody may hold until later than the begin.
+pub fn scheduled_on(begin: Timestamp, name: &str, held_until: Option<Timestamp>) -> String {
+    let held = held_until.map(|until| format!("; another lease may hold it until {until}")).unwrap_or_default();
+    format!("{}; the exporter {name} is reserved for it{held}", scheduled(begin))
+}
+
+/// `Pending`, `Scheduled`, with nothing reserved.
+pub fn scheduled_in_vain(begin: Timestamp, reason: &str) -> String {
+    format!("{}; nothing is reserved for it: {reason}", scheduled(begin))
+}
+
+/// `Pending`, `Reserved`; `obstacle` says by whom, from when and until when.
+pub fn reserved(free: usize, example: &str, obstacle: &str) -> String {
+    let before = if free == 1 { "it is spoken for" } else { "all of them are spoken for" };
+    format!("{} free{}, but {before} before the lease would end: {obstacle}", exporters_are(free), such_as(example))
+}
+
 /// `Pending`, `Queued`. `ahead` counts the leases that are served first.
 pub fn queued(ahead: usize) -> String {
     match ahead {

@@ -201,6 +201,11 @@ impl AccessBook {
         true
     }
 
+    /// Labels of a client that exists.
+    pub(crate) fn labels_of(&self, client: &str) -> Option<&Labels> {
+        self.clients.get(client).map(|person| &person.labels)
+    }
+
     /// Forgets a client. Returns whether there was one.
     pub(crate) fn remove_client(&mut self, name: &str) -> bool {
         self.clients.remove(name).is_some()

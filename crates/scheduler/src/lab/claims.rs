@@ -82,7 +82,8 @@ impl Lab {
         };
         let fits = request.is_about(name, &bench.seen.labels)
             && !matches!(request.slot(bench), Slot::Mismatch | Slot::Disabled | Slot::Quarantined)
-            && !self.holders.contains_key(name);
+            && !self.holders.contains_key(name)
+            && self.fits(name, entry, now);
         // It is counted already: what was given out within the quotas of then is not taken back.
         match self.book.access(bench.scope, &entry.client, entry.times.requested(now)).rank_by_policy() {
             Some(rank) if fits => Claim::Half(rank),

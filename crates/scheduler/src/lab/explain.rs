@@ -7,12 +7,13 @@ use jumpstarter_model::{GoDuration, Timestamp, condition::lease as condition};
 use super::{
     Lab,
     access::Access,
+    calendar::Stay,
     exporter::{Bench, Usable},
     lease::Entry,
     names::Name,
     want::{Slot, Want},
 };
-use crate::{AccessError, Candidate, CandidateReason, Explanation, Grant, LeaseStanding};
+use crate::{AccessError, Candidate, CandidateReason, Explanation, Grant, LeaseStanding, Obstacle, SpokenFor};
 
 /// Candidates that are named; more help nobody.
 const CANDIDATES: usize = 100;
@@ -34,10 +35,7 @@ impl Lab {
         let (standing, reason, message) = match &entry.exporter {
             Some(_) if entry.ready => (LeaseStanding::Ready, "", condition::ACQUIRED.to_owned()),
             Some(exporter) => (LeaseStanding::Preparing, condition::PREPARING, condition::preparing(exporter)),
-            None => {
-                let begin = entry.times.begin().unwrap_or(now);
-                (LeaseStanding::Scheduled, condition::SCHEDULED, condition::scheduled(begin))
-            }
+            None => (LeaseStanding::Scheduled, condition::SCHEDULED, self.scheduled_message(&entry.age.name, now)),
         };
         Some(Explanation { standing, position: None, reason: reason.to_owned(), message, candidates: Vec::new() })
     }
@@ -136,6 +134,7 @@ impl Lab {
             | Slot::Spot
             | Slot::Returning
             | Slot::NotReady
+            | Slot::Booked
             | Slot::Free => {}
         }
         match self.book.access(bench.scope, &entry.client, entry.times.requested(now)) {
@@ -161,8 +160,25 @@ impl Lab {
                 Some(group) if entry.group.as_ref().is_none_or(|member| member.group != *group) => {
                     CandidateReason::Kept(group.to_string())
                 }
+                _ if bench.booked => self.spoken_for(name, entry, now),
                 _ => CandidateReason::Free,
             },
+        }
+    }
+}
+
+impl Lab {
+    /// What is ahead of a free exporter, where that is in the way of a lease.
+    fn spoken_for(&self, name: &Name, entry: &Entry, now: Timestamp) -> CandidateReason {
+        let stay = Stay { begin: now, end: entry.times.end(now) };
+        match self.obstacle(name, stay, &entry.age.name, &entry.client) {
+            None => CandidateReason::Free,
+            Some(Obstacle { by: SpokenFor::Lease(lease), begin, end, .. }) => {
+                CandidateReason::Reserved { lease, from: begin, until: end }
+            }
+            Some(Obstacle { by: SpokenFor::Window { reason, .. }, begin, end, .. }) => {
+                CandidateReason::Maintenance { reason, from: begin, until: end }
+            }
         }
     }
 }
@@ -183,6 +199,13 @@ impl CandidateReason {
             Self::Leased(lease) => format!("{exporter} is held by lease {lease}"),
             Self::NotReady => format!("{exporter} is not held but not ready either"),
             Self::Kept(group) => format!("{exporter} is kept back for the group {group}, which is ahead in line"),
+            Self::Reserved { lease, from, until } => {
+                format!("{exporter} is reserved for lease {lease} from {from} to {until}")
+            }
+            Self::Maintenance { reason, from, until } => {
+                let about = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+                format!("{exporter} has maintenance{about} from {from} to {until}")
+            }
             Self::Free => format!("{exporter} is free"),
         }
     }

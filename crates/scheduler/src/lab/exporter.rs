@@ -22,6 +22,8 @@ pub(crate) struct Bench {
     pub(crate) usable: Usable,
     /// Its place among the equally usable: when a free one was used last, when a held one will be let go.
     pub(crate) at: Timestamp,
+    /// Whether anything is ahead of it in the calendar.
+    pub(crate) booked: bool,
     /// Wants that it matches.
     pub(crate) wants: BTreeSet<WantId>,
     /// Whether it is kept back.

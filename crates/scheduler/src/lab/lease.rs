@@ -4,12 +4,13 @@ use jiff::SignedDuration;
 use jumpstarter_model::{Lease, Selector, Timestamp, condition::lease as condition};
 
 use super::{
+    calendar::{Plan, Stay},
     group::Member,
     names::{Age, Name},
     times::{Times, later},
     want::{Kind, Request, WantId},
 };
-use crate::transition::{MAINTENANCE, MAINTENANCE_CHECK, MAINTENANCE_CLIENT, REQUEUE, successor_name};
+use crate::transition::{MAINTENANCE, MAINTENANCE_CHECK, MAINTENANCE_CLIENT, REQUEUE, reserved, successor_name};
 
 /// One live lease.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) notice: Option<Timestamp>,
     /// Name of the lease that its owner wants in its stead should it be preempted.
     pub(crate) successor: Option<Name>,
+    /// What it has reserved, as observed or assumed, while it has no exporter.
+    pub(crate) plan: Option<Plan>,
     /// Reason of `Pending=True`.
     pub(crate) pending: Option<String>,
     /// The want in whose queue it stands.
@@ -73,6 +76,7 @@ impl Entry {
             priority: status.and_then(|status| status.priority).unwrap_or_default(),
             notice: condition::noticed_at(conditions).filter(|_| spot),
             successor: requeue.then(|| successor_name(lease).into()),
+            plan: exporter_of_plan(lease),
             pending: holds("Pending").map(|found| found.reason.clone()),
             want: None,
             group: Member::of(lease),
@@ -103,6 +107,15 @@ impl Entry {
 pub(crate) fn is_check(lease: &Lease) -> bool {
     let purpose = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(MAINTENANCE));
     purpose.is_some_and(|purpose| purpose == MAINTENANCE_CHECK) && lease.spec.client_ref.name == MAINTENANCE_CLIENT
+}
+
+/// What is written into a lease that has no exporter yet.
+fn exporter_of_plan(lease: &Lease) -> Option<Plan> {
+    if lease.assigned_exporter().is_some() {
+        return None;
+    }
+    let (exporter, begin, end) = reserved(lease)?;
+    Some(Plan { exporter: exporter.into(), stay: Stay { begin, end } })
 }
 
 fn request(lease: &Lease) -> Result<Request, String> {

@@ -83,21 +83,15 @@ impl Lab {
             let message = format!("The check of the exporter {exporter} is not needed");
             return self.end(name, EndCause::Released, message, actions);
         }
-        let Some(entry) = self.leases.get_mut(name) else { return };
+        let Some(entry) = self.leases.get(name) else { return };
         let (begin, fixed_end) = (entry.times.begin().filter(|begin| *begin > now), entry.times.fixed_end());
         // A lease of no length would end as it begins: it never begins.
         if fixed_end.is_some_and(|end| end <= now) || (begin.is_none() && entry.times.end(now) <= now) {
             return self.end(name, EndCause::Expired, condition::TIME_OVER.to_owned(), actions);
         }
         if let Some(begin) = begin {
-            if entry.pending.as_deref() != Some(condition::SCHEDULED) {
-                entry.pending = Some(condition::SCHEDULED.to_owned());
-                actions.push(Action::Wait {
-                    lease: name.to_string(),
-                    reason: condition::SCHEDULED.to_owned(),
-                    message: condition::scheduled(begin),
-                });
-            }
+            // What it is told depends on what is reserved for it.
+            self.marked.plans.insert(name.clone());
             self.dequeue(name);
             return self.set_timer(name, Some(fixed_end.map_or(begin, |end| end.min(begin))));
         }
@@ -106,7 +100,11 @@ impl Lab {
             return self.refuse(name, RefusedAs::Invalid, condition::INVALID_SELECTOR, message, actions);
         }
         let shrinks = matches!(entry.times.span(), Span::Until(_));
+        let planned = entry.plan.is_some();
         self.set_timer(name, fixed_end);
+        if planned {
+            self.marked.plans.insert(name.clone());
+        }
         self.enqueue(name);
         if shrinks {
             // What it asks for may be short enough by now.
@@ -150,6 +148,7 @@ impl Lab {
         self.count_holder(name);
         self.add_holder(exporter, name);
         self.set_claim(exporter, Some(name.clone()));
+        self.forget_plan(name);
         let ready_at = self.ready_at(name);
         let held_up = self.is_held_up(name);
         let ready = ready_at <= now && !held_up;

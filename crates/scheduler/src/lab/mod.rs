@@ -1,6 +1,7 @@
 //! The state machine.
 
 mod access;
+mod calendar;
 mod claims;
 mod contest;
 mod explain;
@@ -28,6 +29,7 @@ use jumpstarter_model::Timestamp;
 
 use crate::{Action, Change, Decisions, LabConfig};
 use access::AccessBook;
+use calendar::Calendar;
 use exporter::Bench;
 use follow::Successors;
 use group::Groups;
@@ -69,6 +71,7 @@ pub struct Lab {
     demand: BTreeSet<WantId>,
     successors: Successors,
     groups: Groups,
+    calendar: Calendar,
 
     book: AccessBook,
     /// What ended leases teach about the time that leases use.
@@ -115,6 +118,8 @@ struct Marked {
     shelved: BTreeSet<WantId>,
     /// Wants that may have come into demand, or out of it.
     demand: BTreeSet<WantId>,
+    /// Leases whose reservation must be checked or found.
+    plans: BTreeSet<Name>,
     /// Whether anything happened that means something to those who may have to make way.
     contest: bool,
 }
@@ -140,8 +145,10 @@ impl Lab {
     /// An empty lab.
     pub fn new(config: LabConfig) -> Self {
         let book = AccessBook::new(Quotas::new(config.share_half_life));
+        let calendar = Calendar::new(config.turnaround);
         Self {
             config,
+            calendar,
             exporters: BTreeMap::new(),
             labels: LabelIndex::default(),
             tear_downs: HashSet::new(),
@@ -183,8 +190,8 @@ impl Lab {
             Change::PolicyDeleted(name) => self.forget_policy(name),
             Change::Quota(quota) => self.observe_quota(quota),
             Change::QuotaDeleted(name) => self.forget_quota(name),
-            // Nothing rests on these yet.
-            Change::Window(_) | Change::WindowDeleted(_) => {}
+            Change::Window(window) => self.observe_window(window),
+            Change::WindowDeleted(name) => self.forget_window(name),
             Change::Client(client) => self.observe_client(client),
             Change::ClientDeleted(name) => self.forget_client(name),
             Change::TearDown { exporter, pending } => self.observe_tear_down(exporter, pending),
@@ -204,28 +211,35 @@ impl Lab {
         }
         self.fire_timers(now);
         self.book.quotas.fire();
+        self.turn_windows(now);
+        self.book_plans(now);
         let unlabelled = std::mem::take(&mut self.marked.unlabelled);
         actions.extend(unlabelled.into_iter().map(|name| Action::Label { lease: name.to_string() }));
 
         self.check_health(now, &mut actions);
-        // Each lease that is preempted frees an exporter, so this comes to an end.
+        // Each lease that is preempted frees an exporter, and whoever is served elsewhere or refused gives up what it has
+        // reserved, so this comes to an end.
         loop {
             self.check_marked(now, &mut actions);
+            self.make_plans(now, &mut actions);
             self.check_quotas(now);
             self.serve(now, &mut actions);
             self.check_quotas(now);
-            if !self.settle_contest(now, &mut actions) {
+            if self.settle_contest(now, &mut actions) || self.opens_up_more() {
+                continue;
+            }
+            self.check_reasons(now, &mut actions);
+            // Those who were refused wait on no account.
+            self.check_quotas(now);
+            if !self.opens_up_more() {
                 break;
             }
         }
-        self.check_reasons(now, &mut actions);
-        // Those who were refused wait on no account.
-        self.check_quotas(now);
         for action in &actions {
             self.open.open(action);
         }
         let timer = self.timers.first().map(|(at, _)| *at);
-        let others = [self.book.quotas.wake_at(), self.health.wake_at()];
+        let others = [self.book.quotas.wake_at(), self.health.wake_at(), self.calendar.wake_at()];
         Decisions { actions, wake_at: timer.into_iter().chain(others.into_iter().flatten()).min() }
     }
 
@@ -234,7 +248,13 @@ impl Lab {
         let indexed = self.holders.len() + self.claims.len() + self.tear_downs.len() + self.clients.len();
         let counted = self.book.quotas.entries() + self.open.entries() + self.groups.entries();
         let counted = counted + self.health.entries();
+        let counted = counted + self.calendar.entries();
         self.exporters.len() + self.leases.len() + self.timers.len() + self.wants.len() + indexed + counted
+    }
+
+    /// Whether something that was reserved was given up since exporters were given out.
+    fn opens_up_more(&self) -> bool {
+        !self.marked.plans.is_empty() || !self.marked.freed.is_empty()
     }
 
     /// Claims come first: a half-written one decides whether its lease waits at all. Ending a lease marks its exporter, so

@@ -21,6 +21,7 @@ impl Lab {
         let Some(name) = exporter.metadata.name.as_deref().map(Name::from) else { return };
         let (seen, claim) = Seen::of(exporter);
         let known = self.exporters.get(&name);
+        let same = known.is_some_and(|bench| bench.seen.labels == seen.labels && bench.seen.enabled == seen.enabled);
         if known.is_none_or(|bench| bench.seen.labels != seen.labels) {
             self.remove_bench(&name);
             self.add_bench(&name, seen);
@@ -31,6 +32,10 @@ impl Lab {
         self.set_claim(&name, claim);
         self.mark_exporter(&name);
         self.mark_health(&name);
+        if !same {
+            self.place_windows(&name);
+            self.plan_again(&name);
+        }
     }
 
     /// Marks an exporter whose health is worth a look.
@@ -48,6 +53,8 @@ impl Lab {
         self.recount_exporter(&name);
         self.tear_downs.remove(&name);
         self.mark_exporter(&name);
+        self.place_windows(&name);
+        self.plan_again(&name);
     }
 
     /// Marks an exporter and the leases that its state means something to.
@@ -81,7 +88,7 @@ impl Lab {
                 // What changes is seen once, not as if the exporter had been let go meanwhile.
                 self.drop_entry(&name);
             } else {
-                self.remove_lease(&name);
+                self.take_out(&name);
             }
             if entry.notice.is_some() {
                 self.noticed.insert(name.clone());
@@ -94,6 +101,7 @@ impl Lab {
                 self.marked.exporters.insert(exporter);
             }
             self.count_holder(&name);
+            self.note_plan(&name);
             self.marked.leases.insert(name.clone());
         } else {
             self.remove_lease(&name);
@@ -135,6 +143,11 @@ impl Lab {
 
     /// Takes a lease out of every index and marks the exporter that it held.
     pub(super) fn remove_lease(&mut self, name: &Name) {
+        self.forget_plan(name);
+        self.take_out(name);
+    }
+
+    fn take_out(&mut self, name: &Name) {
         if let Some(exporter) = self.drop_entry(name) {
             self.remove_holder(&exporter, name);
             self.marked.exporters.insert(exporter);
@@ -151,6 +164,7 @@ impl Lab {
         if let (true, Ok(request)) = (entry.is_check, &entry.request) {
             self.marked.health.extend(request.pinned.clone());
         }
+        self.forget_plans_client(name, &entry.client);
         entry.exporter
     }
 
@@ -207,6 +221,7 @@ impl Lab {
         let waiting = self.wants.values().flat_map(Want::everybody).cloned();
         self.marked.seeking.extend(waiting);
         self.recount();
+        self.plan_all_again();
     }
 
     pub(super) fn observe_client(&mut self, client: &Client) {
@@ -228,6 +243,7 @@ impl Lab {
             self.marked.reasons.insert(lease.clone());
             self.marked.demand.extend(self.leases.get(lease).and_then(|entry| entry.want));
         }
+        self.plan_again_for(name);
         self.marked.contest = true;
         // It may have other accounts now.
         self.marked.policies |=
@@ -249,13 +265,14 @@ impl Lab {
             scope,
             usable: Usable::Offline,
             at: Timestamp::MIN,
+            booked: false,
             wants,
             quarantined: false,
             lapsed: None,
             seat: None,
             health_wake: None,
         };
-        (bench.usable, bench.at) = self.judge(name, &bench);
+        (bench.usable, bench.at, bench.booked) = self.judge(name, &bench);
         bench.quarantined = bench.judge_quarantine();
         for id in &bench.wants {
             let Some(want) = self.wants.get_mut(id) else { continue };
@@ -294,8 +311,10 @@ impl Lab {
         let place = |want: &Want| want.place_of(&bench);
         let before = bench.wants.iter().map(|id| (*id, self.wants.get(id).map(place))).collect::<Vec<_>>();
         change(&mut bench);
-        (bench.usable, bench.at) = self.judge(name, &bench);
+        (bench.usable, bench.at, bench.booked) = self.judge(name, &bench);
+        let was = bench.quarantined;
         bench.quarantined = bench.judge_quarantine();
+        let turned = was != bench.quarantined;
         for (id, old) in before {
             let Some(want) = self.wants.get_mut(&id) else { continue };
             let shift = want.shift(name, &bench.seen.labels, old, Some(want.place_of(&bench)));
@@ -309,9 +328,12 @@ impl Lab {
             self.sit(name);
             self.mark_health(name);
         }
+        if turned {
+            self.plan_again(name);
+        }
     }
 
-    fn judge(&self, name: &Name, bench: &Bench) -> (Usable, Timestamp) {
+    fn judge(&self, name: &Name, bench: &Bench) -> (Usable, Timestamp, bool) {
         let (held, until) = self.tenure(name, bench).unzip();
         let usable = bench.seen.usable(held, self.tear_downs.contains(name));
         let at = match usable {
@@ -319,7 +341,7 @@ impl Lab {
             Usable::Free => self.last_use.get(name).copied(),
             Usable::Offline | Usable::Returning | Usable::NotReady => None,
         };
-        (usable, at.unwrap_or(Timestamp::MIN))
+        (usable, at.unwrap_or(Timestamp::MIN), self.is_booked_up(name))
     }
 
     /// How an exporter is held, if it is, and until when as far as is known.
@@ -347,7 +369,7 @@ impl Lab {
     /// Judges an exporter again after its claim, holders or tear-down changed.
     pub(super) fn refresh(&mut self, name: &Name) {
         let stale = self.exporters.get(name);
-        let stale = stale.is_some_and(|bench| (bench.usable, bench.at) != self.judge(name, bench));
+        let stale = stale.is_some_and(|bench| (bench.usable, bench.at, bench.booked) != self.judge(name, bench));
         if stale {
             self.change_bench(name, |_| ());
         }

@@ -15,8 +15,9 @@ use jumpstarter_model::{GoDuration, Timestamp};
 
 use super::{
     Lab,
-    exporter::Usable,
+    exporter::{Bench, Usable},
     group::GroupTurn,
+    lease::Entry,
     names::{Age, Name},
     turn::{Line, Turn},
     want::{Seat, Slot, Want},
@@ -32,12 +33,20 @@ const ONE_BY_ONE: usize = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Proposal {
+    /// Whoever has reserved the exporter for this time comes before everybody else.
+    claim: Claim,
     turn: Turn,
     lease: Age,
     /// Of the lease there: one that is overdue takes the exporter of its highest priority too.
     priority: Reverse<i64>,
     exporter: Seat,
     by: By,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    Reserved,
+    Ordinary,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +76,9 @@ impl Lab {
             for exporter in std::mem::take(&mut self.marked.freed) {
                 proposals.extend(self.proposal_of_exporter(&exporter, now));
             }
-            let before = |turn: &GroupTurn, pair: &Proposal| turn.is_before(pair.turn, &pair.lease);
+            let before = |turn: &GroupTurn, pair: &Proposal| {
+                pair.claim == Claim::Ordinary && turn.is_before(pair.turn, &pair.lease)
+            };
             if let Some(turn) = turns.first()
                 && proposals.first().is_none_or(|pair| before(turn, pair))
                 && let Some(turn) = turns.pop_first()
@@ -75,11 +86,14 @@ impl Lab {
                 self.take_turn(turn, &mut turns, now, actions);
                 continue;
             }
-            let Some(Proposal { turn, lease, exporter: (_, exporter), by, .. }) = proposals.pop_first() else { return };
+            let Some(Proposal { claim, turn, lease, exporter: (_, exporter), by, .. }) = proposals.pop_first() else {
+                return;
+            };
             let waits = self.leases.get(&lease.name).is_some_and(|entry| entry.want.is_some());
             // What was given out since counts for quotas and shares: turns only get later by it.
             let holds = !quotas || self.turn_at(&lease, &exporter, now) == Some(turn);
-            if waits && holds && self.is_free(&exporter) && !self.is_kept_from(&exporter, turn, &lease, now) {
+            let ours = claim == Claim::Reserved || !self.is_kept_from(&exporter, turn, &lease, now);
+            if waits && holds && self.is_free(&exporter) && ours {
                 let next = quotas.then(|| self.next_alike(&lease.name));
                 let rank = turn.rank;
                 let ready = self.assume_assigned(&lease.name, &exporter, rank, now);
@@ -116,15 +130,34 @@ impl Lab {
     fn proposal_of_lease(&self, name: &Name, now: Timestamp) -> Option<Proposal> {
         let entry = self.leases.get(name).filter(|entry| entry.group.is_none())?;
         let want = self.wants.get(&entry.want?)?;
+        if let Some(exporter) = self.reserved_for(entry, now) {
+            return Some(Proposal { by: By::Lease, ..exporter });
+        }
         let requested = entry.times.requested(now);
-        let free = want.tally.iter().filter(|((_, slot), _)| *slot == Slot::Free);
-        let granted = free.filter_map(|((scope, _), seats)| {
+        let granted = want.tally.iter().filter_map(|((scope, slot), seats)| {
+            if !matches!(slot, Slot::Free | Slot::Booked) {
+                return None;
+            }
             let turn = self.turn(self.line(*scope), &entry.age, &entry.client, requested, now)?;
-            let ours = |(_, exporter): &&Seat| !self.is_kept_from(exporter, turn, &entry.age, now);
-            Some((turn, turn.rank.priority, seats.iter().find(ours)?))
+            let ours = |exporter: &Name| !self.is_kept_from(exporter, turn, &entry.age, now);
+            // Of a free one that nothing is ahead of, there is nothing to look up.
+            let fits = |exporter: &Name| *slot == Slot::Free || self.fits(exporter, entry, now);
+            Some((turn, turn.rank.priority, seats.iter().find(|(_, name)| ours(name) && fits(name))?))
         });
         let (turn, priority, exporter) = granted.min()?;
-        Some(Proposal { turn, lease: entry.age.clone(), priority, exporter: exporter.clone(), by: By::Lease })
+        let (lease, exporter) = (entry.age.clone(), exporter.clone());
+        Some(Proposal { claim: Claim::Ordinary, turn, lease, priority, exporter, by: By::Lease })
+    }
+
+    /// The exporter that a waiting lease has reserved for this time, if it is free.
+    fn reserved_for(&self, entry: &Entry, now: Timestamp) -> Option<Proposal> {
+        let name = &self.calendar.booking(&entry.age.name)?.exporter;
+        let bench = self.exporters.get(name).filter(|bench| bench.usable == Usable::Free)?;
+        let turn = self.turn_at(&entry.age, name, now)?;
+        let (lease, exporter) = (entry.age.clone(), (bench.at, name.clone()));
+        let own = self.fits(name, entry, now) && entry.want.is_some();
+        let priority = turn.rank.priority;
+        own.then_some(Proposal { claim: Claim::Reserved, turn, lease, priority, exporter, by: By::Lease })
     }
 
     /// The turn of a waiting lease at one exporter.
@@ -135,33 +168,41 @@ impl Lab {
 
     fn proposal_of_exporter(&self, name: &Name, now: Timestamp) -> Option<Proposal> {
         let bench = self.exporters.get(name).filter(|bench| bench.usable == Usable::Free)?;
+        if bench.booked
+            && let Some(due) = self.calendar.due(name, now).and_then(|lease| self.leases.get(lease))
+            && let Some(proposal) = self.reserved_for(due, now)
+        {
+            return Some(Proposal { by: By::Exporter, ..proposal });
+        }
         let mut best = None;
         let line = self.line(bench.scope);
         for want in bench.wants.iter().filter_map(|id| self.wants.get(id)) {
-            if want.request.slot(bench) == Slot::Free {
-                self.look_for_better(&mut best, want, line, name, now);
+            if matches!(want.request.slot(bench), Slot::Free | Slot::Booked) {
+                self.look_for_better(&mut best, want, (name, bench, line), now);
             }
         }
         let (turn, age): (Turn, &Age) = best?;
         let (priority, exporter) = (turn.rank.priority, (bench.at, name.clone()));
-        Some(Proposal { turn, lease: age.clone(), priority, exporter, by: By::Exporter })
+        Some(Proposal { claim: Claim::Ordinary, turn, lease: age.clone(), priority, exporter, by: By::Exporter })
     }
 
-    /// The best of a queue at exporters of a scope, if it is better than what there is.
+    /// The best of a queue at an exporter, if it is better than what there is.
     fn look_for_better<'a>(
         &'a self,
         best: &mut Option<(Turn, &'a Age)>,
         want: &'a Want,
-        line: Line,
-        exporter: &Name,
+        (name, bench, line): (&Name, &Bench, Line),
         now: Timestamp,
     ) {
+        let fits =
+            |age: &Age| !bench.booked || self.leases.get(&age.name).is_some_and(|entry| self.fits(name, entry, now));
         for (age, client, requested) in self.queue(want, now).take(ONE_BY_ONE) {
             if best.is_some_and(|(turn, eldest)| eldest < age && self.is_unbeaten(line, turn, age, now)) {
                 return;
             }
             if let Some(turn) = self.turn(line, age, client, requested, now)
-                && !self.is_kept_from(exporter, turn, age, now)
+                && fits(age)
+                && !self.is_kept_from(name, turn, age, now)
             {
                 *best = Some(best.map_or((turn, age), |best| best.min((turn, age))));
                 if self.is_unbeaten(line, turn, age, now) {
@@ -175,7 +216,8 @@ impl Lab {
         for ((client, span), alike) in &want.kinds {
             let Some(age) = self.first_of(alike, now) else { continue };
             if let Some(turn) = self.turn(line, age, client, span.requested(now), now)
-                && !self.is_kept_from(exporter, turn, age, now)
+                && fits(age)
+                && !self.is_kept_from(name, turn, age, now)
             {
                 *best = Some(best.map_or((turn, age), |best| best.min((turn, age))));
             }

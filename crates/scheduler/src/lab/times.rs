@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use jumpstarter_model::{
     GoDuration, LeaseSpec, Timestamp,
-    lease_time::{planned_end, whole_second},
+    lease_time::{planned_end, saturating_add, whole_second},
 };
 
 /// How long a lease may hold its exporter, as far as that is known before it begins.
@@ -13,14 +13,24 @@ pub(crate) enum Span {
     Fixed(GoDuration),
     /// Until then.
     Until(Timestamp),
+    /// So long, beginning and ending at certain times.
+    Between(GoDuration, Timestamp),
 }
 
 impl Span {
     /// How long that is for a lease that begins by `now`.
     pub(crate) fn requested(self, now: Timestamp) -> GoDuration {
         match self {
-            Self::Fixed(duration) => duration,
+            Self::Fixed(duration) | Self::Between(duration, _) => duration,
             Self::Until(end) => GoDuration::between(whole_second(now), whole_second(end)).max(GoDuration::ZERO),
+        }
+    }
+
+    /// When a lease ends that begins by `now`.
+    pub(crate) fn end(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Fixed(duration) => whole_second(saturating_add(now, duration)),
+            Self::Until(end) | Self::Between(_, end) => whole_second(end),
         }
     }
 }
@@ -65,9 +75,13 @@ impl Times {
         match (&self.0.end_time, self.begin()) {
             (Some(end), None) => Span::Until(end.0),
             (Some(end), Some(begin)) => {
-                Span::Fixed(GoDuration::between(whole_second(begin), whole_second(end.0)).max(GoDuration::ZERO))
+                let duration = GoDuration::between(whole_second(begin), whole_second(end.0)).max(GoDuration::ZERO);
+                Span::Between(duration, end.0)
             }
-            (None, _) => Span::Fixed(self.0.duration.unwrap_or(GoDuration::ZERO)),
+            (None, Some(begin)) => {
+                Span::Between(self.0.duration.unwrap_or(GoDuration::ZERO), planned_end(&self.0, begin))
+            }
+            (None, None) => Span::Fixed(self.0.duration.unwrap_or(GoDuration::ZERO)),
         }
     }
 

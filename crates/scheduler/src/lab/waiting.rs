@@ -7,6 +7,7 @@ use jumpstarter_model::{GoDuration, Timestamp, condition::lease as condition};
 use super::{
     Lab,
     access::Access,
+    calendar::Stay,
     lease::Entry,
     names::Name,
     quota::Keeps,
@@ -50,6 +51,7 @@ struct Census<'a> {
     quarantined: Group<'a>,
     leased: Group<'a>,
     not_ready: Group<'a>,
+    booked: Group<'a>,
     free: Group<'a>,
 }
 
@@ -64,6 +66,12 @@ impl Lab {
             names.extend(want.told_not_ready.iter().cloned());
         }
         self.refuse_excess(&names, actions);
+        self.refuse_with_reservations(&names, now, actions);
+        if self.opens_up_more() {
+            // First those are served who can be now.
+            self.marked.reasons.extend(names);
+            return;
+        }
         let mut groups = BTreeSet::new();
         for name in names {
             let Some((entry, want)) = self.waiting(&name) else { continue };
@@ -87,6 +95,21 @@ impl Lab {
         }
         for group in groups {
             self.tell_group(&group, now, actions);
+        }
+    }
+
+    /// Refuses those who give up a reservation by it.
+    fn refuse_with_reservations(&mut self, names: &BTreeSet<Name>, now: Timestamp, actions: &mut Vec<Action>) {
+        for name in names {
+            if self.calendar.booking(name).is_none() {
+                continue;
+            }
+            let Some((entry, want)) = self.waiting(name).filter(|(entry, _)| entry.is_fresh()) else { continue };
+            let census = self.census(entry, want, now);
+            if let (reason, true) = census.verdict(want, true) {
+                let message = self.message(reason, &census, entry, want, now);
+                self.refuse(name, RefusedAs::Unsatisfiable, reason, message, actions);
+            }
         }
     }
 
@@ -151,6 +174,7 @@ impl Lab {
                 | Slot::Spot
                 | Slot::Returning
                 | Slot::NotReady
+                | Slot::Booked
                 | Slot::Free => match (self.book.access(*scope, &entry.client, requested), slot) {
                     (Access::NoClient, _) => &mut census.no_client,
                     (Access::Denied, _) => &mut census.denied,
@@ -165,6 +189,7 @@ impl Lab {
                     (_, Slot::Quarantined) => &mut census.quarantined,
                     (_, Slot::Leased | Slot::Spot) => &mut census.leased,
                     (_, Slot::Returning | Slot::NotReady) => &mut census.not_ready,
+                    (_, Slot::Booked) => &mut census.booked,
                     (_, Slot::Free) => &mut census.free,
                     (_, Slot::Offline | Slot::Mismatch | Slot::Disabled) => &mut census.offline,
                 },
@@ -190,6 +215,13 @@ impl Lab {
             condition::NOT_AVAILABLE => condition::all_leased(census.leased.count, census.leased.example()),
             condition::QUEUED => condition::queued(census.free.count),
             condition::QUOTA_EXCEEDED => self.over_quota(entry, want, now),
+            condition::RESERVED => {
+                let example = census.booked.example();
+                let stay = Stay { begin: now, end: entry.times.end(now) };
+                let obstacle = self.obstacle(example, stay, &entry.age.name, &entry.client);
+                let text = obstacle.map(|obstacle| obstacle.to_string()).unwrap_or_default();
+                condition::reserved(census.booked.count, example, &text)
+            }
             _ => self.no_access(census, entry, want, now),
         }
     }
@@ -225,7 +257,7 @@ impl Census<'_> {
 
     fn granted(&self) -> usize {
         let held = self.leased.count + self.not_ready.count + self.over.count;
-        self.offline.count + self.quarantined.count + held + self.free.count
+        self.offline.count + self.quarantined.count + held + self.booked.count + self.free.count
     }
 
     fn enabled(&self) -> usize {
@@ -253,6 +285,9 @@ impl Census<'_> {
         } else if self.free.count > 0 {
             // Only seen before the decision that gives it out.
             (condition::QUEUED, false)
+        } else if self.booked.count > 0 {
+            // What is left of these by now ends too late for it.
+            (condition::RESERVED, false)
         } else if self.not_ready.count > 0 {
             (condition::NOT_READY, false)
         } else if self.leased.count > 0 {
@@ -276,7 +311,11 @@ fn stands(told: &str, reason: &str) -> bool {
             (told, reason),
             // What is kept back for a group is still not available to those who wait.
             (condition::NOT_AVAILABLE, condition::NOT_READY | condition::QUEUED)
-                | (condition::QUEUED, condition::NOT_AVAILABLE | condition::NOT_READY)
-                | (condition::QUOTA_EXCEEDED, condition::NOT_AVAILABLE | condition::NOT_READY | condition::QUEUED)
+                | (condition::QUEUED, condition::NOT_AVAILABLE | condition::NOT_READY | condition::RESERVED)
+                | (condition::RESERVED, condition::QUEUED)
+                | (
+                    condition::QUOTA_EXCEEDED,
+                    condition::NOT_AVAILABLE | condition::NOT_READY | condition::QUEUED | condition::RESERVED
+                )
         )
 }

@@ -56,6 +56,7 @@ impl Request {
             Usable::Spot => Slot::Spot,
             Usable::Returning => Slot::Returning,
             Usable::NotReady => Slot::NotReady,
+            Usable::Free if bench.booked => Slot::Booked,
             Usable::Free => Slot::Free,
         }
     }
@@ -73,6 +74,8 @@ pub(crate) enum Slot {
     Spot,
     Returning,
     NotReady,
+    /// Free, for those who let it go in time for what is ahead of it.
+    Booked,
     Free,
 }
 
@@ -209,13 +212,14 @@ impl Want {
         }
     }
 
-    /// Which kinds of exporter of a scope there are, connected ones that may be given out being one kind.
-    fn outline(&self, scope: Scope) -> [bool; 5] {
+    /// Which kinds of exporter of a scope there are, connected ones that may be given out being one kind, and those that
+    /// are free until something that is ahead another.
+    fn outline(&self, scope: Scope) -> [bool; 6] {
         let any = |slots: &[Slot]| slots.iter().any(|slot| self.tally.contains_key(&(scope, *slot)));
-        let connected = any(&[Slot::Leased, Slot::Spot, Slot::Returning, Slot::NotReady, Slot::Free]);
-        let [mismatch, disabled, offline, quarantined] =
-            [Slot::Mismatch, Slot::Disabled, Slot::Offline, Slot::Quarantined].map(|slot| any(&[slot]));
-        [mismatch, disabled, offline, quarantined, connected]
+        let connected = any(&[Slot::Leased, Slot::Spot, Slot::Returning, Slot::NotReady, Slot::Booked, Slot::Free]);
+        let [mismatch, disabled, offline, quarantined, booked] =
+            [Slot::Mismatch, Slot::Disabled, Slot::Offline, Slot::Quarantined, Slot::Booked].map(|slot| any(&[slot]));
+        [mismatch, disabled, offline, quarantined, booked, connected]
     }
 }
 

@@ -78,7 +78,7 @@ fn each_candidate_has_its_reason() {
 #[test]
 fn standings_are_told_apart() {
     let exporters = [exporter("a"), exporter("b").label("board", "y").phase(ExporterPhase::Available)];
-    let leases = [lease("r"), lease("p").wants("board=y"), lease("s").begins(60), lease("w").created(1)];
+    let leases = [lease("r"), lease("p").wants("board=y"), lease("s").begins(3600), lease("w").created(1)];
     let mut world = World::with(&exporters, &leases);
     world.settle();
     let standing = |lease: &str| world.lab.explain(lease, at(0)).map(|told| (told.standing, told.reason));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jumpstarter_model::{
     AccountBy, Client, ClientSpec, Condition, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterPhase,
     ExporterSpec, From, GoDuration, Lease, LeaseGroup, LeaseQuota, LeaseQuotaSpec, LeaseSpec, LocalObjectReference,
-    Policy, Selector, Timestamp, set_condition,
+    MaintenanceWindow, MaintenanceWindowSpec, Policy, Selector, Timestamp, set_condition,
 };
 use jumpstarter_scheduler::{
     Action, Change, Lab, LabConfig,
@@ -28,6 +28,7 @@ pub(crate) struct World {
     pub(crate) policies: BTreeMap<String, ExporterAccessPolicy>,
     pub(crate) clients: BTreeMap<String, Client>,
     pub(crate) quotas: BTreeMap<String, LeaseQuota>,
+    pub(crate) windows: BTreeMap<String, MaintenanceWindow>,
     /// Exporters that owe a tear-down.
     pub(crate) owes: BTreeSet<String>,
     /// Leases whose end is being written.
@@ -48,6 +49,7 @@ impl World {
             policies: BTreeMap::new(),
             clients: BTreeMap::new(),
             quotas: BTreeMap::new(),
+            windows: BTreeMap::new(),
             owes: BTreeSet::new(),
             ending: BTreeSet::new(),
             tears_down_at_once: true,
@@ -93,6 +95,10 @@ impl World {
                 self.lab.observe(Change::Client(&client));
                 self.clients.insert(client.metadata.name.clone().unwrap(), client);
             }
+            Thing::Window(window) => {
+                self.lab.observe(Change::Window(&window));
+                self.windows.insert(window.metadata.name.clone().unwrap(), window);
+            }
         }
     }
 
@@ -123,6 +129,11 @@ impl World {
         self.lab.observe(Change::QuotaDeleted(name));
     }
 
+    pub(crate) fn delete_window(&mut self, name: &str) {
+        self.windows.remove(name);
+        self.lab.observe(Change::WindowDeleted(name));
+    }
+
     pub(crate) fn confirm_tear_down(&mut self, exporter: &str) {
         self.owes.remove(exporter);
         self.lab.observe(Change::TearDown { exporter, pending: false });
@@ -136,6 +147,7 @@ impl World {
         self.policies.values().for_each(|policy| self.lab.observe(Change::Policy(policy)));
         self.clients.values().for_each(|client| self.lab.observe(Change::Client(client)));
         self.quotas.values().for_each(|quota| self.lab.observe(Change::Quota(quota)));
+        self.windows.values().for_each(|window| self.lab.observe(Change::Window(window)));
         for exporter in &self.owes {
             self.lab.observe(Change::TearDown { exporter, pending: true });
         }
@@ -287,6 +299,7 @@ pub(crate) enum Thing {
     Policy(ExporterAccessPolicy),
     Quota(LeaseQuota),
     Client(Client),
+    Window(MaintenanceWindow),
 }
 
 macro_rules! thing {
@@ -298,7 +311,8 @@ macro_rules! thing {
         }
     )*};
 }
-thing!(Exporter Exporter, Lease Lease, ExporterAccessPolicy Policy, LeaseQuota Quota, Client Client);
+thing!(Exporter Exporter, Lease Lease, ExporterAccessPolicy Policy, LeaseQuota Quota, Client Client,
+    MaintenanceWindow Window);
 
 /// An exporter that is registered, online and has never reported its phase, labelled `board=x`.
 pub(crate) fn exporter(name: &str) -> Exporter {
@@ -483,6 +497,18 @@ pub(crate) fn client(name: &str, labels: &[(&str, &str)]) -> Client {
     let mut client = Client::new(name, ClientSpec::default());
     client.metadata.labels = Some(labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
     client
+}
+
+/// A window for exporters of `board=x` that opens once.
+pub(crate) fn window(name: &str, start: i64, secs: i64) -> MaintenanceWindow {
+    let spec = MaintenanceWindowSpec {
+        exporter_selector: Some(Selector::parse("board=x").unwrap().to_label_selector()),
+        start: Some(Time(at(start))),
+        duration: Some(GoDuration::from_secs(secs)),
+        reason: Some("new power supply".to_owned()),
+        ..MaintenanceWindowSpec::default()
+    };
+    MaintenanceWindow::new(name, spec)
 }
 
 /// A policy about the exporters that `exporters` selects.

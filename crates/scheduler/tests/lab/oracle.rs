@@ -8,8 +8,10 @@ use std::{
 };
 
 use jumpstarter_model::{
-    Exporter, ExporterPhase, GoDuration, Lease, Selector, Timestamp, condition::is_true, lease_time::planned_end,
+    Exporter, ExporterPhase, GoDuration, Lease, MaintenanceWindow, Selector, Timestamp, condition::is_true,
+    lease_time::planned_end, window::Schedule,
 };
+use jumpstarter_scheduler::transition;
 
 use crate::kit::World;
 
@@ -76,6 +78,62 @@ pub(crate) fn waits(lease: &Lease, now: Timestamp) -> bool {
         && planned_end(&lease.spec, now) > now
 }
 
+/// A time, the exporter that is reserved for it, and the lease for which it is.
+pub(crate) struct Reserved {
+    pub(crate) begin: Timestamp,
+    pub(crate) end: Timestamp,
+    pub(crate) exporter: String,
+    pub(crate) lease: String,
+}
+
+/// What is reserved, as the objects say.
+pub(crate) fn reservations(world: &World) -> Vec<Reserved> {
+    let open = world.leases.iter().filter(|(_, lease)| {
+        !lease.is_ended() && lease.assigned_exporter().is_none() && lease.spec.release != Some(true)
+    });
+    let found = open.filter_map(|(name, lease)| {
+        let (exporter, begin, end) = transition::reserved(lease)?;
+        let asked = lease.spec.begin_time.as_ref()?.0;
+        let holds = begin == asked && end == planned_end(&lease.spec, asked) && end > world.now;
+        holds.then(|| Reserved { begin, end, exporter: exporter.to_owned(), lease: name.clone() })
+    });
+    found.collect()
+}
+
+/// Openings of windows about an exporter that are not over, with those whom they let in.
+fn openings(world: &World, exporter: &Exporter) -> Vec<(MaintenanceWindow, Schedule)> {
+    let labels = exporter.metadata.labels.clone().unwrap_or_default();
+    let about = world.windows.values().filter(|window| {
+        let selector = window.spec.exporter_selector.as_ref().unwrap();
+        Selector::from_label_selector(selector).unwrap().matches(&labels)
+    });
+    let valid = about.filter_map(|window| Some((window.clone(), Schedule::of(&window.spec).ok()?)));
+    valid.filter(|(_, schedule)| schedule.open_after(world.now).is_some()).collect()
+}
+
+/// Whether anything is ahead of an exporter.
+fn is_booked(world: &World, name: &str, exporter: &Exporter) -> bool {
+    reservations(world).iter().any(|reserved| reserved.exporter == name) || !openings(world, exporter).is_empty()
+}
+
+/// Whether a lease that gets the exporter at `begin` lets it go before others have a claim on it.
+pub(crate) fn fits(world: &World, name: &str, lease: &Lease, exporter: &Exporter, begin: Timestamp) -> bool {
+    let end = planned_end(&lease.spec, begin);
+    let overlaps = |from: Timestamp, until: Timestamp| from < end && begin < until;
+    let client = world.clients.get(&lease.spec.client_ref.name);
+    let labels = client.map(|client| client.metadata.labels.clone().unwrap_or_default());
+    let admitted = |window: &MaintenanceWindow| {
+        let selector = window.spec.client_selector.as_ref().map(|found| Selector::from_label_selector(found).unwrap());
+        selector.zip(labels.as_ref()).is_some_and(|(selector, labels)| selector.matches(labels))
+    };
+    let others =
+        |reserved: &Reserved| reserved.exporter == name && Some(&reserved.lease) != lease.metadata.name.as_ref();
+    !reservations(world).iter().any(|found| others(found) && overlaps(found.begin, found.end))
+        && openings(world, exporter).iter().all(|(window, schedule)| {
+            admitted(window) || schedule.open_after(begin).is_none_or(|open| !overlaps(open.begin, open.end))
+        })
+}
+
 /// When the last lease on the exporter ended.
 fn last_use(world: &World, name: &str) -> Timestamp {
     let ended = world.leases.values().filter(|lease| lease.is_ended() && lease.assigned_exporter() == Some(name));
@@ -83,7 +141,7 @@ fn last_use(world: &World, name: &str) -> Timestamp {
     ends.max().unwrap_or(Timestamp::MIN)
 }
 
-/// Who gets what now: pairs by access and priority, age of the lease, last use and name of the exporter.
+/// Who gets what now: first whoever has reserved it for now; then pairs by access and priority, age of the lease, last use and name of the exporter.
 pub(crate) fn assignments(world: &World) -> BTreeSet<Pair> {
     let mut pairs = Vec::new();
     for (lease_name, lease) in world.leases.iter().filter(|(_, lease)| waits(lease, world.now)) {
@@ -91,17 +149,20 @@ pub(crate) fn assignments(world: &World) -> BTreeSet<Pair> {
             if suits(lease, exporter)
                 && is_free(world, name, exporter)
                 && let Some(rank) = granted(world, lease, exporter)
+                && fits(world, name, lease, exporter, world.now)
             {
+                let own = |found: &Reserved| found.lease == *lease_name && found.exporter == *name;
+                let ordinary = !reservations(world).iter().any(own);
                 let metadata = &lease.metadata;
                 let age = (metadata.creation_timestamp.as_ref().unwrap().0, metadata.uid.clone(), lease_name.clone());
-                pairs.push((rank, age, last_use(world, name), name.clone()));
+                pairs.push((ordinary, rank, age, last_use(world, name), name.clone()));
             }
         }
     }
     pairs.sort();
     let mut taken = BTreeSet::new();
     let mut chosen = BTreeSet::new();
-    for (_, (_, _, lease), _, exporter) in pairs {
+    for (_, _, (_, _, lease), _, exporter) in pairs {
         let free = !taken.contains(&lease) && !taken.contains(&exporter);
         if free && caps::are_kept(world, &chosen, &lease, &exporter) {
             taken.extend([lease.clone(), exporter.clone()]);
@@ -163,8 +224,9 @@ pub(crate) fn contest(world: &World) -> Contest {
     let mut taken = Vec::new();
     let mut needed = BTreeSet::new();
     let victims = victims.into_iter().map(|(.., name)| name).collect::<Vec<_>>();
-    for name in coming.into_iter().map(|(.., name)| name).chain(victims.iter().cloned()) {
-        taken.push(name.clone());
+    let later = victims.iter().map(|name| (world.now + grace, name.clone()));
+    for (at, name) in coming.into_iter().map(|(at, _, name)| (at, name)).chain(later) {
+        taken.push((at, name.clone()));
         if served(world, &waiting, &taken) == taken.len() {
             needed.insert(name);
         } else {
@@ -194,12 +256,23 @@ pub(crate) fn is_noticed(lease: &Lease) -> Option<Timestamp> {
 }
 
 /// How many of these exporters can be given to waiting leases with full access at most.
-fn served(world: &World, waiting: &[&Lease], exporters: &[String]) -> usize {
+fn served(world: &World, waiting: &[&Lease], exporters: &[(Timestamp, String)]) -> usize {
     let mut of_lease: BTreeMap<usize, usize> = BTreeMap::new();
     let edges = |index: usize| {
-        let exporter = &world.exporters[&exporters[index]];
+        let (at, name) = &exporters[index];
+        let exporter = &world.exporters[name];
+        // When it comes is not known: only who has reserved it for now can be sure.
+        let in_time = |lease: &Lease| match *at {
+            at if at == Timestamp::MIN && is_booked(world, name, exporter) => {
+                let own = |found: &Reserved| Some(&found.lease) == lease.metadata.name.as_ref();
+                reservations(world).iter().any(|found| own(found) && found.exporter == *name)
+            }
+            at if at == Timestamp::MIN => true,
+            at => fits(world, name, lease, exporter, at),
+        };
         let full = |lease: &Lease| granted(world, lease, exporter).is_some_and(|(spot, _)| !spot);
-        let fits = waiting.iter().enumerate().filter(|(_, lease)| suits(lease, exporter) && full(lease));
+        let fits =
+            waiting.iter().enumerate().filter(|(_, lease)| suits(lease, exporter) && full(lease) && in_time(lease));
         fits.map(|(lease, _)| lease).collect::<Vec<_>>()
     };
     let edges = (0..exporters.len()).map(edges).collect::<Vec<_>>();

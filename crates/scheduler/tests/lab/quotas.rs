@@ -369,12 +369,12 @@ fn the_lease_in_the_stead_of_a_preempted_one_waits_on_the_quota_like_any_other()
 fn a_scheduled_lease_counts_from_its_begin() {
     let mut world =
         world(&[quota("q").devices(1)], &[lease("later").begins(1000).lasting(600), lease("now").lasting(2000)]);
-    world.expect(&[("later", "Pending/Scheduled"), ("now", "Ready/Ready on a")]);
+    world.expect(&[("later", "Pending/Scheduled"), ("now", "Ready/Ready on b")]);
     world.settle_at(1000);
     world.expect(&[("later", OVER)]);
     release(&mut world, "now");
     world.settle_at(1100);
-    world.expect(&[("later", "Ready/Ready on b")]);
+    world.expect(&[("later", "Ready/Ready on a")]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jumpstarter_model::{ExporterPhase, Lease, LeaseStatus, LocalObjectReference, condition};
+use jumpstarter_model::{ExporterPhase, Lease, LeaseStatus, LocalObjectReference, Selector, condition};
 use jumpstarter_scheduler::{
     Action, Change, Lab, LabConfig, RefusedAs,
     transition::{self, Transition},
@@ -12,7 +12,7 @@ use proptest::{prelude::*, sample::select};
 use crate::{
     kit::{
         ExporterExt as _, LeaseExt as _, QuotaExt as _, RuleExt as _, World, at, client, exporter, lease, policy,
-        quota, rule,
+        quota, rule, window,
     },
     oracle,
 };
@@ -65,6 +65,17 @@ enum Step {
     Wait {
         secs: i64,
     },
+    /// Maintenance, so many seconds from now, or none any more.
+    Window {
+        name: &'static str,
+        board: &'static str,
+        clients: Option<&'static str>,
+        begin: i64,
+        secs: i64,
+    },
+    NoWindow {
+        name: &'static str,
+    },
     Settle,
     /// The process dies after so many of the writes that it decided on, then starts again.
     Crash {
@@ -96,6 +107,7 @@ enum Edit {
     Last(i64),
     Transfer(&'static str),
     Want(&'static str),
+    Begin(i64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -267,6 +279,48 @@ fn unsteady_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Steps of a lab in which most is planned ahead.
+fn planned_step() -> impl Strategy<Value = Step> {
+    let target = prop_oneof![
+        3 => select(&["board=x", "board=y", "board"][..]).prop_map(Target::Selector),
+        1 => select(&EXPORTERS[..]).prop_map(|exporter| Target::Pinned { exporter, allow_disabled: false }),
+    ];
+    let times = prop_oneof![
+        5 => (5..100_i64, 5..60_i64).prop_map(|(begin, duration)| Asked::Begin(begin, duration)),
+        3 => (5..100_i64).prop_map(Asked::Duration),
+        1 => (5..100_i64).prop_map(Asked::End),
+    ];
+    let edit = prop_oneof![
+        3 => Just(Edit::Release),
+        2 => (1..100_i64).prop_map(Edit::Last),
+        2 => (1..60_i64).prop_map(Edit::Begin),
+        1 => select(&["board=x", "board=y"][..]).prop_map(Edit::Want),
+    ];
+    let turn = prop_oneof![
+        2 => any::<bool>().prop_map(Turn::Online),
+        2 => any::<bool>().prop_map(Turn::Enabled),
+        1 => select(&["x", "y"][..]).prop_map(Turn::Board),
+        1 => Just(Turn::Deleted),
+    ];
+    let windows = || select(&["w", "v"][..]);
+    prop_oneof![
+        12 => (select(&CLIENTS[..]), target, times, Just(false))
+            .prop_map(|(client, target, times, requeues)| Step::Create { client, target, times, requeues }),
+        4 => (any::<usize>(), edit).prop_map(|(lease, edit)| Step::Edit { lease, edit }),
+        1 => any::<usize>().prop_map(|lease| Step::Delete { lease }),
+        3 => (select(&EXPORTERS[..]), turn).prop_map(|(name, change)| Step::Exporter { name, change }),
+        1 => (select(&CLIENTS[..]), select(&["a", "b"][..])).prop_map(|(name, team)| Step::Client { name, team }),
+        2 => (windows(), select(&["x", "y"][..]), proptest::option::of(Just("team=b")), 1..60_i64, 5..40_i64)
+            .prop_map(|(name, board, clients, begin, secs)| Step::Window { name, board, clients, begin, secs }),
+        1 => windows().prop_map(|name| Step::NoWindow { name }),
+        8 => select(&EXPORTERS[..]).prop_map(|exporter| Step::TornDown { exporter }),
+        6 => (1..30_i64).prop_map(|secs| Step::Wait { secs }),
+        8 => Just(Step::Settle),
+        3 => (0..8_usize).prop_map(|writes| Step::Crash { writes }),
+        1 => (0..4_usize).prop_map(|action| Step::Conflict { action }),
+    ]
+}
+
 /// One history.
 struct History {
     world: World,
@@ -343,7 +397,8 @@ impl History {
             Step::Create { client, target, times, requeues } => self.create(client, *target, *times, *requeues),
             Step::Edit { lease, edit } => {
                 if let Some(name) = self.pick(*lease) {
-                    self.world.edit_lease(&name, |lease| apply_edit(lease, *edit));
+                    let now = self.secs;
+                    self.world.edit_lease(&name, |lease| apply_edit(lease, *edit, now));
                 }
             }
             Step::Delete { lease } => {
@@ -369,6 +424,14 @@ impl History {
                 self.world.clients.remove(*name);
                 self.world.lab.observe(Change::ClientDeleted(name));
             }
+            Step::Window { name, board, clients, begin, secs } => {
+                let mut window = window(name, self.secs + begin, *secs);
+                let selector = |text: &str| Selector::parse(text).unwrap().to_label_selector();
+                window.spec.exporter_selector = Some(selector(&format!("board={board}")));
+                window.spec.client_selector = clients.map(selector);
+                self.world.put(window);
+            }
+            Step::NoWindow { name } => self.world.delete_window(name),
             Step::TornDown { exporter } => self.world.confirm_tear_down(exporter),
             Step::Wait { secs } => self.wait(*secs),
             Step::Settle => self.settle(),
@@ -441,12 +504,19 @@ impl History {
     }
 
     fn settle(&mut self) {
+        let mut next = Vec::new();
         for _ in 0..50 {
-            let actions = self.decide();
+            let mut actions = next;
+            if actions.is_empty() {
+                actions = self.decide();
+            }
+            next = actions.split_off(one_round(&actions));
             let is_assignment = |action: &&Action| matches!(action, Action::Assign { .. });
             let repairs = |action: &Action| self.repairs(action);
             let early = |action: &&Action| {
-                !is_assignment(action) && !is_verdict(action) && (!is_contest(action) || repairs(action))
+                !is_assignment(action)
+                    && (!is_verdict(action) || is_plan(action))
+                    && (!is_contest(action) || repairs(action))
             };
             let first = actions.iter().take_while(early).count();
             actions[..first].iter().for_each(|action| self.carry_out(action));
@@ -500,6 +570,7 @@ impl History {
 
     fn carry_out(&mut self, action: &Action) {
         self.check_refusal(action);
+        self.check_backfill(action);
         self.world.carry_out(action);
     }
 
@@ -543,10 +614,25 @@ impl History {
         }
     }
 
+    /// Nobody gets an exporter who might keep it longer than until somebody else has reserved it.
+    fn check_backfill(&self, action: &Action) {
+        let Action::Assign { lease: name, exporter, .. } = action else { return };
+        let lease = &self.world.leases[name];
+        let fits = oracle::fits(&self.world, exporter, lease, &self.world.exporters[exporter], self.world.now);
+        assert!(fits, "{name} gets {exporter}, which is spoken for");
+    }
+
     /// What holds whenever everything is written.
     fn check(&mut self) {
         if self.steady {
             oracle::caps::check(&self.world);
+        }
+        let reserved = oracle::reservations(&self.world);
+        for (index, one) in reserved.iter().enumerate() {
+            for other in reserved[..index].iter().filter(|other| other.exporter == one.exporter) {
+                let (first, second) = (&one.lease, &other.lease);
+                assert!(one.end <= other.begin || other.end <= one.begin, "{first} and {second} overlap");
+            }
         }
         for (name, exporter) in &self.world.exporters {
             let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended());
@@ -604,16 +690,19 @@ impl History {
             self.settle();
         }
         for (name, lease) in self.world.leases.iter().filter(|(_, lease)| oracle::waits(lease, self.world.now)) {
-            let servable = self.world.exporters.values().any(|exporter| {
-                oracle::suits(lease, exporter) && oracle::granted(&self.world, lease, exporter).is_some()
+            let servable = self.world.exporters.iter().any(|(name, exporter)| {
+                oracle::suits(lease, exporter)
+                    && oracle::granted(&self.world, lease, exporter).is_some()
+                    && oracle::fits(&self.world, name, lease, exporter, self.world.now)
             });
             assert!(!servable, "{name} was never served");
         }
     }
 }
 
-fn apply_edit(lease: &mut Lease, edit: Edit) {
+fn apply_edit(lease: &mut Lease, edit: Edit, now: i64) {
     match edit {
+        Edit::Begin(secs) => *lease = lease.clone().begins(now + secs),
         Edit::Release => lease.spec.release = Some(true),
         Edit::Last(secs) => *lease = lease.clone().lasting(secs),
         Edit::Transfer(client) => lease.spec.client_ref = LocalObjectReference::new(client),
@@ -623,6 +712,20 @@ fn apply_edit(lease: &mut Lease, edit: Edit) {
 
 fn is_contest(action: &Action) -> bool {
     matches!(action, Action::GiveNotice { .. } | Action::WithdrawNotice { .. } | Action::Preempt { .. })
+}
+
+/// How many of the actions come of one round of giving out: in its end it is told who waits, and who is refused, which
+/// may open up what was reserved.
+fn one_round(actions: &[Action]) -> usize {
+    let told = |action: &Action| is_verdict(action) && !is_plan(action);
+    let before = actions.iter().take_while(|action| !told(action)).count();
+    before + actions[before..].iter().take_while(|action| told(action)).count()
+}
+
+/// What is told of a reservation.
+fn is_plan(action: &Action) -> bool {
+    matches!(action, Action::Wait { reason, .. } | Action::Refuse { reason, .. }
+        if reason == "Scheduled" || reason == "ReservationConflict")
 }
 
 fn is_verdict(action: &Action) -> bool {
@@ -637,6 +740,7 @@ pub(crate) fn rebuilt(world: &World) -> Lab {
     copy.policies = world.policies.clone();
     copy.clients = world.clients.clone();
     copy.quotas = world.quotas.clone();
+    copy.windows = world.windows.clone();
     copy.owes = world.owes.clone();
     copy.config = world.config.clone();
     copy.restart();
@@ -676,6 +780,16 @@ proptest! {
         steps in proptest::collection::vec(crowded_step(), 1..60),
     ) {
         History::crowded(grace).run(&steps);
+    }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_plan_keeps_the_rules(steps in proptest::collection::vec(planned_step(), 1..60)) {
+        History::new(15).run(&steps);
     }
 }
 

@@ -111,7 +111,11 @@ fn a_scheduled_lease_begins_when_it_was_asked_to_or_later() {
     let mut world = World::with(&[exporter("a")], &[lease("s").begins(60)]);
     world.settle();
     let start = start(&world, "s").unwrap();
-    assert_eq!((start.earliest, start.likely, start.latest), (at(60), at(60), None));
+    assert_eq!((start.earliest, start.likely, start.latest), (at(60), at(60), Some(at(60))), "it has one reserved");
+    world.edit_exporter("a", |exporter| exporter.online(false));
+    world.settle();
+    let start = self::start(&world, "s").unwrap();
+    assert_eq!((start.earliest, start.likely, start.latest), (at(60), at(60), None), "which may not come back");
 }
 
 #[test]

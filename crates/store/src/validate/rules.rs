@@ -1,6 +1,9 @@
 //! What the form cannot say: names, labels, selectors, durations, and the rules of Leases.
 
-use jumpstarter_model::{GoDuration, LeaseQuotaSpec, Selector, labels, limits, name, resource::quota};
+use jumpstarter_model::{
+    GoDuration, LeaseQuotaSpec, MaintenanceWindowSpec, Selector, labels, limits, name, resource::quota,
+    window::Schedule,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -131,6 +134,23 @@ impl Check {
 
     fn window(&mut self, spec: &Value) {
         self.selector("spec.exporterSelector", &spec["exporterSelector"]);
+        self.selector("spec.clientSelector", &spec["clientSelector"]);
+        self.duration("spec.duration", &spec["duration"]);
+        for exporter in spec["exporters"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            self.must("spec.exporters", exporter, name::validate_subdomain("exporter", exporter));
+        }
+        if !self.faults.is_empty() {
+            return;
+        }
+        // What the fields mean together.
+        match MaintenanceWindowSpec::deserialize(spec) {
+            Ok(spec) => {
+                if let Err(error) = Schedule::of(&spec) {
+                    self.push(FaultKind::Invalid, "spec", &format!("\"object\": {error}"));
+                }
+            }
+            Err(error) => self.push(FaultKind::Invalid, "spec", &error.to_string()),
+        }
     }
 
     fn selector(&mut self, path: &str, value: &Value) {

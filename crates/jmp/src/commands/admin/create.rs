@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     create_policy::{self, PolicyArgs},
     create_quota::{self, QuotaArgs},
+    create_window::{self, WindowArgs},
     saved::{self, DriverArgs, TlsArgs},
 };
 use crate::{
@@ -52,6 +53,9 @@ pub(super) enum CreateCommand {
     /// Create a quota of leases: caps and the weight of accounts.
     #[command(aliases = ["quotas", "leasequota", "leasequotas"])]
     Quota(QuotaArgs),
+    /// Create a maintenance window.
+    #[command(aliases = ["windows", "maintenancewindow", "maintenancewindows"])]
+    Window(WindowArgs),
 }
 
 /// Options of clients and exporters.
@@ -97,6 +101,7 @@ pub(super) async fn run(command: &CreateCommand) -> Result<(), Failure> {
         CreateCommand::Cluster(_) => Err(elsewhere::clusters()),
         CreateCommand::Policy(args) => create_policy::run(args).await,
         CreateCommand::Quota(args) => create_quota::run(args).await,
+        CreateCommand::Window(args) => create_window::run(args).await,
     }
 }
 

@@ -40,11 +40,11 @@ pub(super) struct PolicyArgs {
     output: Option<OutputMode>,
 }
 
-fn selector(text: &str) -> Result<Selector, String> {
+pub(super) fn selector(text: &str) -> Result<Selector, String> {
     Selector::parse(text).map_err(|error| error.to_string())
 }
 
-fn duration(text: &str) -> Result<GoDuration, String> {
+pub(super) fn duration(text: &str) -> Result<GoDuration, String> {
     let duration = text.parse::<GoDuration>().map_err(|error| error.to_string())?;
     if duration.is_positive() { Ok(duration) } else { Err(format!("'{text}' is not longer than nothing")) }
 }

@@ -4,6 +4,7 @@ mod apply;
 mod create;
 mod create_policy;
 mod create_quota;
+mod create_window;
 mod delete;
 mod get;
 mod import;

@@ -104,6 +104,7 @@ pub(super) async fn start(settings: Settings) -> anyhow::Result<Replica> {
             preemption_grace: settings.preemption_grace,
             queue: settings.queue,
             quarantine: settings.quarantine.clone(),
+            turnaround: settings.turnaround,
             lease_retention: settings.lease_retention,
             direct_paths: settings.direct_paths,
             limits: jumpstarter_controller::Limits::default(),

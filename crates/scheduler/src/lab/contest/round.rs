@@ -41,8 +41,18 @@ struct Node<'a> {
 struct Piece {
     exporter: Name,
     scope: Scope,
+    /// When it can be given out.
+    comes: Comes,
     /// The node that has it.
     at: Option<usize>,
+}
+
+/// When an exporter can be given out. What is ahead of it is looked at as of then.
+#[derive(Clone, Copy)]
+enum Comes {
+    At(Timestamp),
+    /// Nobody knows: of one with something ahead, only whoever has reserved it for this time can be sure.
+    Sometime,
 }
 
 /// Nodes of one want with full access to one scope.
@@ -60,6 +70,8 @@ pub(super) struct Round<'a> {
     lab: &'a Lab,
     now: Timestamp,
     nodes: Vec<Node<'a>>,
+    /// What nodes wait for.
+    wanted: Vec<&'a Want>,
     /// What quotas leave to those who wait.
     purse: Purse,
     of_want: BTreeMap<WantId, Vec<(&'a Kind, usize)>>,
@@ -80,6 +92,7 @@ impl<'a> Round<'a> {
             lab,
             now,
             nodes: Vec::new(),
+            wanted: Vec::new(),
             purse: lab.purse(),
             of_want: BTreeMap::new(),
             reach: HashMap::new(),
@@ -109,6 +122,7 @@ impl<'a> Round<'a> {
             dead: false,
         };
         self.nodes.extend(want.kinds.iter().map(node));
+        self.wanted.extend(want.kinds.iter().map(|_| want));
         for ((scope, slot), seats) in &want.tally {
             let matters = matches!(slot, Slot::Leased | Slot::Spot | Slot::Returning);
             if !matters || self.reach(id, *scope).all.is_empty() {
@@ -145,8 +159,9 @@ impl<'a> Round<'a> {
     /// Says who makes way.
     pub(super) fn judge(mut self) -> Verdict {
         let mut verdict = Verdict::default();
-        for (_, noticed, exporter) in std::mem::take(&mut self.coming) {
-            let needed = self.admit(&exporter);
+        for (at, noticed, exporter) in std::mem::take(&mut self.coming) {
+            let comes = if at == Timestamp::MIN { Comes::Sometime } else { Comes::At(at) };
+            let needed = self.admit(&exporter, comes);
             if noticed
                 && needed
                 && let Some(lease) = self.noticed(&exporter)
@@ -170,8 +185,9 @@ impl<'a> Round<'a> {
                 return;
             }
             self.meet(&exporter);
-            let helps = self.neighbours(&exporter).any(|node| hungry.contains(&node));
-            if helps && self.admit(&exporter) {
+            let comes = Comes::At(self.horizon);
+            let helps = self.neighbours(&exporter, comes).any(|node| hungry.contains(&node));
+            if helps && self.admit(&exporter, comes) {
                 chosen.extend(self.lab.holders.get(&exporter).and_then(|leases| leases.first()).cloned());
                 hungry = self.hungry();
             }
@@ -209,7 +225,10 @@ impl<'a> Round<'a> {
         loop {
             let fed = self.nodes.iter().enumerate().filter(|(node, _)| !hungry.contains(node));
             // One of its exporters would do for a hungry one, and it could take another instead.
-            let gives = |taken: &usize| self.neighbours(&self.pieces[*taken].exporter).any(|to| hungry.contains(&to));
+            let gives = |taken: &usize| {
+                let Piece { exporter, comes, .. } = &self.pieces[*taken];
+                self.neighbours(exporter, *comes).any(|to| hungry.contains(&to))
+            };
             let more = fed.filter(|(_, node)| node.taken.iter().any(gives)).map(|(node, _)| node).collect::<Vec<_>>();
             if more.is_empty() {
                 return hungry;
@@ -218,18 +237,31 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Nodes with full access to an exporter.
-    fn neighbours(&self, exporter: &Name) -> impl Iterator<Item = usize> {
+    /// Nodes with full access to an exporter that let it go before anybody else has a claim on it.
+    fn neighbours(&self, exporter: &Name, comes: Comes) -> impl Iterator<Item = usize> {
         let scope = self.lab.exporters.get(exporter).map(|bench| bench.scope);
         let keys = self.lab.contenders(exporter).filter_map(move |id| Some((id, scope?)));
-        keys.filter_map(|key| self.reach.get(&key)).flat_map(|reach| reach.all.iter().copied())
+        let all = keys.filter_map(|key| self.reach.get(&key)).flat_map(|reach| reach.all.iter().copied());
+        all.filter(move |node| self.fits(exporter, *node, comes))
+    }
+
+    fn fits(&self, exporter: &Name, node: usize, comes: Comes) -> bool {
+        let (want, kind) = (self.wanted[node], self.nodes[node].kind);
+        match comes {
+            _ if !self.lab.is_booked_up(exporter) => true,
+            Comes::At(at) => self.lab.fits_kind(exporter, want, kind, at),
+            Comes::Sometime => {
+                let due = self.lab.calendar.due(exporter, self.now).and_then(|lease| self.lab.leases.get(lease));
+                due.is_some_and(|due| want.kinds.get(kind).is_some_and(|alike| alike.contains(&due.age)))
+            }
+        }
     }
 
     /// Takes an exporter in if it lets one more lease be served. Returns whether it does.
-    fn admit(&mut self, exporter: &Name) -> bool {
+    fn admit(&mut self, exporter: &Name, comes: Comes) -> bool {
         let Some(scope) = self.lab.exporters.get(exporter).map(|bench| bench.scope) else { return false };
         self.meet(exporter);
-        self.pieces.push(Piece { exporter: exporter.clone(), scope, at: None });
+        self.pieces.push(Piece { exporter: exporter.clone(), scope, comes, at: None });
         let piece = self.pieces.len() - 1;
         if let Some(path) = self.path(piece) {
             for (piece, node) in path {
@@ -269,8 +301,8 @@ impl<'a> Round<'a> {
                 }
                 return Some(path);
             }
-            let exporter = self.pieces[piece].exporter.clone();
-            for node in self.neighbours(&exporter).collect::<Vec<_>>() {
+            let Piece { exporter, comes, .. } = &self.pieces[piece];
+            for node in self.neighbours(exporter, *comes).collect::<Vec<_>>() {
                 if self.nodes[node].dead || !seen.insert(node) {
                     continue;
                 }
@@ -289,7 +321,10 @@ impl<'a> Round<'a> {
 
     /// A node with room and full access to an exporter.
     fn open_node(&mut self, piece: usize) -> Option<usize> {
-        let Piece { exporter, scope, .. } = &self.pieces[piece];
+        let Piece { exporter, scope, comes, .. } = &self.pieces[piece];
+        if self.lab.is_booked_up(exporter) {
+            return self.neighbours(exporter, *comes).find(|node| self.nodes[*node].room > 0);
+        }
         for id in self.lab.contenders(exporter) {
             let Some(reach) = self.reach.get_mut(&(id, *scope)) else { continue };
             while let Some(node) = reach.open.last() {

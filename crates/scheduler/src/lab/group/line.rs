@@ -70,7 +70,7 @@ impl Turn {
     fn of(slot: Slot, at: Timestamp) -> Option<Self> {
         let class = match slot {
             Slot::Mismatch | Slot::Disabled => return None,
-            Slot::Free => Class::Free,
+            Slot::Free | Slot::Booked => Class::Free,
             Slot::Returning => return Some(Self { class: Class::Coming, at: Timestamp::MIN }),
             Slot::Leased | Slot::Spot if at < Timestamp::MAX => Class::Coming,
             Slot::Leased | Slot::Spot | Slot::Offline | Slot::Quarantined | Slot::NotReady => {
@@ -164,7 +164,8 @@ impl Lab {
     fn choose(&self, line: &mut Line, rank: Rank, now: Timestamp) -> Option<(Values, Outlook)> {
         let mut known = line.outlooks.remove(&rank).unwrap_or_default();
         for values in self.values_in_line(line) {
-            if !known.contains_key(values) {
+            // What is ahead of devices comes nearer: that is looked at anew.
+            if !known.contains_key(values) || self.is_booked_in(line, values) {
                 let outlook = self.offers(line, values, Some(rank), now).outlook(line.seekers.len());
                 known.insert(values.clone(), outlook);
             }
@@ -197,6 +198,13 @@ impl Lab {
         best.map(|(values, outlook)| (values, outlook.into_owned()))
     }
 
+    /// Whether anything is ahead of a free device of these values.
+    fn is_booked_in(&self, line: &Line, values: &Values) -> bool {
+        let wants = line.seekers.iter().filter_map(|(_, want)| self.wants.get(want));
+        let mut tallies = wants.filter_map(|want| want.shelves.tally(&line.same, values));
+        tallies.any(|tally| tally.keys().any(|(_, slot)| *slot == Slot::Booked))
+    }
+
     /// Combinations of values that devices for the first member have: others cannot serve the whole group.
     pub(super) fn values_in_line<'a>(&'a self, line: &Line) -> Vec<&'a Values> {
         let want = line.seekers.first().and_then(|(_, want)| self.wants.get(want));
@@ -218,11 +226,13 @@ impl Lab {
                 }
                 let standing = self.standing(line, worst.unwrap_or(rank), now);
                 let ours = |exporter: &Name| {
-                    *slot != Slot::Free
+                    !matches!(slot, Slot::Free | Slot::Booked)
                         || self.keeper(exporter) == Some(&line.group)
                         || !standing.as_ref().is_some_and(|standing| self.is_kept_until(exporter, standing, ends, now))
                 };
-                for (at, exporter) in seats.iter().filter(|(_, exporter)| ours(exporter)).take(line.seekers.len()) {
+                let fits = |exporter: &Name| *slot != Slot::Booked || self.fits(exporter, entry, now);
+                let seats = seats.iter().filter(|(_, exporter)| ours(exporter) && fits(exporter));
+                for (at, exporter) in seats.take(line.seekers.len()) {
                     if let Some(turn) = Turn::of(*slot, *at) {
                         *offers.by_turn.entry((turn, exporter.clone())).or_default() |= 1 << member;
                     }
@@ -298,7 +308,7 @@ impl Lab {
     }
 
     /// Has groups look again at a device.
-    pub(super) fn touch_shelves(&mut self, exporter: &Name) {
+    pub(in crate::lab) fn touch_shelves(&mut self, exporter: &Name) {
         let Some(bench) = self.exporters.get(exporter) else { return };
         for id in &bench.wants {
             if let Some(want) = self.wants.get_mut(id).filter(|want| !want.shelves.is_empty()) {

@@ -102,8 +102,10 @@ impl Account {
         match queue.1.1 {
             Span::Until(_) if waits => _ = self.shrinking.insert(queue.clone()),
             Span::Until(_) => _ = self.shrinking.remove(queue),
-            Span::Fixed(time) if waits => _ = self.fixed.entry(time).or_default().insert(queue.clone()),
-            Span::Fixed(time) => {
+            Span::Fixed(time) | Span::Between(time, _) if waits => {
+                _ = self.fixed.entry(time).or_default().insert(queue.clone())
+            }
+            Span::Fixed(time) | Span::Between(time, _) => {
                 if let Some(queues) = self.fixed.get_mut(&time) {
                     queues.remove(queue);
                     if queues.is_empty() {

@@ -20,6 +20,7 @@ use crate::{
     Forecast,
     lab::{
         Lab,
+        calendar::Stay,
         exporter::{Bench, Usable},
         names::{Age, Name},
         times::later,
@@ -32,6 +33,8 @@ use crate::{
 const MAX_DEVICES: usize = 4000;
 /// Looks at waiting leases before the forecast is given up: it runs where decisions are made.
 const MAX_LOOKS: usize = 20_000;
+/// What a look at what is ahead of a device counts for: schedules may have to be searched.
+const LOOKS_OF_A_TURN: usize = 20;
 
 /// One way in which things may go.
 struct Game<'a> {
@@ -130,7 +133,9 @@ impl<'a> Game<'a> {
     fn comes_free(&self, name: &Name, bench: &Bench) -> Option<i64> {
         match bench.usable {
             Usable::Free if bench.quarantined => Some(AT_ONCE),
-            Usable::Offline | Usable::Free => None,
+            // One that is free is waited for when what is ahead of it is in the way.
+            Usable::Free => bench.booked.then_some(AT_ONCE),
+            Usable::Offline => None,
             // It may be back any moment, or never.
             Usable::Returning | Usable::NotReady => (self.pace != Pace::Declared).then_some(AT_ONCE),
             Usable::Leased | Usable::Spot => {
@@ -151,11 +156,12 @@ impl<'a> Game<'a> {
     fn play(mut self) -> Option<i64> {
         while let Some(Reverse((at, name))) = self.coming.pop() {
             let Some(bench) = self.lab.exporters.get(name) else { continue };
-            let best = self.best_waiting(bench);
+            let best = self.best_waiting(name, bench, at);
             if self.looks > MAX_LOOKS {
                 return None;
             }
-            let mine = self.ask.devices.get(name).map(|(turn, _)| (*turn, self.ask.age));
+            let mine = self.ask.devices.get(name).filter(|_| self.can_have(name, at));
+            let mine = mine.map(|(turn, _)| (*turn, self.ask.age));
             match (mine, best) {
                 (Some(mine), best) if best.is_none_or(|best| mine < best) => return Some(at),
                 (_, Some((_, age))) => {
@@ -167,6 +173,14 @@ impl<'a> Game<'a> {
                     let end = at.saturating_add(self.usage.lasts(self.pace, planned, 0));
                     self.coming.push(Reverse((end, name)));
                 }
+                // Nobody can have it now; what is ahead of it will be over.
+                (None, None) if bench.booked && self.ask.devices.contains_key(name) => {
+                    self.looks += LOOKS_OF_A_TURN;
+                    let from = later(self.now, SignedDuration::from_secs(at));
+                    let over = self.lab.obstacle(name, self.stay(from), &self.ask.age.name, self.ask.client);
+                    let over = over.map(|obstacle| seconds(self.now, obstacle.end)).filter(|over| *over > at);
+                    self.coming.extend(over.map(|over| Reverse((over, name))));
+                }
                 // Nobody wants it now, and nobody new is expected.
                 (_, None) => {}
             }
@@ -174,8 +188,20 @@ impl<'a> Game<'a> {
         None
     }
 
+    /// The time that the asker would need from `from` on.
+    fn stay(&self, from: Timestamp) -> Stay {
+        Stay { begin: from, end: self.ask.span.end(from) }
+    }
+
+    /// Whether nothing that is ahead of a device is in the asker's way there.
+    fn can_have(&self, name: &Name, at: i64) -> bool {
+        let from = later(self.now, SignedDuration::from_secs(at));
+        self.lab.is_open(name, self.stay(from), &self.ask.age.name, self.ask.client)
+    }
+
     /// Whoever has the best claim on a device among those who still wait, the asker left aside.
-    fn best_waiting(&mut self, bench: &'a Bench) -> Option<(Turn, &'a Age)> {
+    fn best_waiting(&mut self, name: &Name, bench: &'a Bench, at: i64) -> Option<(Turn, &'a Age)> {
+        let from = later(self.now, SignedDuration::from_secs(at));
         let lab = self.lab;
         let line = lab.line(bench.scope);
         let mut best: Option<(Turn, &Age)> = None;
@@ -203,6 +229,9 @@ impl<'a> Game<'a> {
                 // Those whom a quota keeps now may come first later.
                 let turn = lab.turn_if_kept(line, age, &entry.client, requested, self.now);
                 let Some((turn, _)) = turn else { continue };
+                if bench.booked && !lab.fits(name, entry, from) {
+                    continue;
+                }
                 best = Some(best.map_or((turn, *age), |best| best.min((turn, *age))));
                 if lab.is_unbeaten(line, turn, age, self.now) {
                     break;

@@ -13,9 +13,11 @@ pub(super) use history::History;
 use super::{
     Lab,
     access::Scope,
+    calendar::Stay,
     exporter::Usable,
     lease::Entry,
     names::{Age, Name},
+    times::Span,
     turn::Turn,
     want::{Request, Slot},
 };
@@ -38,10 +40,12 @@ pub(super) struct Ask<'a> {
     shares: bool,
     /// How many of them are connected.
     connected: usize,
-    /// Whether one of them is free.
+    /// Whether one of them is free for as long as that.
     finds_free: bool,
     /// Whether it may have quarantined ones.
     takes_quarantined: bool,
+    client: &'a str,
+    span: Span,
 }
 
 impl Lab {
@@ -53,7 +57,15 @@ impl Lab {
         let mut why = Why { explanation, ahead: Vec::new(), start: None, alternatives: Vec::new() };
         if why.explanation.standing == LeaseStanding::Scheduled {
             let begin = entry.times.begin().unwrap_or(now);
-            why.start = Some(Forecast { earliest: begin, likely: begin, latest: None, learned_from: 0 });
+            // What is reserved, and there, is had at the begin; whatever else there is may be taken by others.
+            let reserved = self.calendar.booking(lease).and_then(|plan| self.exporters.get(&plan.exporter));
+            let sure = reserved.filter(|bench| match bench.usable {
+                Usable::Leased | Usable::Spot => bench.at <= begin,
+                Usable::Free => true,
+                Usable::Offline | Usable::Returning | Usable::NotReady => false,
+            });
+            let latest = sure.map(|_| begin);
+            why.start = Some(Forecast { earliest: begin, likely: begin, latest, learned_from: 0 });
             return Some(why);
         }
         let Some((entry, want)) = self.waiting(lease) else { return Some(why) };
@@ -97,6 +109,7 @@ impl Lab {
     }
 
     fn ask<'a>(&'a self, entry: &'a Entry, request: &Request, duration: GoDuration, now: Timestamp) -> Ask<'a> {
+        let span = if duration == entry.times.requested(now) { entry.times.span() } else { Span::Fixed(duration) };
         let mut ask = Ask {
             entry,
             age: self.age_in_line(entry),
@@ -106,7 +119,10 @@ impl Lab {
             connected: 0,
             finds_free: false,
             takes_quarantined: request.allow_disabled,
+            client: &entry.client,
+            span,
         };
+        let stay = Stay { begin: now, end: span.end(now) };
         let mut scopes = HashSet::new();
         for name in self.matching(request) {
             let Some(bench) = self.exporters.get(&name) else { continue };
@@ -117,7 +133,8 @@ impl Lab {
             if let Some((turn, kept)) = self.turn_if_kept(line, &entry.age, &entry.client, duration, now) {
                 ask.connected += usize::from(bench.usable != Usable::Offline);
                 let ours = || !kept && !self.is_kept_from(&name, turn, &entry.age, now);
-                ask.finds_free |= request.slot(bench) == Slot::Free && ours();
+                let open = || self.is_open(&name, stay, &entry.age.name, &entry.client);
+                ask.finds_free |= matches!(request.slot(bench), Slot::Free | Slot::Booked) && ours() && open();
                 ask.devices.insert(name, (turn, kept));
                 scopes.insert(bench.scope);
             }
