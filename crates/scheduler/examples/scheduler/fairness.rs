@@ -236,7 +236,7 @@ fn flood() {
     kit.carry_out(&actions);
     kit.settle();
     let waiting: BTreeSet<&str> =
-        actions.iter().filter_map(|action| matches!(action, Action::Wait { .. }).then(|| action.lease())).collect();
+        actions.iter().filter(|action| matches!(action, Action::Wait { .. })).filter_map(Action::lease).collect();
     kit.took();
     kit.put_lease(lease("other", "client-1", "pool=main", 3600, Timestamp::UNIX_EPOCH));
     let _ = kit.decide();
