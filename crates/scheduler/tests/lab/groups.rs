@@ -321,3 +321,16 @@ fn who_asks_is_told_what_the_group_lacks() {
     assert_eq!(told.position, Some(3), "behind both of the group");
     assert_eq!(told.candidates[0].message, "b is kept back for the group g, which is ahead in line");
 }
+
+#[test]
+fn a_group_is_not_refused_for_a_device_that_is_promised_to_somebody_else() {
+    let mut world = World::with(&[device("a", "x", "1"), device("b", "psu", "1")], &[]);
+    world.put(lease("later").pinned("a").begins(600).lasting(600));
+    world.settle();
+    put_all(&mut world, duo("g", 1));
+    world.settle_at(1);
+    world.expect(&[("g-x", "Pending/GroupNotAvailable"), ("g-psu", "Pending/GroupNotAvailable")]);
+    world.settle_at(600);
+    world.settle_at(1200);
+    world.expect(&[("g-x", "Ready/Ready on a"), ("g-psu", "Ready/Ready on b")]);
+}
