@@ -18,6 +18,7 @@ mod preempting;
 mod presence;
 mod quotas;
 mod readiness;
+mod reserving;
 mod routing;
 mod sessions;
 mod support;

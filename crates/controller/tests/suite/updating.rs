@@ -17,7 +17,9 @@ async fn three_leases() -> (Lab, FakeClient, impl Drop) {
     let alice = lab.client("alice").await;
     alice.create("running", for_exporter("dut")).await.unwrap();
     alice.create("waiting", for_exporter("dut")).await.unwrap();
-    let begin = Lease { begin_time: Some(in_seconds(600)), ..for_exporter("dut") };
+    // Of another device: what is reserved on `dut` would be in the way of changes there.
+    lab.exporter("spare", &[("board", "spare")]).await;
+    let begin = Lease { begin_time: Some(in_seconds(600)), ..for_exporter("spare") };
     alice.create("scheduled", begin).await.unwrap();
     alice.await_ready("running").await;
     (lab, alice, Keep((exporter, feed)))
