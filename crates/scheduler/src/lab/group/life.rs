@@ -42,8 +42,8 @@ impl Lab {
     }
 
     fn drop_group(&mut self, group: &Name) {
-        if self.groups.groups.get(group).is_some_and(|known| known.members.is_empty() && known.ended.is_empty()) {
-            self.groups.groups.remove(group);
+        if self.groups.by_name.get(group).is_some_and(|known| known.members.is_empty() && known.ended.is_empty()) {
+            self.groups.by_name.remove(group);
         }
     }
 
@@ -176,7 +176,7 @@ impl Lab {
         let (first, last) = created.fold((None, None), |(first, last), at| {
             (Some(first.map_or(at, |first: Timestamp| first.min(at))), last.max(Some(at)))
         });
-        let known = self.groups.groups.get(group);
+        let known = self.groups.by_name.get(group);
         let over = known.into_iter().flat_map(|known| &known.ended).filter(|(_, at)| Some(**at) >= first);
         let over = over.map(|(name, _)| name.clone()).min();
         let deadline = later(last.unwrap_or(now), GATHERING);

@@ -115,7 +115,9 @@ impl Line {
     fn forget_touched(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         for known in self.outlooks.values_mut() {
-            dirty.iter().for_each(|values| drop(known.remove(values)));
+            for values in &dirty {
+                known.remove(values);
+            }
         }
     }
 }
@@ -152,10 +154,10 @@ impl Lab {
     /// The best that there is for the whole group with devices of this rank or better: the values of the labels that
     /// must be equal, and who gets what. What comes soonest is best, and what was used longest ago among what is free.
     pub(super) fn best_outlook(&mut self, group: &str, rank: Rank, now: Timestamp) -> Option<(Values, Outlook)> {
-        let mut line = self.groups.groups.get_mut(group)?.line.take()?;
+        let mut line = self.groups.by_name.get_mut(group)?.line.take()?;
         line.forget_touched();
         let found = self.choose(&mut line, rank, now);
-        if let Some(group) = self.groups.groups.get_mut(group) {
+        if let Some(group) = self.groups.by_name.get_mut(group) {
             group.line = Some(line);
         }
         found
@@ -275,7 +277,7 @@ impl Lab {
                 }
             }
         }
-        if let Some(known) = self.groups.groups.get_mut(group) {
+        if let Some(known) = self.groups.by_name.get_mut(group) {
             known.line = Some(Line::new(group.clone(), age, seekers, same.clone()));
         }
         self.groups.turns.insert(group.clone());
@@ -293,7 +295,7 @@ impl Lab {
     pub(super) fn leave_line(&mut self, group: &Name) {
         self.groups.turns.remove(group);
         self.groups.over_quota.remove(group);
-        let Some(line) = self.groups.groups.get_mut(group).and_then(|group| group.line.take()) else { return };
+        let Some(line) = self.groups.by_name.get_mut(group).and_then(|group| group.line.take()) else { return };
         for (_, id) in &line.seekers {
             if let Some(want) = self.wants.get_mut(id) {
                 want.shelves.leave(&line.same, group);

@@ -64,7 +64,7 @@ struct Group {
 /// All groups.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    groups: HashMap<Name, Group>,
+    by_name: HashMap<Name, Group>,
     /// What is kept back for groups.
     kept: Kept,
     /// Groups to be looked at.
@@ -78,7 +78,7 @@ pub(super) struct Groups {
 impl Groups {
     /// Number of entries in the tables.
     pub(super) fn entries(&self) -> usize {
-        self.groups.values().map(|group| 1 + group.members.len() + group.ended.len()).sum::<usize>() + self.kept.len()
+        self.by_name.values().map(|group| 1 + group.members.len() + group.ended.len()).sum::<usize>() + self.kept.len()
     }
 
     pub(super) fn mark(&mut self, group: &Name) {
@@ -90,11 +90,11 @@ impl Groups {
     }
 
     fn line_mut(&mut self, group: &str) -> Option<&mut Line> {
-        self.groups.get_mut(group)?.line.as_mut()
+        self.by_name.get_mut(group)?.line.as_mut()
     }
 
     fn line(&self, group: &str) -> Option<&Line> {
-        self.groups.get(group)?.line.as_ref()
+        self.by_name.get(group)?.line.as_ref()
     }
 }
 
@@ -109,7 +109,7 @@ impl Lab {
     /// Notes a member that has not ended.
     pub(super) fn join_group(&mut self, entry: &Entry) {
         let Some(member) = &entry.group else { return };
-        let group = self.groups.groups.entry(member.group.clone()).or_default();
+        let group = self.groups.by_name.entry(member.group.clone()).or_default();
         group.ended.remove(&entry.age.name);
         group.members.insert(entry.age.clone());
         self.groups.mark(&member.group);
@@ -118,7 +118,7 @@ impl Lab {
     /// Notes that a member is no longer what it was.
     pub(super) fn leave_group(&mut self, entry: &Entry) {
         let Some(member) = &entry.group else { return };
-        if let Some(group) = self.groups.groups.get_mut(&member.group) {
+        if let Some(group) = self.groups.by_name.get_mut(&member.group) {
             group.members.remove(&entry.age);
         }
         self.groups.mark(&member.group);
@@ -126,7 +126,7 @@ impl Lab {
 
     /// Notes a member that has ended, or is about to: its group never has it again.
     pub(super) fn note_ended_member(&mut self, group: &Name, lease: &Name, at: Timestamp) {
-        self.groups.groups.entry(group.clone()).or_default().ended.insert(lease.clone(), at);
+        self.groups.by_name.entry(group.clone()).or_default().ended.insert(lease.clone(), at);
         self.groups.mark(group);
     }
 
@@ -144,7 +144,7 @@ impl Lab {
     }
 
     pub(super) fn forget_ended_member(&mut self, group: &Name, name: &Name) {
-        if let Some(known) = self.groups.groups.get_mut(group) {
+        if let Some(known) = self.groups.by_name.get_mut(group) {
             known.ended.remove(name);
             self.groups.mark(group);
         }
@@ -152,12 +152,12 @@ impl Lab {
 
     /// Live members of a group, the first of which says what it is.
     fn members(&self, group: &str) -> Vec<Name> {
-        let members = self.groups.groups.get(group).map(|group| &group.members);
+        let members = self.groups.by_name.get(group).map(|group| &group.members);
         members.into_iter().flatten().map(|age| age.name.clone()).collect()
     }
 
     fn any_member(&self, group: &str, is: impl Fn(&Entry) -> bool) -> bool {
-        let members = self.groups.groups.get(group).into_iter().flat_map(|group| &group.members);
+        let members = self.groups.by_name.get(group).into_iter().flat_map(|group| &group.members);
         members.filter_map(|age| self.leases.get(&age.name)).any(is)
     }
 

@@ -71,7 +71,7 @@ impl Lab {
 
     /// Takes the members of groups out of those that seek a device for themselves, and has their groups seek instead.
     pub(in super::super) fn take_members(&mut self, seeking: &mut BTreeSet<Name>) {
-        if self.groups.groups.is_empty() {
+        if self.groups.by_name.is_empty() {
             return;
         }
         seeking.retain(|lease| {
@@ -205,17 +205,17 @@ impl Lab {
                 self.marked.freed.insert(exporter.clone());
             }
         }
-        self.keep_only(group, free);
+        self.keep_only(group, &free);
     }
 
     fn keep_nothing(&mut self, group: &Name) {
-        self.keep_only(group, BTreeSet::new());
+        self.keep_only(group, &BTreeSet::new());
     }
 
-    fn keep_only(&mut self, group: &Name, kept: BTreeSet<Name>) {
+    fn keep_only(&mut self, group: &Name, kept: &BTreeSet<Name>) {
         let Some(line) = self.groups.line_mut(group) else { return };
         let before = std::mem::replace(&mut line.kept, kept.clone());
-        for exporter in before.difference(&kept) {
+        for exporter in before.difference(kept) {
             self.let_go(exporter, group);
         }
     }

@@ -34,7 +34,7 @@ impl Lab {
 
     /// Whether a group comes before a lease at one of these exporters.
     pub(in super::super) fn any_group_ahead(&self, ask: &Ask<'_>, now: Timestamp) -> bool {
-        if self.groups.groups.is_empty() {
+        if self.groups.by_name.is_empty() {
             return false;
         }
         let benches = ask.devices.iter().filter_map(|(name, (turn, _))| Some((self.exporters.get(name)?, *turn)));
