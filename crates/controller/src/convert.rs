@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use jumpstarter_model::condition::lease::noticed_at;
-use jumpstarter_model::{Condition, Exporter, ExporterPhase, GoDuration, Lease, LeaseGroup, Selector, Timestamp};
+use jumpstarter_model::condition::{exporter as exporter_condition, find, lease::noticed_at};
+use jumpstarter_model::{
+    Condition, Exporter, ExporterPhase, ExporterStatus, GoDuration, Lease, LeaseGroup, Selector, Timestamp,
+};
 use jumpstarter_protocol::{client::v1 as client, v1};
 use jumpstarter_scheduler::{
     CandidateReason, Explanation,
@@ -244,10 +246,16 @@ pub(crate) fn exporter(config: &ControllerConfig, exporter: &Exporter, show_hidd
         labels: shown.collect(),
         online: jumpstarter_model::condition::is_true(&status.conditions, "Online"),
         status: phase_number(status.exporter_status),
-        status_message: status.status_message.unwrap_or_default(),
+        status_message: status_message(&status),
         enabled: Some(exporter.is_enabled()),
         deprecated_labels: deprecated,
     }
+}
+
+/// What an exporter says of itself, or why it is kept back: old clients show it, too.
+fn status_message(status: &ExporterStatus) -> String {
+    let kept = find(&status.conditions, exporter_condition::QUARANTINED).filter(|kept| kept.status == "True");
+    kept.map_or_else(|| status.status_message.clone().unwrap_or_default(), |kept| kept.message.clone())
 }
 
 /// The wire number of an exporter's phase; peers that never report are unspecified.

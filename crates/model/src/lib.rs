@@ -4,6 +4,7 @@
 
 #![allow(clippy::must_use_candidate, reason = "nearly every function here is pure, so the mark would say nothing")]
 
+pub mod annotations;
 pub mod condition;
 pub mod duration;
 pub mod fuzzing;

@@ -13,6 +13,8 @@ use jumpstarter_model::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 
+pub use jumpstarter_model::annotations::{CHECK, LIFT_QUARANTINE, QUARANTINE, QUARANTINE_REASON};
+
 use crate::{Action, EndCause, RefusedAs};
 
 /// Label of ended leases; list filters of existing clients depend on it.
@@ -24,14 +26,6 @@ pub const REQUEUED_AS: &str = "jumpstarter.dev/requeued-as";
 /// Annotation of that one: the name of the lease that was preempted.
 pub const REQUEUED_FROM: &str = "jumpstarter.dev/requeued-from";
 
-/// Annotation of an exporter: keeps it from being given out until this time (RFC 3339), or for as long as it is `true`.
-pub const QUARANTINE: &str = "jumpstarter.dev/quarantine";
-/// Annotation of an exporter: why it is quarantined by hand, for people.
-pub const QUARANTINE_REASON: &str = "jumpstarter.dev/quarantine-reason";
-/// Annotation of an exporter: any value that it did not have before lifts an automatic quarantine.
-pub const LIFT_QUARANTINE: &str = "jumpstarter.dev/lift-quarantine";
-/// Annotation of an exporter: any value that it did not have before asks for a check.
-pub const CHECK: &str = "jumpstarter.dev/check";
 /// Annotation, label and context of the service's own leases: what they are for.
 pub const MAINTENANCE: &str = "jumpstarter.dev/maintenance";
 /// Value of [`MAINTENANCE`]: the lease shows whether the exporter works.

@@ -16,6 +16,7 @@ mod keys;
 mod listing;
 mod preempting;
 mod presence;
+mod quarantine;
 mod quotas;
 mod readiness;
 mod reserving;

@@ -14,13 +14,16 @@ pub(super) fn to_json(object: &Value) -> Value {
         let labels = device.get("labels").filter(|labels| labels.is_object()).cloned().unwrap_or_else(|| json!({}));
         json!({ "labels": labels, "uuid": text(device, "/uuid") })
     });
-    let status = json!({
+    let mut status = json!({
         "credential": reference(&status["credential"]),
         "devices": devices.collect::<Vec<_>>(),
         "endpoint": text(status, "/endpoint"),
         "exporterStatus": status["exporterStatus"],
         "statusMessage": status["statusMessage"],
     });
+    if let Some(why) = quarantine(object) {
+        status["quarantine"] = Value::from(why);
+    }
     let mut fields = envelope(object);
     fields.insert("status".to_owned(), status);
     Value::Object(fields)
@@ -45,5 +48,13 @@ fn devices(object: &Value) -> impl Iterator<Item = &Value> {
 
 fn status(object: &Value) -> String {
     let status = text(object, "/status/exporterStatus");
-    if status.is_empty() { "Unknown".to_owned() } else { status }
+    let status = if status.is_empty() { "Unknown".to_owned() } else { status };
+    if quarantine(object).is_some() { format!("{status}, Quarantined") } else { status }
+}
+
+/// Why it is quarantined, if it is.
+fn quarantine(object: &Value) -> Option<String> {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let mut holding = conditions.filter(|it| it["type"] == "Quarantined" && it["status"] == "True");
+    holding.next().map(|condition| text(condition, "/message"))
 }

@@ -13,20 +13,20 @@ use crate::{
     objects::{exporter, lease},
 };
 
-const KINDS: u64 = 10;
-const BOARDS: u64 = 20;
-const DAY: u64 = 24 * 3600;
+pub(crate) const KINDS: u64 = 10;
+pub(crate) const BOARDS: u64 = 20;
+pub(crate) const DAY: u64 = 24 * 3600;
 /// Seconds after a lease for which its board cannot be used.
 const TEAR_DOWN: u64 = 10;
 
 /// One wish of one person.
 #[derive(Clone, Copy)]
-struct Job {
-    arrives: u64,
+pub(crate) struct Job {
+    pub(crate) arrives: u64,
     /// How long the board is used, in seconds.
-    takes: u64,
+    pub(crate) takes: u64,
     /// The kind of board, or any.
-    kind: Option<u64>,
+    pub(crate) kind: Option<u64>,
 }
 
 impl Job {
@@ -36,7 +36,7 @@ impl Job {
 }
 
 /// Chance that depends on its seed alone (SplitMix64).
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
@@ -109,7 +109,7 @@ fn minutes(seconds: f64) -> String {
 
 /// Six in ten are tests of minutes, three work for half an hour, one for hours; three in ten do not mind which board.
 /// Between nine and five as many come as keep `percent` of the boards busy, at other times a fifth of that.
-fn day(percent: u64) -> Vec<Job> {
+pub(crate) fn day(percent: u64) -> Vec<Job> {
     let mut dice = Dice(percent);
     let mean = 0.6 * 450.0 + 0.3 * 1_800.0 + 0.1 * 7_200.0;
     let peak = (KINDS * BOARDS) as f64 * percent as f64 / 100.0 / mean;
@@ -133,7 +133,7 @@ fn day(percent: u64) -> Vec<Job> {
     }
 }
 
-fn board_name(board: u64) -> String {
+pub(crate) fn board_name(board: u64) -> String {
     format!("board-{:02}-{:02}", board / BOARDS, board % BOARDS)
 }
 

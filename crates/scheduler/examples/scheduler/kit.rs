@@ -7,6 +7,7 @@ use std::{
 
 use jumpstarter_model::{Exporter, Lease, Timestamp};
 use jumpstarter_scheduler::{Action, Change, Lab, LabConfig, transition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// See the module.
 pub(crate) struct Kit {
@@ -24,8 +25,12 @@ pub(crate) struct Kit {
 
 impl Kit {
     pub(crate) fn new() -> Self {
+        Self::with(LabConfig::default())
+    }
+
+    pub(crate) fn with(config: LabConfig) -> Self {
         Self {
-            lab: Lab::new(LabConfig::default()),
+            lab: Lab::new(config),
             now: Timestamp::UNIX_EPOCH,
             exporters: BTreeMap::new(),
             leases: BTreeMap::new(),
@@ -100,6 +105,10 @@ impl Kit {
                 _ => {}
             }
             let Some(written) = written else { continue };
+            if let Some(mut lease) = written.successor {
+                lease.metadata.creation_timestamp = Some(Time(self.now));
+                self.put_lease(lease);
+            }
             if let Some(lease) = written.lease_metadata.or(written.lease_status) {
                 self.put_lease(lease);
             }

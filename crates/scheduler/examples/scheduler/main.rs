@@ -13,6 +13,7 @@
 mod day;
 mod events;
 mod fairness;
+mod faulty;
 mod kit;
 mod objects;
 mod queue;
@@ -27,6 +28,8 @@ fn main() {
     queue::report();
     println!("\nA day of 200 boards in 10 kinds and 40 people, at three loads.\n");
     day::report();
+    println!("\nThe same day with faulty boards; whoever meets one asks again.\n");
+    faulty::report();
     println!("\nA day of 40 boards, of which 6 teams want 8, 16, … 48: dealt out by age and by share.\n");
     fairness::report();
     println!("\nOne freed device in a lab of 50 boards, 4 teams and 20 waiting leases a kind, with quotas.\n");

@@ -8,6 +8,7 @@ mod create_window;
 mod delete;
 mod get;
 mod import;
+mod quarantine;
 mod rotate;
 pub(crate) mod saved;
 
@@ -32,6 +33,8 @@ pub(crate) struct AdminArgs {
 enum AdminCommand {
     /// Create or change the objects of a manifest file.
     Apply(apply::ApplyArgs),
+    /// Check whether an exporter works, under a lease of the service's own.
+    Check(quarantine::ExporterArgs),
     /// Create objects.
     #[command(subcommand, alias = "c", subcommand_required = true, arg_required_else_help = true)]
     Create(create::CreateCommand),
@@ -47,9 +50,13 @@ enum AdminCommand {
     /// List objects; the same as `get` without a name.
     #[command(subcommand, alias = "ls", subcommand_required = true, arg_required_else_help = true)]
     List(get::GetCommand),
+    /// Keep an exporter from being given out.
+    Quarantine(quarantine::QuarantineArgs),
     /// Replace credentials.
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Rotate(rotate::RotateCommand),
+    /// Give a quarantined exporter out again.
+    Unquarantine(quarantine::ExporterArgs),
     /// Get the current Jumpstarter version.
     #[command(aliases = ["ver", "v"])]
     Version(VersionArgs),
@@ -59,11 +66,14 @@ enum AdminCommand {
 pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
     match args.command {
         AdminCommand::Apply(args) => apply::run(&args).await,
+        AdminCommand::Check(args) => quarantine::check(&args).await,
         AdminCommand::Create(command) => create::run(&command).await,
         AdminCommand::Delete(command) => delete::run(&command).await,
         AdminCommand::Get(command) | AdminCommand::List(command) => get::run(&command).await,
         AdminCommand::Import(command) => import::run(&command).await,
+        AdminCommand::Quarantine(args) => quarantine::quarantine(&args).await,
         AdminCommand::Rotate(command) => rotate::run(&command).await,
+        AdminCommand::Unquarantine(args) => quarantine::unquarantine(&args).await,
         AdminCommand::Version(args) => version::run(&args),
     }
 }
