@@ -194,6 +194,22 @@ impl Written {
     }
 }
 
+impl Written {
+    /// What is said of quarantines.
+    fn quarantine(&self, faults: &mut Vec<String>) -> QuarantineConfig {
+        let time = self.quarantine_time.as_deref().and_then(|text| {
+            text.parse::<GoDuration>().map_err(|error| faults.push(format!("--quarantine-time: {error}"))).ok()
+        });
+        let written = WrittenQuarantine {
+            share: self.quarantine_share,
+            time,
+            pool_label: self.quarantine_pool_label.clone(),
+            no_checks: self.no_quarantine_checks,
+        };
+        written.resolve(faults)
+    }
+}
+
 /// Settings as used: complete and valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -287,16 +303,7 @@ impl ServeArgs {
         let token_lifetime = span(written.token_lifetime.as_deref(), "--token-lifetime", 8760 * HOUR, false);
         let drain = span(written.drain.as_deref(), "--drain", Duration::from_secs(5), true);
 
-        let quarantine_time = written.quarantine_time.and_then(|text| {
-            text.parse::<GoDuration>().map_err(|error| faults.push(format!("--quarantine-time: {error}"))).ok()
-        });
-        let quarantine = WrittenQuarantine {
-            share: written.quarantine_share,
-            time: quarantine_time,
-            pool_label: written.quarantine_pool_label,
-            no_checks: written.no_quarantine_checks,
-        };
-        let quarantine = quarantine.resolve(&mut faults);
+        let quarantine = written.quarantine(&mut faults);
         if presence_grace > Duration::from_secs(8) {
             faults
                 .push("--presence-grace: more than 8s would let a lost exporter go unnoticed for over 30s".to_owned());

@@ -94,9 +94,7 @@ pub fn apply(
             health::lift(exporter?, *cause, *score, heeded.as_deref(), now)
         }
         Action::HoldInService { .. } => health::hold_in_service(exporter?, now),
-        Action::Check { lease: name, ends, heeded, .. } => {
-            health::check(exporter?, name, *ends, heeded.as_deref(), now)
-        }
+        Action::Check { lease: name, ends, heeded, .. } => health::check(exporter?, name, *ends, heeded.as_deref()),
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     access::Access,
     calendar::Stay,
     exporter::{Bench, Usable},
+    health::Kept,
     lease::Entry,
     names::Name,
     want::{Slot, Want},
@@ -147,7 +148,7 @@ impl Lab {
             Access::Granted(_) | Access::Spot(_) => {}
         }
         if want.request.slot(bench) == Slot::Quarantined {
-            return CandidateReason::Quarantined(bench.kept_until().flatten());
+            return CandidateReason::Quarantined(bench.kept().and_then(Kept::until));
         }
         match bench.usable {
             Usable::Offline => CandidateReason::Offline,

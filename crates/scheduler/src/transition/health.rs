@@ -74,13 +74,7 @@ pub(super) fn hold_in_service(exporter: &Exporter, now: Timestamp) -> Option<Tra
     })
 }
 
-pub(super) fn check(
-    exporter: &Exporter,
-    name: &str,
-    ends: Timestamp,
-    heeded: Option<&str>,
-    _now: Timestamp,
-) -> Option<Transition> {
+pub(super) fn check(exporter: &Exporter, name: &str, ends: Timestamp, heeded: Option<&str>) -> Option<Transition> {
     let lease = check_lease(exporter, name, ends)?;
     let noted = edit(exporter, |status, _| {
         let health = status.health.get_or_insert_default();

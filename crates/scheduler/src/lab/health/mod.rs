@@ -14,7 +14,7 @@ use std::{
 use jiff::SignedDuration;
 use jumpstarter_model::{ExporterPhase, Timestamp, condition::exporter as condition, lease_time::whole_second};
 
-pub(crate) use record::Record;
+pub(crate) use record::{Kept, Record};
 
 use self::{
     pool::{Pools, Seat, Standing},
@@ -62,12 +62,12 @@ impl Health {
 impl Bench {
     /// Whether it is kept back from those who take any exporter.
     pub(super) fn judge_quarantine(&self) -> bool {
-        self.seen.health.as_ref().is_some_and(|record| record.kept_until(self.lapsed).is_some())
+        self.seen.health.as_ref().is_some_and(|record| record.kept(self.lapsed).is_some())
     }
 
-    /// Until when it is kept back, if it is; without a time: until somebody lifts it.
-    pub(super) fn kept_until(&self) -> Option<Option<Timestamp>> {
-        self.seen.health.as_ref()?.kept_until(self.lapsed)
+    /// Until when it is kept back, if it is.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        self.seen.health.as_ref()?.kept(self.lapsed)
     }
 }
 

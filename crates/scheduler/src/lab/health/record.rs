@@ -35,6 +35,14 @@ pub(crate) struct ByHand {
     pub(crate) why: String,
 }
 
+/// Until when an exporter is kept back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kept {
+    Until(Timestamp),
+    /// Until somebody lifts it.
+    UntilLifted,
+}
+
 /// A check, under way or done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Check {
@@ -101,13 +109,19 @@ impl Record {
         self.by_hand.as_ref().filter(|hand| hand.until.is_none() || hand.until != lapsed)
     }
 
-    /// Until when the exporter is kept back, if it is; without a time: until somebody lifts it.
-    pub(crate) fn kept_until(&self, lapsed: Option<Timestamp>) -> Option<Option<Timestamp>> {
-        let by_hand = self.by_hand(lapsed).map(|hand| hand.until);
-        let automatic = self.automatic.map(|(until, _)| Some(until));
-        match (by_hand, automatic) {
-            (Some(one), Some(other)) => Some(one.zip(other).map(|(one, other)| one.max(other))),
-            (one, other) => one.or(other),
+    /// Until when the exporter is kept back, if it is.
+    pub(crate) fn kept(&self, lapsed: Option<Timestamp>) -> Option<Kept> {
+        let by_hand = self.by_hand(lapsed).map(|hand| hand.until.map_or(Kept::UntilLifted, Kept::Until));
+        by_hand.max(self.automatic.map(|(until, _)| Kept::Until(until)))
+    }
+}
+
+impl Kept {
+    /// The time, if there is one.
+    pub(crate) fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::Until(until) => Some(until),
+            Self::UntilLifted => None,
         }
     }
 }

@@ -117,12 +117,14 @@ impl<'a> Game<'a> {
 
     fn add(&mut self, name: &Name) {
         let Some((name, bench)) = self.lab.exporters.get_key_value(name) else { return };
-        let kept = bench.kept_until().filter(|_| !self.ask.takes_quarantined && bench.usable != Usable::Offline);
+        let kept = bench.kept().filter(|_| !self.ask.takes_quarantined && bench.usable != Usable::Offline);
         let at = match (kept, self.comes_free(name, bench)) {
             (None, at) => at,
             // A check may keep it back for longer, and nobody knows what an operator will do.
             (Some(_), _) if self.pace == Pace::Declared => None,
-            (Some(until), at) => until.map(|until| seconds(self.now, until).max(at.unwrap_or(AT_ONCE)).max(AT_ONCE)),
+            (Some(kept), at) => {
+                kept.until().map(|until| seconds(self.now, until).max(at.unwrap_or(AT_ONCE)).max(AT_ONCE))
+            }
         };
         if let Some(at) = at {
             self.coming.push(Reverse((at, name)));
