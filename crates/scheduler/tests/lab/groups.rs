@@ -245,7 +245,7 @@ fn all_members_need_access() {
 fn a_member_may_be_given_as_spot_and_makes_way_as_one() {
     let mut world = World::with(&[device("a", "x", "1"), device("b", "psu", "1")], &[]);
     world.put(policy("p", "", &[rule("team=b", 0), rule("team=a", 0).spot()]));
-    put_all(&mut world, duo("g", 0).map(|lease| lease.requeues()));
+    put_all(&mut world, duo("g", 0).map(Lease::requeues));
     world.settle();
     assert_eq!(held(&world), [("g-psu", "b"), ("g-x", "a")]);
     world.put(lease("full").by("bob").created(1));

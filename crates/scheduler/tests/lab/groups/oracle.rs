@@ -17,6 +17,10 @@ use crate::{
 
 type Age = (Timestamp, Option<String>, String);
 type Turn = (u8, Timestamp);
+/// A place in line.
+type Place = (Rank, Age);
+/// Devices, and when each can be had.
+type Picks = Vec<(Turn, String)>;
 
 const FREE: u8 = 0;
 const COMING: u8 = 1;
@@ -97,7 +101,7 @@ pub(super) fn outcome(world: &World) -> BTreeSet<Pair> {
     let mut deal =
         Deal { world, turns: turns.collect(), kept: BTreeMap::new(), served: BTreeSet::new(), given: BTreeSet::new() };
     let groups = groups(world);
-    let mut line: Vec<((Rank, Age), Reverse<bool>, Who, String)> = Vec::new();
+    let mut line: Vec<(Place, Reverse<bool>, Who, String)> = Vec::new();
     for lease in world.leases.values().filter(|lease| waits(lease, world.now)) {
         if LeaseGroup::name_of(&lease.metadata).is_some() {
             continue;
@@ -216,7 +220,7 @@ impl Deal<'_> {
             same.iter().map(|key| labels.get(key).cloned()).collect()
         };
         let all = self.world.exporters.keys().filter_map(|exporter| values(exporter)).collect::<BTreeSet<_>>();
-        let mut best: Option<(Turn, Vec<String>, Vec<(Turn, String)>, Vec<(Turn, String)>)> = None;
+        let mut best: Option<(Turn, Vec<String>, Picks, Picks)> = None;
         for place in all {
             let mut choices = vec![Vec::new()];
             for lease in members {
