@@ -214,7 +214,7 @@ this: [is not
 #[tokio::test]
 async fn a_quota_that_makes_no_sense_is_refused_with_every_reason() {
     let (store, _dir) = open();
-    let text = r#"
+    let text = r"
 apiVersion: jumpstarter.dev/v1alpha1
 kind: LeaseQuota
 metadata: { name: q }
@@ -228,7 +228,7 @@ spec: { maxDeviceTime: long, period: 1h, accountBy: Team }
 apiVersion: jumpstarter.dev/v1alpha1
 kind: LeaseQuota
 metadata: { name: s }
-"#;
+";
     let ImportError::Faults(faults) = import(&store, text).await.unwrap_err() else { panic!("no faults") };
     let told = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     for expected in [

@@ -103,7 +103,7 @@ impl Account {
             Span::Until(_) if waits => _ = self.shrinking.insert(queue.clone()),
             Span::Until(_) => _ = self.shrinking.remove(queue),
             Span::Fixed(time) | Span::Between(time, _) if waits => {
-                _ = self.fixed.entry(time).or_default().insert(queue.clone())
+                _ = self.fixed.entry(time).or_default().insert(queue.clone());
             }
             Span::Fixed(time) | Span::Between(time, _) => {
                 if let Some(queues) = self.fixed.get_mut(&time) {
