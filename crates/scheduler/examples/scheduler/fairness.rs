@@ -23,10 +23,9 @@ const HOURS: u64 = 24;
 /// Prints the tables.
 pub(crate) fn report() {
     println!("{:<24} {:>9} {:>13} {:>24}", "rule", "Jain", "worst, best", "board hours of each team");
-    for (name, quota) in [("by age", None), ("by share", Some(shares(1))), ("by share, one weighs 2", Some(shares(2)))]
-    {
+    for (name, quota) in [("by age", Vec::new()), ("by share", shares(1)), ("by share, one weighs 2", shares(2))] {
         let weights = (0..TEAMS).map(|team| if team == 0 && name.contains('2') { 2.0 } else { 1.0 });
-        let hours = day(quota);
+        let hours = day(&quota);
         let per_weight = hours.iter().zip(weights).map(|(hours, weight)| hours / weight).collect::<Vec<_>>();
         let total: f64 = per_weight.iter().sum();
         let squares: f64 = per_weight.iter().map(|hours| hours * hours).sum();
@@ -65,9 +64,11 @@ enum Event {
 
 /// Board hours that each team had in a day. Every team asks for more than its part, the last one for six times as much
 /// as the first; some of the leases are short, some long.
-fn day(quotas: Option<Vec<LeaseQuota>>) -> Vec<f64> {
+fn day(quotas: &[LeaseQuota]) -> Vec<f64> {
     let (mut kit, mut dice, mut agenda) = (Kit::new(), Dice::new(5), BinaryHeap::new());
-    quotas.iter().flatten().for_each(|quota| kit.tell(Change::Quota(quota)));
+    for quota in quotas {
+        kit.tell(Change::Quota(quota));
+    }
     for team in 0..TEAMS {
         kit.tell(Change::Client(&client(&format!("client-{team}"), &format!("team-{team}"))));
     }
@@ -165,7 +166,7 @@ impl Bench {
         }
         for kind in 0..bench.kinds {
             for team in 0..TEAMS_OF_KIND {
-                let (name, team) = (bench.client(kind, team), format!("team-{kind}-{team}"));
+                let (name, team) = (client_name(kind, team), format!("team-{kind}-{team}"));
                 bench.kit.tell(Change::Client(&client(&name, &team)));
             }
             for board in 0..OF_KIND {
@@ -182,13 +183,9 @@ impl Bench {
         bench
     }
 
-    fn client(&self, kind: usize, team: usize) -> String {
-        format!("client-{kind:03}-{team}")
-    }
-
     fn create(&mut self, kind: usize) {
         self.created += 1;
-        let client = self.client(kind, self.created / self.kinds % TEAMS_OF_KIND);
+        let client = client_name(kind, self.created / self.kinds % TEAMS_OF_KIND);
         let created = Timestamp::from_second(self.created.try_into().unwrap_or(0)).unwrap_or_default();
         let selector = format!("board=kind-{kind:03}");
         self.kit.put_lease(lease(&format!("lease-{:06}", self.created), &client, &selector, 3600, created));
@@ -220,11 +217,17 @@ impl Bench {
     }
 }
 
+fn client_name(kind: usize, team: usize) -> String {
+    format!("client-{kind:03}-{team}")
+}
+
 /// A hundred thousand leases of one client come at once, then one of another.
 fn flood() {
     let mut kit = Kit::new();
     let people: [Client; 2] = [client("client-0", "one"), client("client-1", "other")];
-    people.iter().for_each(|client| kit.tell(Change::Client(client)));
+    for client in &people {
+        kit.tell(Change::Client(client));
+    }
     (0..20).for_each(|board| kit.put_exporter(exporter(&format!("board-{board:02}"), &[("pool", "main")])));
     let started = Instant::now();
     for index in 0..100_000 {

@@ -64,7 +64,7 @@ fn accounts_are_kept_by_client_by_label_or_for_all_together() {
         ),
     ];
     for (quota, expected) in table {
-        let mut world = world(&[quota.clone()], &[]);
+        let mut world = world(std::slice::from_ref(&quota), &[]);
         world.put(client("carol", &[("team", "a")]));
         for (secs, lease) in (0..).zip(&leases) {
             world.put(lease.clone().created(secs));

@@ -94,7 +94,9 @@ fn a_lease_that_runs_counts_as_it_runs() {
     world.put(lease("long").wants("board=y").lasting(9 * HOUR).created(0));
     world.edit_lease("h", |lease| *lease = lease.clone().lasting(9 * HOUR));
     world.settle_at(10);
-    alice_then_bob().into_iter().for_each(|lease| world.put(lease.created(20)));
+    for lease in alice_then_bob() {
+        world.put(lease.created(20));
+    }
     world.settle_at(30);
     for (secs, first) in [(1800, "alices"), (2 * HOUR, "bobs")] {
         let mut later = queue(&[], &[], &[]);
@@ -141,14 +143,17 @@ fn devices_that_come_free_at_once_are_dealt_out_in_turn() {
             world.put(lease(&format!("b{index:02}")).by("bob").created(100 + index));
         }
         world.settle_at(200);
-        exporters.into_iter().for_each(|exporter| world.put(exporter.online(true)));
+        for exporter in exporters {
+            world.put(exporter.online(true));
+        }
         world.settle();
         let held = |team: &str| {
             let ready =
                 world.leases.keys().filter(|name| name.starts_with(team) && world.state(name).starts_with("Ready"));
             ready.count()
         };
-        assert_eq!((held("a"), held("b")), (count as usize / 2, count as usize / 2));
+        let half = usize::try_from(count / 2).unwrap();
+        assert_eq!((held("a"), held("b")), (half, half));
     }
 }
 
@@ -170,7 +175,7 @@ fn who_has_waited_for_too_long_comes_first_whatever_share_and_priority() {
     let holder = lease("h").by("carol").on("a").ready().created(-100).lasting(99 * HOUR);
     let table = [(23, "bobs"), (24, "alices")];
     for (hours, first) in table {
-        let mut world = World::with(&[exporter("a").claimed_for("h")], &[holder.clone()]);
+        let mut world = World::with(&[exporter("a").claimed_for("h")], std::slice::from_ref(&holder));
         world.put(by_team());
         world.put(policy("p", "", &[rule("team=b", 5), rule("", 0)]));
         world.put(client("carol", &[("team", "c")]));
@@ -198,7 +203,7 @@ fn the_longest_wait_does_not_lift_spot_access_over_full_access() {
 fn a_scheduled_lease_waits_since_its_begin() {
     let holder = lease("h").by("carol").on("a").ready().created(-100).lasting(99 * HOUR);
     for (hours, first) in [(50, "bobs"), (54, "alices")] {
-        let mut world = World::with(&[exporter("a").claimed_for("h")], &[holder.clone()]);
+        let mut world = World::with(&[exporter("a").claimed_for("h")], std::slice::from_ref(&holder));
         world.put(policy("p", "", &[rule("team=b", 5), rule("", 0)]));
         world.put(lease("alices").created(0).begins(30 * HOUR).lasting(50 * HOUR));
         world.put(lease("bobs").by("bob").created(31 * HOUR).lasting(50 * HOUR));
