@@ -79,6 +79,7 @@ impl Word {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that the exporter told or was told")]
 struct Entry {
     stream: Option<(u64, CancellationToken)>,
     /// Last sign of life without an open stream.

@@ -209,7 +209,7 @@ impl Runtime {
                 tell(EventKind::Normal, "Assigned", &format!("assigned exporter {exporter}"));
             }
             Action::Claim { lease, exporter } => {
-                debug!(%lease, %exporter, "an exporter is claimed for a lease of a group")
+                debug!(%lease, %exporter, "an exporter is claimed for a lease of a group");
             }
             Action::CompleteClaim { lease, exporter, .. } if self.is_in_group(lease) => {
                 self.metrics.acquisition(Acquisition::success);
@@ -256,7 +256,7 @@ impl Runtime {
                 warn!(%exporter, ?cause, ?until, "an exporter is quarantined");
             }
             Action::LiftQuarantine { exporter, cause, .. } => {
-                info!(%exporter, ?cause, "an exporter is given out again")
+                info!(%exporter, ?cause, "an exporter is given out again");
             }
             Action::HoldInService { exporter } => {
                 warn!(%exporter, "leases fail on an exporter, which stays in service since enough others are quarantined");

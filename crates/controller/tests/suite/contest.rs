@@ -177,7 +177,7 @@ async fn no_device_ever_has_two_holders() {
         let lab = Lab::with(|config| config.limits.repeated_look = Duration::from_secs(2)).await;
         contest(lab, Size { clients: 50, cycles: 4 }, seed()).await;
     };
-    LocalSet::new().run_until(contest).await;
+    LocalSet::new().run_until(Box::pin(contest)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,7 +188,7 @@ async fn no_device_ever_has_two_holders_on_a_store_that_writes_by_halves_and_fai
         let (lab, _) = Lab::behind(Faults::MANY, seed, shorter).await;
         contest(lab, Size { clients: 20, cycles: 4 }, seed).await;
     };
-    LocalSet::new().run_until(contest).await;
+    LocalSet::new().run_until(Box::pin(contest)).await;
 }
 
 fn seed() -> u64 {

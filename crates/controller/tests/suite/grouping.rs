@@ -108,8 +108,8 @@ async fn a_group_made_of_objects_is_one_too_and_waits_for_its_members() {
     let (_psu, mut psu_feed) = device(&lab, "psu", "1").await;
     let alice = lab.client("alice").await;
     let member = |name: &str, board: &str| {
-        let mut lease = jumpstarter_model::Lease::default();
-        lease.metadata = crate::support::lab::metadata(name, &[]);
+        let metadata = crate::support::lab::metadata(name, &[]);
+        let mut lease = jumpstarter_model::Lease { metadata, ..Default::default() };
         lease.spec.client_ref = jumpstarter_model::LocalObjectReference::new("alice");
         lease.spec.selector =
             jumpstarter_model::Selector::parse(&format!("board={board}")).unwrap().to_label_selector();

@@ -14,6 +14,7 @@ use crate::transition::{MAINTENANCE, MAINTENANCE_CHECK, MAINTENANCE_CLIENT, REQU
 
 /// One live lease.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own in the object")]
 pub(crate) struct Entry {
     pub(crate) age: Age,
     pub(crate) client: Name,

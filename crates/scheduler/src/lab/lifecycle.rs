@@ -68,7 +68,7 @@ impl Lab {
         // Where others are waited for, they say when.
         let ready = (!entry.ready).then(|| self.ready_at(name));
         let ready = ready.filter(|at| *at > now || !self.awaits_group(entry));
-        let given_up = entry.begin.filter(|_| entry.is_check).and_then(|begin| self.check_given_up(begin, now));
+        let given_up = entry.begin.filter(|_| entry.is_check).and_then(|begin| Self::check_given_up(begin, now));
         let wake = [Some(end), due, ready, given_up].into_iter().flatten().min();
         self.set_timer(name, wake);
     }

@@ -286,7 +286,7 @@ impl Lab {
     /// Counts an exporter anew in its pool.
     fn sit(&mut self, name: &Name) {
         let from = self.exporters.get(name).and_then(|bench| bench.seat.clone());
-        let to = self.seat(name, from);
+        let to = self.seat(name, from.as_ref());
         if let Some(bench) = self.exporters.get_mut(name) {
             bench.seat = to;
         }
@@ -297,7 +297,7 @@ impl Lab {
         let Some(bench) = self.exporters.remove(name) else { return };
         self.labels.remove(name, &bench.seen.labels);
         self.move_health_timer(name, bench.health_wake, None);
-        self.seat(name, bench.seat.clone());
+        self.seat(name, bench.seat.as_ref());
         for id in &bench.wants {
             let Some(want) = self.wants.get_mut(id) else { continue };
             let shift = want.shift(name, &bench.seen.labels, Some(want.place_of(&bench)), None);

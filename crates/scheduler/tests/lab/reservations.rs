@@ -26,6 +26,9 @@ fn ahead(name: &str, begin: i64, end: i64) -> Lease {
     lease(name).begins(begin).lasting(end - begin)
 }
 
+/// Something that happens to a lab.
+type Change = fn(&mut World);
+
 const WAITS: &str = "Pending/Reserved";
 
 #[test]
@@ -72,7 +75,9 @@ fn the_best_access_then_the_idle_then_the_least_reserved_then_the_least_used_is_
     let full = |name: &str| exporter(name).label("kind", "full");
     let exporters =
         [exporter("a").label("kind", "spot"), full("b"), full("c").online(false), full("d"), full("e"), full("f")];
-    exporters.into_iter().for_each(|exporter| world.put(exporter));
+    for exporter in exporters {
+        world.put(exporter);
+    }
     world.put(lease("holds").pinned("b").lasting(150));
     world.put(lease("was").pinned("e").on("e").ended_at(0));
     world.settle();
@@ -101,7 +106,7 @@ fn a_reservation_stays_where_it_is() {
 
 #[test]
 fn a_reservation_moves_when_its_exporter_will_not_do_any_more() {
-    let away: [(&str, fn(&mut World)); 4] = [
+    let away: [(&str, Change); 4] = [
         ("disabled", |world| world.edit_exporter("a", |exporter| exporter.enabled(false))),
         ("labelled otherwise", |world| world.edit_exporter("a", |exporter| exporter.label("board", "y"))),
         ("deleted", |world| world.delete_exporter("a")),
@@ -299,7 +304,7 @@ fn a_lease_with_a_fixed_end_fills_a_gap_until_then() {
 
 #[test]
 fn a_gap_that_widens_is_filled_at_once() {
-    let changes: [(&str, fn(&mut World)); 3] = [
+    let changes: [(&str, Change); 3] = [
         ("cancelled", |world| world.edit_lease("s", |lease| *lease = lease.clone().released())),
         ("deleted", |world| {
             world.leases.remove("s");

@@ -1,7 +1,7 @@
 //! Maintenance windows. The names are sentences of `docs/scheduling.md`.
 
 use jumpstarter_model::{GoDuration, Selector};
-use jumpstarter_scheduler::{CandidateReason, transition};
+use jumpstarter_scheduler::{CandidateReason, WhatIf, transition};
 
 use crate::kit::{ExporterExt as _, LeaseExt as _, World, at, exporter, lease, window};
 
@@ -129,7 +129,7 @@ fn a_window_opens_again_and_again() {
     world.put(lease("fourth").lasting(301));
     world.settle_at(3601);
     world.expect(&[("fourth", WAITS), ("never", WAITS)]);
-    assert_eq!(world.lab.why("never", &Default::default(), world.now).unwrap().start, None, "it fits in no gap");
+    assert_eq!(world.lab.why("never", &WhatIf::default(), world.now).unwrap().start, None, "it fits in no gap");
 }
 
 #[test]

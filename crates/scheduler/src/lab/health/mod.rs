@@ -84,7 +84,7 @@ impl Lab {
     }
 
     /// Counts an exporter where it belongs in its pool; also after it was removed.
-    pub(super) fn seat(&mut self, name: &Name, from: Option<Seat>) -> Option<Seat> {
+    pub(super) fn seat(&mut self, name: &Name, from: Option<&Seat>) -> Option<Seat> {
         let to = self.exporters.get(name).filter(|bench| bench.seen.enabled).map(|bench| {
             let score = bench.seen.health.as_ref().map_or(0, |record| record.score);
             let standing = match score {
@@ -94,7 +94,7 @@ impl Lab {
             };
             Seat { pool: bench.pool.clone(), standing }
         });
-        let others = self.health.pools.shift(name, from.as_ref(), to.as_ref(), &self.config.quarantine);
+        let others = self.health.pools.shift(name, from, to.as_ref(), &self.config.quarantine);
         self.marked.health.extend(others);
         to
     }
@@ -258,7 +258,7 @@ impl Lab {
     }
 
     /// When a check is given up of which nothing is heard, if that lies ahead.
-    pub(super) fn check_given_up(&self, begin: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn check_given_up(begin: Timestamp, now: Timestamp) -> Option<Timestamp> {
         Some(later(begin, NEVER_READY_AFTER)).filter(|at| *at > now)
     }
 
