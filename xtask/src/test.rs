@@ -25,6 +25,8 @@ pub(crate) enum Layer {
     Peers,
     /// Those against a real Kubernetes API server alone
     Kubernetes,
+    /// Simulations of small labs alone, of more seeds than the tests run
+    Seeds,
     /// The container image, built from static programs; needs buildah, and is not part of what runs by default
     Image,
 }
@@ -34,6 +36,9 @@ const ON_KUBERNETES: [&str; 8] =
     ["device::", "failures::", "hooks::", "leases::", "listings::", "mixed::", "oldest::", "sharing::"];
 /// Those among them that are about one machine: sockets of systemd, and flags of `jumpstarter serve`.
 const ON_ONE_MACHINE: [&str; 2] = ["a_socket_that_outlives_the_service", "tunnels_of_another_router"];
+
+/// Small labs that are simulated: two minutes on two cores.
+const SEEDS: u32 = 1200;
 
 /// What `cargo xtask test` runs.
 const EVERY: [Layer; 4] = [Layer::Format, Layer::Deny, Layer::Lint, Layer::Tests];
@@ -64,12 +69,13 @@ fn one(layer: Layer) -> Result<()> {
         Layer::Tests => {
             build()?;
             // They wait for one another's processes more than they compute: side by side they take half the time.
-            let aside = peers_on_kubernetes().map(Aside::start).transpose()?;
+            let aside = [Some(seeds()), peers_on_kubernetes()].into_iter().flatten();
+            let aside = aside.map(Aside::start).collect::<Result<Vec<_>>>()?;
             let first = run_command(&mut every_test(&[]));
-            let second = aside.map_or(Ok(()), Aside::wait);
-            first.and(second)
+            aside.into_iter().map(Aside::wait).fold(first, Result::and)
         }
         Layer::Image => run_command(Command::new("deploy/image/test.sh").current_dir(workspace())),
+        Layer::Seeds => run_command(&mut seeds()),
         Layer::Peers => tests(&["--test", "peers"]),
         Layer::Kubernetes => {
             tests(&["--test", "kubernetes", "--test", "cluster"])?;
@@ -97,6 +103,14 @@ fn every_test(which: &[&str]) -> Command {
     if !go::available() {
         command.env(go::WITHOUT, "1");
     }
+    command
+}
+
+/// Simulations of many small labs. Without a package, for the same reason.
+fn seeds() -> Command {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--locked", "--bin=jumpstarter-sim", "--", "--small", "--seed=1"]);
+    command.arg(format!("--seeds={SEEDS}"));
     command
 }
 

@@ -8,12 +8,9 @@ use std::{
 
 use jumpstarter_auth::{SigningKey, TicketIssuer, TicketKey, TicketKeys, TicketVerifier, TokenIssuer};
 use jumpstarter_controller::ControllerConfig;
-use jumpstarter_model::{
-    Client, ClientSpec, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterSpec, Lease,
-};
+use jumpstarter_model::{Client, ClientSpec, Exporter, ExporterSpec, Lease};
 use jumpstarter_store::{Clock, Key, Kind, Object, Write};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use serde_json::json;
 use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
@@ -29,6 +26,7 @@ use crate::{
     network::Network,
     peers,
     plan::{Flaw, Plan},
+    policies, quotas,
     report::Report,
     router::Router,
     server::{Factory, NAMESPACE, ROUTER},
@@ -111,16 +109,6 @@ impl Lab {
     }
 }
 
-/// The priority that the policies of the lab give a team in a pool.
-pub(crate) fn priority(pool: &str, team: &str) -> Option<i64> {
-    match (pool, team) {
-        ("a", "red") => Some(10),
-        ("b", "blue") => Some(5),
-        ("a" | "b", "red" | "blue") => Some(0),
-        _ => None,
-    }
-}
-
 /// Runs a simulation. Everything in the report but the wall time depends on the plan alone.
 ///
 /// # Panics
@@ -166,6 +154,10 @@ async fn simulate(plan: Plan) -> Report {
     // What simulated exporters do to leases is not their fault, and the rules of the checker know no quarantine.
     config.quarantine.share = 0;
     config.lease_retention = Duration::from_mins(20);
+    config.preemption_grace = Duration::from_secs(lab.plan.faults.grace);
+    if lab.plan.flaw == Flaw::ShortGrace {
+        config.preemption_grace /= 4;
+    }
     let factory = Factory {
         config,
         store: lab.store.clone(),
@@ -196,26 +188,16 @@ fn furnish(lab: &Lab) {
         labels: Some(labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
         ..ObjectMeta::default()
     };
-    if lab.plan.faults.policies {
-        for pool in ["a", "b"] {
-            let rule = |team: &str| {
-                json!({
-                    "priority": priority(pool, team),
-                    "from": [{ "clientSelector": { "matchLabels": { "team": team } } }],
-                })
-            };
-            let spec = json!({
-                "exporterSelector": { "matchLabels": { "pool": pool } },
-                "policies": [rule("red"), rule("blue")],
-            });
-            let spec: ExporterAccessPolicySpec = serde_json::from_value(spec).expect("the policy is one");
-            let mut policy = ExporterAccessPolicy::new(&format!("pool-{pool}"), spec);
-            policy.metadata.namespace = Some(NAMESPACE.to_owned());
-            put(Object::from_resource(&policy));
-        }
+    for mut policy in policies::objects(&lab.plan.faults) {
+        policy.metadata.namespace = Some(NAMESPACE.to_owned());
+        put(Object::from_resource(&policy));
+    }
+    for mut quota in quotas::objects(&lab.plan) {
+        quota.metadata.namespace = Some(NAMESPACE.to_owned());
+        put(Object::from_resource(&quota));
     }
     for number in 0..lab.plan.clients {
-        let (name, team) = (format!("c{number}"), if number % 2 == 0 { "red" } else { "blue" });
+        let (name, team) = (format!("c{number}"), policies::team(&lab.plan.faults, number));
         lab.check().client_is(&name, team);
         let metadata = named(name, &[("team", team)]);
         put(Object::from_resource(&Client { metadata, spec: ClientSpec::default(), status: None }));
@@ -339,6 +321,7 @@ fn bounded_tables(lab: &Lab, probe: &Probe) {
 
 fn report(lab: &Lab) -> Report {
     let mut check = lab.check();
+    check.counts.messages = lab.network.messages();
     let violation = check.violation.take();
     let (digest, lines) = lab.log.digest();
     let tail = match &violation {
@@ -347,6 +330,8 @@ fn report(lab: &Lab) -> Report {
     };
     Report {
         seed: lab.plan.seed,
+        exporters: lab.plan.exporters,
+        clients: lab.plan.clients,
         violation,
         digest,
         lines,

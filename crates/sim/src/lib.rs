@@ -14,6 +14,8 @@ mod log;
 mod network;
 mod peers;
 mod plan;
+mod policies;
+mod quotas;
 mod report;
 mod router;
 mod server;

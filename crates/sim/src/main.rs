@@ -19,7 +19,7 @@ struct Args {
     /// Number of seeds, from the first on
     #[arg(long, default_value_t = 1)]
     seeds: u64,
-    /// Simulated hours of work [default: half an hour]
+    /// Simulated hours of work [default: half an hour, or a fifth of one in small labs]
     #[arg(long)]
     hours: Option<f64>,
     /// Number of exporters [default: what the seed says]
@@ -28,6 +28,9 @@ struct Args {
     /// Number of clients [default: what the seed says, or as many as exporters]
     #[arg(long)]
     clients: Option<usize>,
+    /// Labs of a few for some minutes, so that thousands of seeds take minutes
+    #[arg(long)]
+    small: bool,
     /// What goes wrong
     #[arg(long, value_enum, default_value_t)]
     faults: Weather,
@@ -56,7 +59,7 @@ enum Weather {
 
 impl Args {
     fn plan(&self, seed: u64) -> Plan {
-        let mut plan = Plan::swarm(seed);
+        let mut plan = if self.small { Plan::small(seed) } else { Plan::swarm(seed) };
         if let Some(exporters) = self.exporters {
             plan.exporters = exporters.max(1);
             plan.clients = exporters.max(1);
@@ -72,6 +75,13 @@ impl Args {
         plan.trace = self.trace;
         plan
     }
+}
+
+/// Most memory that this process has used, where the system says so.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? / 1024)
 }
 
 fn main() -> ExitCode {
@@ -110,10 +120,12 @@ fn main() -> ExitCode {
     failed.sort_unstable();
     let hours: f64 = reports.iter().map(|report| report.simulated.as_secs_f64() / 3600.0).sum();
     let leases: u64 = reports.iter().map(|report| report.counts.ended).sum();
+    let preempted: u64 = reports.iter().map(|report| report.counts.preempted).sum();
     eprintln!(
-        "{} seeds, {hours:.0} simulated hours, {leases} leases in {:.1} s; {} failed{}",
+        "{} seeds, {hours:.0} simulated hours, {leases} leases, {preempted} of them preempted, in {:.1} s, at most {}; {} failed{}",
         reports.len(),
         began.elapsed().as_secs_f64(),
+        peak_memory().map_or("some memory".to_owned(), |mebibytes| format!("{mebibytes} MiB")),
         failed.len(),
         if failed.is_empty() { String::new() } else { format!(": {failed:?}") }
     );

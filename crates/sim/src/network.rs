@@ -7,7 +7,10 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -69,6 +72,8 @@ struct Inner {
     faults: Mutex<Faults>,
     state: Mutex<State>,
     tasks: TaskTracker,
+    /// Messages that have arrived.
+    messages: AtomicU64,
 }
 
 /// The network; clones are the same.
@@ -95,7 +100,18 @@ fn unavailable(text: &str) -> Status {
 impl Network {
     pub(crate) fn new(seed: u64, faults: Faults) -> Self {
         let state = State { hosts: BTreeMap::new(), lines: BTreeMap::new() };
-        Self(Arc::new(Inner { seed, faults: Mutex::new(faults), state: Mutex::new(state), tasks: TaskTracker::new() }))
+        Self(Arc::new(Inner {
+            seed,
+            faults: Mutex::new(faults),
+            state: Mutex::new(state),
+            tasks: TaskTracker::new(),
+            messages: AtomicU64::new(0),
+        }))
+    }
+
+    /// How many messages have arrived.
+    pub(crate) fn messages(&self) -> u64 {
+        self.0.messages.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -160,6 +176,7 @@ impl Network {
     }
 
     fn came(&self, peer: &str) {
+        self.0.messages.fetch_add(1, Ordering::Relaxed);
         self.with_line(peer, |line| line.bell.notify_waiters());
     }
 

@@ -47,6 +47,12 @@ pub enum Flaw {
     EarlyAvailable,
     /// Clients release leases that are not theirs by writing to the store.
     ForeignRelease,
+    /// Holders of spot have to make way in a quarter of the time that there is to be.
+    ShortGrace,
+    /// Leases that are to wait in the stead of others are not created.
+    LostSuccessor,
+    /// The service takes every lease for one that holds its device as spot.
+    SpotForAll,
 }
 
 /// Shares (of calls, or of opportunities) in which things go wrong. Zero is never.
@@ -114,6 +120,13 @@ pub struct Faults {
     pub scheduled: f64,
     /// Whether access policies with priorities are in force.
     pub policies: bool,
+    /// Whether those give spot access, too; and how many seconds there are between the notice of a preemption and the
+    /// end of the lease.
+    pub spot: bool,
+    /// See `spot`.
+    pub grace: u64,
+    /// Whether quotas are in force.
+    pub quotas: bool,
 }
 
 impl Faults {
@@ -163,12 +176,23 @@ impl Faults {
             edits: often(120),
             one_by_one: often(1) == 1,
             policies: often(1) == 1,
+            spot: often(1) == 1,
+            grace: often(60),
+            quotas: often(1) == 1,
         }
     }
 }
 
 impl Plan {
-    /// A small lab in which much goes wrong, for half an hour.
+    /// A lab of a few in which much goes wrong, for some minutes: cheap enough for thousands.
+    pub fn small(seed: u64) -> Self {
+        let mut dice = Dice::named(seed, "small plan");
+        let exporters = usize::try_from(dice.number(2..=5)).unwrap_or(2);
+        let clients = usize::try_from(dice.number(3..=8)).unwrap_or(3);
+        Self { length: Duration::from_mins(12), exporters, clients, ..Self::swarm(seed) }
+    }
+
+    /// A lab of moderate size in which much goes wrong, for half an hour.
     pub fn swarm(seed: u64) -> Self {
         let mut dice = Dice::named(seed, "plan");
         let exporters = usize::try_from(dice.number(1..=8)).unwrap_or(1);

@@ -22,6 +22,10 @@ pub struct Violation {
 pub struct Report {
     /// The seed.
     pub seed: u64,
+    /// Number of exporters.
+    pub exporters: usize,
+    /// Number of clients.
+    pub clients: usize,
     /// What was found, if anything.
     pub violation: Option<Violation>,
     /// Hash of the log: equal for equal plans.
@@ -38,16 +42,28 @@ pub struct Report {
     pub tail: Vec<String>,
 }
 
+impl Report {
+    /// Messages and changes of the store, by the time that they took.
+    #[expect(clippy::cast_precision_loss, reason = "it is for people")]
+    pub fn events_a_second(&self) -> f64 {
+        (self.counts.messages + self.counts.commits) as f64 / self.wall.as_secs_f64().max(0.001)
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { commits, created, granted, ended, tunnels, sessions, faults } = self.counts;
+        let Counts { commits, created, granted, ended, preempted, tunnels, sessions, messages, faults } = self.counts;
         write!(
             f,
-            "seed {}: {created} leases, {granted} granted, {ended} ended, {sessions} sessions, {tunnels} tunnels, \
-             {commits} commits, {faults} faults; {:.1} h in {:.2} s; {} lines, log {:016x}",
+            "seed {}: {} exporters, {} clients: {created} leases, {granted} granted, {ended} ended, {preempted} \
+             preempted, {sessions} sessions, {tunnels} tunnels, {faults} faults; {messages} messages and {commits} \
+             commits in {:.1} h; {:.2} s, {:.0} events/s; {} lines, log {:016x}",
             self.seed,
+            self.exporters,
+            self.clients,
             self.simulated.as_secs_f64() / 3600.0,
             self.wall.as_secs_f64(),
+            self.events_a_second(),
             self.lines,
             self.digest
         )?;

@@ -1,5 +1,7 @@
 //! No lease ends early, late, or because of somebody who has no say in it.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use jumpstarter_model::{Lease, condition::find};
 
@@ -7,6 +9,9 @@ use super::{Checker, LeaseFacts};
 
 /// Calm seconds by which the end of a lease may be late: time for a write that fails to be tried again.
 const LATE: u32 = 15;
+
+/// Time in which an exporter's word that it leaves arrives and is acted upon.
+const GOODBYE: Duration = Duration::from_mins(1);
 
 impl Checker {
     /// A lease was written; was it its end, and why?
@@ -22,6 +27,7 @@ impl Checker {
         if new.refused {
             return self.refused_rightly(name, &new);
         }
+        self.followed(name, &new, reason == "Preempted");
         match reason.as_str() {
             "Expired" => self.expired_in_time(name, &new),
             "Released" => {
@@ -30,11 +36,13 @@ impl Checker {
                         *who == new.client || *who == "by hand" || Some(who.as_str()) == new.exporter.as_deref()
                     })
                 });
-                if !someone {
+                let leaves = new.exporter.as_ref().and_then(|exporter| self.exporters.get(exporter)?.left);
+                if !someone && leaves.is_none_or(|since| self.at() > since + GOODBYE) {
                     let text = format!("{name} was ended, and nobody who may has asked for it");
                     self.violation("ended-by-right", text, &[name]);
                 }
             }
+            "Preempted" => self.preempted(name, &new, old),
             other => self.violation("ended-by-right", format!("{name} ended for the reason `{other}`"), &[name]),
         }
     }
@@ -61,7 +69,7 @@ impl Checker {
         let could = self
             .exporters
             .iter()
-            .find(|(exporter, facts)| lease.wants(exporter, facts) && self.priority(&lease.client, exporter).is_some());
+            .find(|(exporter, facts)| lease.wants(exporter, facts) && self.grant(lease, exporter).is_some());
         // Somebody may have enabled an exporter this very moment.
         if calm
             && self.plan.faults.edits == 0
@@ -79,10 +87,13 @@ impl Checker {
         }
         let now = self.time.now();
         let skew = SignedDuration::from_millis((self.clocks.1 - self.clocks.0) + 1_000);
+        let grace = SignedDuration::from_secs(i64::try_from(self.plan.faults.grace).unwrap_or(0));
         let (mut late, patience) = (Vec::new(), self.patience(LATE));
         for name in &self.live {
             let Some(lease) = self.leases.get_mut(name) else { continue };
             let due = lease.due().or_else(|| lease.spec.end_time.as_ref().map(|end| end.0));
+            // Whoever was told to make way does so in time, or is told that it need not.
+            let due = lease.notice.map_or(due, |told| Some(due.map_or(told + grace, |due| due.min(told + grace))));
             let over = due.is_some_and(|due| now > due + skew);
             lease.overdue = if over || lease.release { lease.overdue + 1 } else { 0 };
             if lease.overdue > patience {

@@ -5,8 +5,16 @@ use std::{
     time::Duration,
 };
 
-use jumpstarter_model::{ExporterPhase, Lease, LeaseSpec, Selector, Timestamp, condition::is_true, lease_time};
+use jumpstarter_model::{
+    ExporterPhase, Lease, LeaseSpec, Selector, Timestamp,
+    condition::{is_true, lease::noticed_at},
+    lease_time,
+};
+use jumpstarter_scheduler::transition::{REQUEUE, REQUEUED_FROM};
 use jumpstarter_store::Object;
+
+/// Place among equals: creation, then uid.
+pub(super) type Age = (Timestamp, String);
 
 /// A lease as stored last.
 #[derive(Clone, Debug)]
@@ -15,13 +23,22 @@ pub(super) struct LeaseFacts {
     pub(super) client: String,
     pub(super) spec: LeaseSpec,
     pub(super) selector: Selector,
-    pub(super) created: (Timestamp, String),
+    pub(super) created: Age,
     pub(super) release: bool,
     pub(super) begin: Option<Timestamp>,
     pub(super) end: Option<Timestamp>,
     pub(super) exporter: Option<String>,
     pub(super) ready: bool,
     pub(super) ended: bool,
+    /// The terms on which it holds its exporter.
+    pub(super) spot: bool,
+    pub(super) priority: i64,
+    /// When it was told that it is to make way, by the service's clock and in truth.
+    pub(super) notice: Option<Timestamp>,
+    pub(super) noticed: Option<Duration>,
+    /// Whether another one is to wait in its stead, and the lease in whose stead it waits itself.
+    pub(super) requeue: bool,
+    pub(super) follows: Option<String>,
     /// Whether it was refused.
     pub(super) refused: bool,
     /// Since when it is stored, and since when it has an exporter.
@@ -33,12 +50,17 @@ pub(super) struct LeaseFacts {
     /// Calm seconds for which its end is due, and for which it has waited for a free exporter.
     pub(super) overdue: u32,
     pub(super) waited: u32,
+    /// Calm seconds for which nobody makes way for it, and for which nobody needs that it makes way.
+    pub(super) unmoved: u32,
+    pub(super) needless: u32,
 }
 
 impl LeaseFacts {
     pub(super) fn of(object: &Object, lease: &Lease, at: Duration) -> Self {
         let status = lease.status.clone().unwrap_or_default();
         let exporter = lease.assigned_exporter().map(str::to_owned);
+        let note = |key: &str| lease.metadata.annotations.as_ref().and_then(|notes| notes.get(key)).cloned();
+        let notice = noticed_at(&status.conditions);
         let refused = ["Unsatisfiable", "Invalid"].iter().any(|kind| is_true(&status.conditions, kind));
         Self {
             client: lease.spec.client_ref.name.clone(),
@@ -52,6 +74,12 @@ impl LeaseFacts {
             end: status.end_time.map(|time| time.0),
             ready: is_true(&status.conditions, "Ready"),
             ended: status.ended,
+            spot: status.spot_access == Some(true),
+            priority: status.priority.unwrap_or(0),
+            notice,
+            noticed: notice.map(|_| at),
+            requeue: note(REQUEUE).as_deref() == Some("true"),
+            follows: note(REQUEUED_FROM),
             refused,
             known: at,
             granted: exporter.is_some().then_some(at),
@@ -60,6 +88,8 @@ impl LeaseFacts {
             lengths: lease.spec.duration.iter().map(ToString::to_string).collect(),
             overdue: 0,
             waited: 0,
+            unmoved: 0,
+            needless: 0,
             spec: lease.spec.clone(),
         }
     }
@@ -69,7 +99,14 @@ impl LeaseFacts {
         self.known = old.known;
         self.granted = old.granted.or(self.granted);
         self.over = old.over.or(self.over);
+        if old.exporter.is_some() {
+            (self.spot, self.priority) = (old.spot, old.priority);
+        }
         self.lengths.extend(old.lengths.iter().cloned());
+        if self.notice == old.notice {
+            self.noticed = old.noticed;
+        }
+        (self.unmoved, self.needless) = (old.unmoved, old.needless);
         self.waited = if self.exporter.is_none() { old.waited } else { 0 };
     }
 
@@ -120,6 +157,8 @@ impl LeaseFacts {
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, which objects keep apart, too")]
 pub(super) struct ExporterFacts {
+    /// Exporters of one kind have the same labels.
+    pub(super) kind: usize,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) enabled: bool,
     pub(super) claim: Option<String>,
@@ -142,6 +181,8 @@ pub(super) struct ExporterFacts {
     /// It lied, or the way to it was broken, at that time.
     pub(super) disturbed: Option<Duration>,
     pub(super) lied: bool,
+    /// When it said last that it leaves: whatever lease it holds when that arrives may end for it.
+    pub(super) left: Option<Duration>,
     /// It does not tell what it has heard.
     pub(super) old: bool,
 }

@@ -8,7 +8,9 @@ mod facts;
 mod order;
 mod promises;
 mod quiet;
+mod quota;
 mod sessions;
+mod spot;
 mod waiting;
 
 use std::{
@@ -24,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use self::{
     facts::{ExporterFacts, LeaseFacts, OrderDoubt},
     promises::Asked,
+    quota::Accounts,
+    spot::Contest,
 };
 use crate::{clock::Time, dice::Dice, log::Log, plan::Plan, report::Violation, server::NAMESPACE, store::Commit};
 
@@ -43,11 +47,18 @@ pub(crate) struct Checker {
     live: BTreeSet<String>,
     waiting: BTreeSet<String>,
     exporters: BTreeMap<String, ExporterFacts>,
+    /// Those that are free as far as the store says, and those that have sessions open.
+    free: BTreeSet<String>,
+    in_session: BTreeSet<String>,
+    /// Labels that exporters have.
+    kinds: BTreeMap<BTreeMap<String, String>, usize>,
     /// Labels of clients.
     teams: BTreeMap<String, String>,
     /// Who uses which exporter, as clients see it: client and lease.
     users: BTreeMap<String, (String, String)>,
     asked: Asked,
+    spot: Contest,
+    accounts: Accounts,
     doubts: Vec<OrderDoubt>,
     /// How often each object was written since when.
     written: BTreeMap<Key, (Duration, u32)>,
@@ -73,10 +84,14 @@ pub struct Counts {
     pub granted: u64,
     /// Leases that have ended.
     pub ended: u64,
+    /// Of these, leases that had to make way.
+    pub preempted: u64,
     /// Tunnels that were opened.
     pub tunnels: u64,
     /// Sessions that exporters opened.
     pub sessions: u64,
+    /// Messages that came to the service or to peers.
+    pub messages: u64,
     /// Faults that were brought about on purpose, single calls not counted.
     pub faults: u64,
 }
@@ -93,9 +108,14 @@ impl Checker {
             live: BTreeSet::new(),
             waiting: BTreeSet::new(),
             exporters: BTreeMap::new(),
+            free: BTreeSet::new(),
+            in_session: BTreeSet::new(),
+            kinds: BTreeMap::new(),
             teams: BTreeMap::new(),
             users: BTreeMap::new(),
             asked: Asked::default(),
+            spot: Contest::default(),
+            accounts: Accounts::default(),
             doubts: Vec::new(),
             written: BTreeMap::new(),
             trouble_until: Duration::ZERO,
@@ -224,6 +244,7 @@ impl Checker {
             }
         }
         self.moved(&name, old.as_ref());
+        self.noticed(&name, old.as_ref());
         self.held(&name, old.as_ref());
         self.ended(&name, old.as_ref(), lease);
         let exporter = self.leases.get(&name).and_then(|facts| facts.exporter.clone());
@@ -231,6 +252,8 @@ impl Checker {
             && let Some(exporter) = exporter
         {
             self.counts.granted += 1;
+            self.on_terms(&name);
+            self.within_caps(&name);
             self.free_no_more(&exporter);
         }
     }
@@ -275,6 +298,7 @@ impl Checker {
         if was == is {
             return;
         }
+        self.account(name, was.is_some(), is.is_some());
         if let Some(exporter) = was
             && let Some(facts) = self.exporters.get_mut(&exporter)
         {
@@ -302,6 +326,7 @@ impl Checker {
             && let Some(facts) = self.exporters.get_mut(exporter)
         {
             facts.holders.remove(name);
+            self.accounts.count(self.teams.get(&old.client), -1);
         }
         self.removed(name, &old);
     }
@@ -314,6 +339,11 @@ impl Checker {
         let phase = status.exporter_status.unwrap_or_default();
         let version = object.resource_version();
         let calm = self.at().max(self.trouble_until);
+        let (labels, next) = (object.labels(), self.kinds.len());
+        let kind = self.kinds.get(&labels).copied().unwrap_or(next);
+        if kind == next {
+            self.kinds.insert(labels.clone(), kind);
+        }
         let facts = self.exporters.entry(name.clone()).or_default();
         let was = facts.claim.clone();
         if facts.claim != claim || facts.online != online || facts.phase != phase {
@@ -322,7 +352,7 @@ impl Checker {
                 format_args!("commit {version}: exporter {name} {link} {phase:?} claimed for {claim:?}").to_string();
             self.log.note(at, format_args!("{line}"));
         }
-        facts.labels = object.labels();
+        (facts.kind, facts.labels) = (kind, labels);
         facts.enabled = exporter.is_enabled();
         facts.claim.clone_from(&claim);
         facts.online = online;
@@ -337,6 +367,11 @@ impl Checker {
         let idle = matches!(phase, ExporterPhase::Available | ExporterPhase::Unspecified);
         let free = online && facts.enabled && claim.is_none() && idle;
         facts.free_since = if free { facts.free_since.or(Some(calm)) } else { None };
+        if free {
+            self.free.insert(name.clone());
+        } else {
+            self.free.remove(&name);
+        }
         if let Some(lease) = claim
             && was.as_deref() != Some(&lease)
         {
@@ -358,6 +393,8 @@ impl Checker {
     /// Once every simulated second.
     pub(crate) fn tick(&mut self) {
         self.ends_in_time();
+        self.makes_way();
+        self.keeps_caps();
         self.waits_no_longer();
         self.resolve_doubts();
         self.tears_down_in_time();

@@ -2,7 +2,8 @@
 
 use std::{cmp::Reverse, time::Duration};
 
-use super::{Checker, LeaseFacts, OrderDoubt};
+use super::{Checker, LeaseFacts, OrderDoubt, facts::Age};
+use crate::policies::{self, Grant};
 
 /// What was stored so recently may not have been seen yet.
 const FRESH: Duration = Duration::from_secs(5);
@@ -16,14 +17,24 @@ const HANGS: Duration = Duration::from_secs(75);
 const CALM: Duration = Duration::from_mins(1);
 
 impl Checker {
-    /// The priority of a client at an exporter; nothing when it may not have it. Mirrors the policies of the lab.
-    pub(super) fn priority(&self, client: &str, exporter: &str) -> Option<i64> {
-        if !self.plan.faults.policies {
-            return Some(0);
+    /// What policies give a lease at an exporter, for as long as it asks for now.
+    pub(super) fn grant(&self, lease: &LeaseFacts, exporter: &str) -> Option<Grant> {
+        let team = self.teams.get(&lease.client).map_or("", String::as_str);
+        let pool = self.exporters.get(exporter)?.labels.get("pool").map_or("", String::as_str);
+        policies::grant(&self.plan.faults, pool, team, lease.spec.duration.unwrap_or_default())
+    }
+
+    /// A lease holds its device by the terms that policies give.
+    pub(super) fn on_terms(&mut self, name: &str) {
+        let Some(lease) = self.leases.get(name) else { return };
+        let Some(exporter) = lease.exporter.as_deref() else { return };
+        let grant = self.grant(lease, exporter);
+        if grant != Some(Grant { spot: lease.spot, priority: Reverse(lease.priority) }) {
+            let (spot, priority) = (lease.spot, lease.priority);
+            let text = format!("{name} has {exporter} as spot: {spot}, priority {priority}; policies give {grant:?}");
+            let exporter = exporter.to_owned();
+            self.violation("right-device", text, &[name, &exporter]);
         }
-        let team = self.teams.get(client)?;
-        let pool = self.exporters.get(exporter)?.labels.get("pool")?;
-        crate::lab::priority(pool, team)
     }
 
     /// A claim is for a lease that waits for such an exporter.
@@ -39,7 +50,7 @@ impl Checker {
             "which has ended"
         } else if !found.wants(exporter, facts) {
             "which does not ask for it"
-        } else if self.priority(&found.client, exporter).is_none() {
+        } else if self.grant(found, exporter).is_none() {
             "whose client may not have it"
         } else {
             return;
@@ -47,18 +58,14 @@ impl Checker {
         self.violation("right-device", format!("{exporter} is claimed for {lease}, {text}"), &[exporter, lease]);
     }
 
-    fn rank(
-        &self,
-        lease: &LeaseFacts,
-        exporter: &str,
-    ) -> Option<(Reverse<i64>, (jumpstarter_model::Timestamp, String))> {
-        Some((Reverse(self.priority(&lease.client, exporter)?), lease.created.clone()))
+    fn rank(&self, lease: &LeaseFacts, exporter: &str) -> Option<(Grant, Age)> {
+        Some((self.grant(lease, exporter)?, lease.created.clone()))
     }
 
     /// Looks for somebody who should have got the device instead.
     pub(super) fn in_order(&mut self, exporter: &str, served: &str) {
         let at = self.at();
-        if !self.is_calm() || at < self.trouble_until + CALM || self.plan.faults.rivals > 0 {
+        if !self.is_calm() || at < self.trouble_until + CALM {
             return;
         }
         let (dates, now) = (self.dates(), self.time.now());
@@ -75,6 +82,7 @@ impl Checker {
                 && at > other.known + FRESH
                 && at > begun + FRESH
                 && other.wants(exporter, facts)
+                && !self.may_be_kept(other)
                 && self.rank(other, exporter).is_some_and(|other| other < rank)
         });
         if let Some((first, _)) = first {

@@ -164,6 +164,8 @@ impl Checker {
     /// An exporter says that it leaves, which may end its lease.
     pub(crate) fn exporter_leaves(&mut self, exporter: &str) {
         self.exporter_away(exporter, Duration::from_mins(1));
+        let at = self.at();
+        self.exporters.entry(exporter.to_owned()).or_default().left = Some(at);
         let held: Vec<String> =
             self.exporters.get(exporter).map(|facts| facts.holders.iter().cloned().collect()).unwrap_or_default();
         for lease in held {

@@ -19,6 +19,7 @@ impl Checker {
         let facts = self.exporters.entry(exporter.to_owned()).or_default();
         facts.process = number;
         facts.sessions.clear();
+        self.in_session.remove(exporter);
         facts.closed.clear();
         facts.hooks.clear();
     }
@@ -30,6 +31,7 @@ impl Checker {
         let facts = self.exporters.entry(exporter.to_owned()).or_default();
         let open: Vec<String> = facts.sessions.values().map(|session| session.lease.clone()).collect();
         facts.sessions.insert(id, Session { lease: lease.to_owned(), overdue: 0 });
+        self.in_session.insert(exporter.to_owned());
         if !open.is_empty() {
             let text = format!("{exporter} opens a session of {lease} while those of {open:?} are open");
             self.violation("one-session", text, &[exporter, lease]);
@@ -42,6 +44,9 @@ impl Checker {
         self.log.note(at, format_args!("exporter {exporter}: session {process}.{id} of {lease} torn down"));
         let Some(facts) = self.exporters.get_mut(exporter) else { return };
         let was_open = facts.sessions.remove(&id).is_some();
+        if facts.sessions.is_empty() {
+            self.in_session.remove(exporter);
+        }
         if !facts.closed.insert(id) || !was_open {
             let text = format!("{exporter} tears session {process}.{id} of {lease} down twice");
             self.violation("tear-down-once", text, &[exporter, lease]);
@@ -53,6 +58,9 @@ impl Checker {
         self.log.note(at, format_args!("exporter {exporter}: session {process}.{id} of {lease} dies"));
         if let Some(facts) = self.exporters.get_mut(exporter) {
             facts.sessions.remove(&id);
+            if facts.sessions.is_empty() {
+                self.in_session.remove(exporter);
+            }
         }
     }
 
@@ -118,12 +126,7 @@ impl Checker {
             return;
         }
         let mut late = Vec::new();
-        let names: Vec<String> = self
-            .exporters
-            .iter()
-            .filter(|(_, facts)| !facts.sessions.is_empty())
-            .map(|(name, _)| name.clone())
-            .collect();
+        let names: Vec<String> = self.in_session.iter().cloned().collect();
         for name in names {
             let well = self.is_well(&name);
             let Some(facts) = self.exporters.get_mut(&name) else { continue };

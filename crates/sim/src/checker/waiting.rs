@@ -15,13 +15,13 @@ const SERVED_AT_LAST: u32 = 420;
 struct Free<'a> {
     by_name: BTreeMap<&'a str, bool>,
     /// The last of each kind, and whether one of them is well.
-    kinds: BTreeMap<&'a BTreeMap<String, String>, (&'a str, bool)>,
+    kinds: BTreeMap<usize, (&'a str, bool)>,
 }
 
 impl<'a> Free<'a> {
     fn add(&mut self, name: &'a str, facts: &'a ExporterFacts, well: bool) {
         self.by_name.insert(name, well);
-        let kind = self.kinds.entry(&facts.labels).or_insert((name, well));
+        let kind = self.kinds.entry(facts.kind).or_insert((name, well));
         *kind = (name, kind.1 || well);
     }
 
@@ -37,12 +37,12 @@ impl<'a> Free<'a> {
 impl Checker {
     /// Counts the calm seconds for which leases wait without need.
     pub(super) fn waits_no_longer(&mut self) {
-        if !self.is_calm() {
+        if self.waiting.is_empty() || !self.is_calm() {
             return;
         }
         let (at, dates) = (self.at(), self.dates());
         let mut free = Free::default();
-        for (name, facts) in &self.exporters {
+        for (name, facts) in self.free.iter().filter_map(|name| self.exporters.get_key_value(name)) {
             if facts.free_since.is_some_and(|since| at > since + Duration::from_secs(2)) {
                 let undisturbed = facts.disturbed.is_none_or(|until| at > until + Duration::from_mins(6));
                 let well = undisturbed && !facts.lied && facts.sessions.is_empty();
@@ -53,12 +53,13 @@ impl Checker {
         let mut waits = Vec::new();
         for name in &self.waiting {
             let Some(lease) = self.leases.get(name).filter(|lease| lease.waits(dates)) else { continue };
+            let kept = self.is_kept(lease);
             let could = |exporter: &str| {
                 self.exporters.get(exporter).is_some_and(|facts| lease.wants(exporter, facts))
-                    && self.priority(&lease.client, exporter).is_some()
+                    && self.grant(lease, exporter).is_some()
             };
             let (mut any, mut well) = (None, false);
-            for (exporter, is_well) in free.for_lease(lease).filter(|(exporter, _)| could(exporter)) {
+            for (exporter, is_well) in free.for_lease(lease).filter(|(exporter, _)| !kept && could(exporter)) {
                 any = Some(exporter.to_owned());
                 well |= is_well;
             }
@@ -84,6 +85,7 @@ impl Checker {
     pub(super) fn free_no_more(&mut self, exporter: &str) {
         if let Some(facts) = self.exporters.get_mut(exporter) {
             facts.free_since = None;
+            self.free.remove(exporter);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Somebody with `kubectl`: edits objects beside the service.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jumpstarter_model::{Exporter, Lease, LeaseSpec, LocalObjectReference, Selector};
+use jumpstarter_scheduler::transition::REQUEUE;
 use jumpstarter_store::{Key, Kind, Object, Write};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -19,8 +20,11 @@ pub(crate) async fn live(lab: Lab) {
     let mut dice = Dice::named(lab.plan.seed, "administrator");
     let rate = match lab.plan.flaw {
         Flaw::DeafWatch | Flaw::ForeignRelease => 600,
+        // Only leases that are made as objects can ask for another one in their stead.
+        _ if lab.plan.faults.spot => lab.plan.faults.edits.max(240),
         _ => lab.plan.faults.edits,
     };
+    let only_creates = lab.plan.flaw == Flaw::None && lab.plan.faults.edits == 0;
     if rate == 0 {
         return;
     }
@@ -33,6 +37,7 @@ pub(crate) async fn live(lab: Lab) {
         count += 1;
         let exporter = format!("e{}", dice.number(0..=lab.plan.exporters as u64 - 1));
         match dice.number(0..=9) {
+            _ if only_creates => create(&lab, &mut dice, count),
             0..=2 => annotate(&lab, Kind::Exporter, &exporter, count),
             3..=4 => {
                 if let Some(lease) = some_lease(&lab, &mut dice) {
@@ -101,19 +106,24 @@ fn release(lab: &Lab, lease: &str) {
 
 fn create(lab: &Lab, dice: &mut Dice, count: u64) {
     let name = format!("by-hand-{count}");
+    let spot = lab.plan.faults.spot;
     lab.note(format_args!("by hand: {name} created"));
     let client = format!("c{}", dice.number(0..=lab.plan.clients as u64 - 1));
     let selector = Selector::parse(dice.pick::<&str>(&["pool=a", "pool=b", "board=b0"])).unwrap_or_default();
     let spec = LeaseSpec {
         client_ref: LocalObjectReference::new(client),
         selector: selector.to_label_selector(),
-        duration: Some(go_duration(Duration::from_secs(dice.number(10..=120)))),
+        duration: Some(go_duration(Duration::from_secs(dice.number(10..=if spot { 900 } else { 120 })))),
         ..LeaseSpec::default()
     };
+    let mut notes = BTreeMap::from([(BY_HAND.to_owned(), "yes".to_owned())]);
+    if spot && dice.chance(0.7) {
+        notes.insert(REQUEUE.to_owned(), "true".to_owned());
+    }
     let metadata = ObjectMeta {
         name: Some(name),
         namespace: Some(NAMESPACE.to_owned()),
-        annotations: Some([(BY_HAND.to_owned(), "yes".to_owned())].into()),
+        annotations: Some(notes),
         ..ObjectMeta::default()
     };
     _ = lab.store.commit(&[Write::Create(Object::from_resource(&Lease { metadata, spec, status: None }))]);

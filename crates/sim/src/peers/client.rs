@@ -104,7 +104,8 @@ impl Work {
         let duration = Duration::from_secs(self.dice.number(10..=600));
         let scheduled = self.dice.chance(self.lab.plan.faults.scheduled);
         let begin = scheduled.then(|| self.lab.time.now() + self.dice.millis(1_000..=300_000));
-        Wish { id, selector, pinned, duration, begin }
+        let requeue = self.lab.plan.faults.spot && self.dice.chance(0.5);
+        Wish { id, selector, pinned, duration, begin, requeue }
     }
 
     async fn cycle(&mut self, wish: Wish) {

@@ -42,6 +42,7 @@ pub(crate) struct Wish {
     pub(crate) pinned: Option<String>,
     pub(crate) duration: Duration,
     pub(crate) begin: Option<Timestamp>,
+    pub(crate) requeue: bool,
 }
 
 pub(crate) fn path(lease: &str) -> String {
@@ -150,6 +151,7 @@ impl Link {
             exporter_name: wish.pinned.clone(),
             duration: Some(proto_duration(wish.duration)),
             begin_time: wish.begin.map(proto_time),
+            requeue: wish.requeue,
             ..Lease::default()
         };
         let parent = format!("namespaces/{NAMESPACE}");

@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use jumpstarter_scheduler::transition::REQUEUED_FROM;
 use jumpstarter_store::{
     Clock, EventStream, Key, Kind, List, ListOptions, Object, ResourceVersion, Store, StoreError, Write,
 };
@@ -229,6 +230,14 @@ impl Inner {
                 return Ok(writes.iter().map(forgotten).collect());
             }
         }
+        if self.flaw == Flaw::LostSuccessor && writes.iter().any(stands_in) {
+            let rest: Vec<Write> = writes.iter().filter(|write| !stands_in(write)).cloned().collect();
+            let mut objects = self.commit(&rest)?;
+            for (at, write) in writes.iter().enumerate().filter(|(_, write)| stands_in(write)) {
+                objects.insert(at, forgotten(write));
+            }
+            return Ok(objects);
+        }
         let stripped;
         let writes = if self.flaw == Flaw::ReadThenWrite {
             stripped = writes.iter().map(whatever_was_read).collect::<Vec<_>>();
@@ -253,9 +262,17 @@ impl Inner {
 
     /// What the service gets to see of an object.
     fn shown(&self, object: Object) -> Object {
-        if self.flaw != Flaw::YoungestFirst || object.kind() != Kind::Lease {
+        if object.kind() != Kind::Lease {
             return object;
         }
+        match self.flaw {
+            Flaw::YoungestFirst => self.mirrored(object),
+            Flaw::SpotForAll => as_spot(object),
+            _ => object,
+        }
+    }
+
+    fn mirrored(&self, object: Object) -> Object {
         let mut value = object.value().clone();
         let time = value.pointer("/metadata/creationTimestamp").and_then(|time| time.as_str()?.parse().ok());
         if let Some(created) = time {
@@ -288,6 +305,21 @@ fn forgotten(write: &Write) -> Object {
     let version = object.resource_version().0 + 1;
     value["metadata"]["resourceVersion"] = version.to_string().into();
     Object::from_value(value).unwrap_or_else(|_| object.clone())
+}
+
+/// Creates a lease in the stead of another.
+fn stands_in(write: &Write) -> bool {
+    matches!(write, Write::Create(object) if object.annotations().contains_key(REQUEUED_FROM))
+}
+
+/// A lease that holds a device, as if it held it as spot.
+fn as_spot(object: Object) -> Object {
+    let mut value = object.value().clone();
+    if value.pointer("/status/exporterRef").is_none() {
+        return object;
+    }
+    value["status"]["spotAccess"] = true.into();
+    Object::from_value(value).unwrap_or(object)
 }
 
 /// The claim as one makes it who reads, decides, and writes without asking whether anything has changed.
