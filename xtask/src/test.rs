@@ -37,8 +37,8 @@ const ON_KUBERNETES: [&str; 8] =
 /// Those among them that are about one machine: sockets of systemd, and flags of `jumpstarter serve`.
 const ON_ONE_MACHINE: [&str; 2] = ["a_socket_that_outlives_the_service", "tunnels_of_another_router"];
 
-/// Small labs that are simulated: two minutes on two cores.
-const SEEDS: u32 = 1200;
+/// Small labs that are simulated beside the other tests.
+const SEEDS: u32 = 300;
 
 /// What `cargo xtask test` runs.
 const EVERY: [Layer; 4] = [Layer::Format, Layer::Deny, Layer::Lint, Layer::Tests];

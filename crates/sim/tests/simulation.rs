@@ -9,7 +9,7 @@ use std::{
 
 use jumpstarter_sim::{Faults, Flaw, Plan, Report, run};
 
-/// Seeds of every test run; `cargo xtask test seeds` runs a thousand and more, with optimisation.
+/// Seeds of every test run; `cargo xtask test seeds` runs more.
 const SEEDS: u64 = 16;
 /// Seeds among which each mistake that is built in must be found.
 const SEEDS_OF_A_FLAW: u64 = 20;

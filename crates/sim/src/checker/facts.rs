@@ -149,7 +149,12 @@ impl LeaseFacts {
     pub(super) fn wants(&self, name: &str, exporter: &ExporterFacts) -> bool {
         let pinned = self.pinned();
         let allowed = exporter.enabled || pinned.is_some() && self.spec.allow_disabled == Some(true);
-        allowed && pinned.is_none_or(|pinned| pinned == name) && self.selector.matches(&exporter.labels)
+        allowed && self.asks_for(name, exporter)
+    }
+
+    /// The same, whether it is enabled or not: that may have changed a moment ago.
+    pub(super) fn asks_for(&self, name: &str, exporter: &ExporterFacts) -> bool {
+        self.pinned().is_none_or(|pinned| pinned == name) && self.selector.matches(&exporter.labels)
     }
 }
 

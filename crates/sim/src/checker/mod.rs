@@ -46,6 +46,8 @@ pub(crate) struct Checker {
     /// Those that have not ended, and of these the ones without an exporter.
     live: BTreeSet<String>,
     waiting: BTreeSet<String>,
+    /// Leases that were to begin later, as long as they are kept.
+    scheduled: BTreeSet<String>,
     exporters: BTreeMap<String, ExporterFacts>,
     /// Those that are free as far as the store says, and those that have sessions open.
     free: BTreeSet<String>,
@@ -107,6 +109,7 @@ impl Checker {
             leases: BTreeMap::new(),
             live: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            scheduled: BTreeSet::new(),
             exporters: BTreeMap::new(),
             free: BTreeSet::new(),
             in_session: BTreeSet::new(),
@@ -268,6 +271,7 @@ impl Checker {
         };
         let live = lease.filter(|lease| !lease.ended);
         put(&mut self.live, live.is_some());
+        put(&mut self.scheduled, lease.is_some_and(|lease| lease.spec.begin_time.is_some()));
         put(&mut self.waiting, live.is_some_and(|lease| lease.exporter.is_none()));
     }
 

@@ -70,6 +70,10 @@ impl Checker {
         }
         let (dates, now) = (self.dates(), self.time.now());
         let (Some(facts), Some(lease)) = (self.exporters.get(exporter), self.leases.get(served)) else { return };
+        // Who has asked for this time beforehand has it, whoever waits.
+        if lease.spec.begin_time.is_some() {
+            return;
+        }
         let Some(rank) = self.rank(lease, exporter) else { return };
         let waiting = self.waiting.iter().filter_map(|name| Some((name, self.leases.get(name)?)));
         let first = { waiting }.find(|(name, other)| {
@@ -83,6 +87,7 @@ impl Checker {
                 && at > begun + FRESH
                 && other.wants(exporter, facts)
                 && !self.may_be_kept(other)
+                && !self.may_be_in_the_way(other)
                 && self.rank(other, exporter).is_some_and(|other| other < rank)
         });
         if let Some((first, _)) = first {

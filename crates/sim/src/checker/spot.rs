@@ -93,13 +93,19 @@ impl Checker {
             && self.grant(lease, exporter).is_some_and(|grant| !grant.spot)
     }
 
+    /// The same, whether the exporter is enabled or not.
+    fn seeks(&self, lease: &LeaseFacts, exporter: &str) -> bool {
+        self.exporters.get(exporter).is_some_and(|facts| lease.asks_for(exporter, facts))
+            && self.grant(lease, exporter).is_some_and(|grant| !grant.spot)
+    }
+
     /// Whoever the service may take to be waiting for this exporter in full right, now or a moment ago.
     fn seekers<'a>(&'a self, exporter: &'a str) -> impl Iterator<Item = &'a LeaseFacts> {
         let (at, latest) = (self.at(), self.dates().1);
         let lately = move |since: Option<Duration>| since.is_none_or(|since| at < since + FRESH);
         self.leases.values().filter(move |lease| {
             let begun = lease.spec.begin_time.as_ref().is_none_or(|begin| begin.0 <= latest);
-            begun && lately(lease.granted) && lately(lease.over) && self.has_full_access(lease, exporter)
+            begun && lately(lease.granted) && lately(lease.over) && self.seeks(lease, exporter)
         })
     }
 
@@ -145,6 +151,9 @@ impl Checker {
     /// The lowest priority makes way first, then the youngest.
     fn is_the_turn_of(&mut self, name: &str, exporter: &str) {
         let Some(told) = self.leases.get(name).filter(|lease| lease.notice.is_some()) else { return };
+        if self.scheduled.iter().any(|name| self.leases.get(name).is_some_and(|lease| !lease.ended)) {
+            return;
+        }
         let at = self.at();
         let turn = |lease: &LeaseFacts| (lease.priority, Reverse(lease.begin));
         let rather = self.live.iter().filter_map(|other| Some((other, self.leases.get(other)?))).find(|(_, other)| {
@@ -305,6 +314,8 @@ impl Checker {
             (name.as_str(), all.filter(|exporter| self.has_full_access(lease, exporter)).collect())
         });
         let all = Matching { edges: edges.collect() };
+        // Who has asked for a later time may count on a device already, or keep others from it.
+        let promised = self.scheduled.iter().any(|name| self.leases.get(name).is_some_and(|lease| !lease.ended));
         let settled = |name: &&str| {
             let settled =
                 |lease: &LeaseFacts| lease.waits(dates) && at > lease.known + FRESH && !self.may_be_kept(lease);
@@ -312,7 +323,7 @@ impl Checker {
         };
         let surely = Matching { edges: all.edges.iter().filter(|(name, _)| settled(name)).cloned().collect() };
         let (provided, more) = (surely.served(&coming), surely.served(&coming.union(&could).copied().collect()));
-        let unmoved = if more.len() > provided.len() { &more - &provided } else { BTreeSet::new() };
+        let unmoved = if !promised && more.len() > provided.len() { &more - &provided } else { BTreeSet::new() };
         told.sort_unstable();
         let told: Vec<&str> = told.into_iter().map(|(_, exporter)| exporter).collect();
         let needed = all.needed(&told);

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::SignedDuration;
+
 use super::{Checker, ExporterFacts, LeaseFacts};
 
 /// Calm seconds for which a lease may wait although a device that it asks for is free and its exporter well.
@@ -9,6 +11,11 @@ const SERVED: u32 = 30;
 /// The same when the service may believe that the exporter has a session to tear down: its limit for those that say
 /// nothing, and some time.
 const SERVED_AT_LAST: u32 = 420;
+
+/// Time for news of a promise to arrive, and in which one that is kept or void may still be taken to stand.
+const PROMISED: Duration = Duration::from_secs(10);
+/// The same for its begin.
+const LAG: SignedDuration = SignedDuration::from_secs(60);
 
 /// Free exporters. Those that differ in nothing that a lease could ask for are looked at once.
 #[derive(Default)]
@@ -53,7 +60,7 @@ impl Checker {
         let mut waits = Vec::new();
         for name in &self.waiting {
             let Some(lease) = self.leases.get(name).filter(|lease| lease.waits(dates)) else { continue };
-            let kept = self.is_kept(lease);
+            let kept = self.is_kept(lease) || self.may_be_in_the_way(lease);
             let could = |exporter: &str| {
                 self.exporters.get(exporter).is_some_and(|facts| lease.wants(exporter, facts))
                     && self.grant(lease, exporter).is_some()
@@ -79,6 +86,20 @@ impl Checker {
             let text = format!("{lease} waits although {exporter} is free");
             self.violation("served", text, &[&lease, &exporter]);
         }
+    }
+
+    /// Whether somebody has a device promised for a time at which this lease would still hold it.
+    pub(super) fn may_be_in_the_way(&self, lease: &LeaseFacts) -> bool {
+        let (at, latest) = (self.at(), self.dates().1);
+        let asked = lease.spec.duration.unwrap_or_default().to_signed();
+        let lately = |since: Option<Duration>| since.is_none_or(|since| at < since + PROMISED);
+        self.scheduled.iter().filter_map(|name| self.leases.get(name)).any(|other| {
+            let begin = other.spec.begin_time.as_ref().map(|begin| begin.0);
+            begin.is_some_and(|begin| begin < latest + asked + LAG)
+                && other.created != lease.created
+                && lately(other.granted)
+                && lately(other.over)
+        })
     }
 
     /// A device is not free any more, whatever its exporter says.
