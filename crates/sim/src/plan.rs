@@ -57,6 +57,7 @@ pub enum Flaw {
 
 /// Shares (of calls, or of opportunities) in which things go wrong. Zero is never.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn for itself")]
 pub struct Faults {
     /// Writes of one transaction are made one after the other, as on Kubernetes.
     pub one_by_one: bool,
