@@ -21,6 +21,7 @@ mod mine;
 mod mixed;
 mod oldest;
 mod qemu;
+mod quarantine;
 mod router_list;
 mod routers;
 mod sessions_rust;
