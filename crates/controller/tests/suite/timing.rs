@@ -197,7 +197,8 @@ async fn an_object_that_cannot_be_read_hurts_nobody_else() {
     let mut lab = Lab::start().await;
     let (exporter, mut feed) = lab.available("dut").await;
     let alice = lab.client("alice").await;
-    alice.create("waiting", Lease { begin_time: Some(in_seconds(3600)), ..for_exporter("dut") }).await.unwrap();
+    // Not within the hour that the others ask for: what it reserves would be in their way.
+    alice.create("waiting", Lease { begin_time: Some(in_seconds(86_400)), ..for_exporter("dut") }).await.unwrap();
 
     // One that was never readable, and one that was.
     let raw = json!({

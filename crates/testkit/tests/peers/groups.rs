@@ -12,6 +12,11 @@ fn a_released_client_uses_a_lease_of_a_group_by_its_name() {
     let names = ours.run(&[&both[..], &["--duration", "10m", "--wait", "-o", "name"]].concat());
     assert_eq!(names.ok().text().lines().collect::<Vec<_>>(), ["pair-0", "pair-1"]);
 
+    // What can never be served is refused at once, and the command says so.
+    let twice = ["create", "lease-group", "twice", "-l", "name=left", "-l", "name=left", "--duration", "10m"];
+    let refused = ours.run(&twice).code(1);
+    assert!(refused.stderr.contains("twice-0") && refused.stdout.is_empty(), "{}", refused.report());
+
     let shell = released.run(&["shell", "--lease", "pair-1", "--", "j", "power", "on"]);
     let _ = shell.ok();
     // Leaving a shell in a lease that was there before does not give it back.

@@ -6,6 +6,7 @@ use clap::Args;
 use jumpstarter_model::{
     GoDuration, Timestamp,
     annotations::{CHECK, LIFT_QUARANTINE, QUARANTINE, QUARANTINE_REASON},
+    lease_time::whole_second,
 };
 use serde_json::{Map, Value};
 
@@ -47,9 +48,10 @@ pub(super) async fn quarantine(args: &QuarantineArgs) -> Result<(), Failure> {
     let name = super::required(args.name.as_ref(), "exporter")?;
     let until = match args.duration {
         None => None,
-        Some(duration) if duration.is_positive() => Some(
-            Timestamp::now().checked_add(duration.to_signed()).map_err(|error| Failure::from_error("--for", &error))?,
-        ),
+        Some(duration) if duration.is_positive() => {
+            let until = Timestamp::now().checked_add(duration.to_signed());
+            Some(whole_second(until.map_err(|error| Failure::from_error("--for", &error))?))
+        }
         Some(duration) => return Err(Failure::Usage(format!("--for: {duration} is not longer than nothing"))),
     };
     let value = until.map_or("true".to_owned(), |until| until.to_string());

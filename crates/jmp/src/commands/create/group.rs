@@ -4,7 +4,7 @@ use std::time::Duration;
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
-use jumpstarter_client::{Client, CreateLease, CreateLeaseGroup, Lease};
+use jumpstarter_client::{Client, ClientError, CreateLease, CreateLeaseGroup, Lease, LeaseState};
 
 use super::{Signals, context};
 use crate::{
@@ -67,6 +67,7 @@ pub(super) async fn run(args: CreateGroupArgs) -> Result<(), Failure> {
         output::warn(&deprecation(&format!("selector label '{label}'"), message));
     }
     let mut members = group.leases;
+    refused(&members)?;
     if let Some(signals) = &mut signals {
         let limit = args.acquisition_timeout.unwrap_or(Duration::from_secs(config.leases.acquisition_timeout));
         let outcome = tokio::select! {
@@ -85,6 +86,15 @@ pub(super) async fn run(args: CreateGroupArgs) -> Result<(), Failure> {
     let view = leases::list(&members, args.output == Some(ListMode::Wide), &Present::here());
     output::write(&output::rendered(&view, args.output)?);
     Ok(())
+}
+
+/// What was refused as soon as it was made is no success.
+fn refused(members: &[Lease]) -> Result<(), Failure> {
+    let over = members.iter().find_map(|lease| match lease.state() {
+        LeaseState::Over(problem) => Some(ClientError::Lease { lease: lease.name.clone(), problem }),
+        LeaseState::Ready(_) | LeaseState::Waiting(_) => None,
+    });
+    over.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// One lease for each selector and each name, in this order.
