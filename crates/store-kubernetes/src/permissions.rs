@@ -49,17 +49,14 @@ impl Permission {
         let owner = |resource| Self { group: GROUP, resource, subresource: "finalizers", verb: "update" };
         let quiet = "no Events about objects are written";
         let unowned = "where the API server enforces permissions of owner references, it refuses Secrets and leases";
-        let of = |resource, subresource, verb| Self { group: GROUP, resource, subresource, verb };
+        let of = |resource, verb| Self { group: GROUP, resource, subresource: "", verb };
         let free = "lease quotas are not looked at";
         let open = "maintenance windows are not looked at";
-        let mute = "the status of the object does not say what became of it";
         vec![
-            (of("leasequotas", "", "list"), free),
-            (of("leasequotas", "", "watch"), free),
-            (of("leasequotas", "status", "update"), mute),
-            (of("maintenancewindows", "", "list"), open),
-            (of("maintenancewindows", "", "watch"), open),
-            (of("maintenancewindows", "status", "update"), mute),
+            (of("leasequotas", "list"), free),
+            (of("leasequotas", "watch"), free),
+            (of("maintenancewindows", "list"), open),
+            (of("maintenancewindows", "watch"), open),
             (event("create"), quiet),
             (event("patch"), quiet),
             (owner("clients"), unowned),

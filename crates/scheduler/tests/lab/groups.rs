@@ -334,3 +334,25 @@ fn a_group_is_not_refused_for_a_device_that_is_promised_to_somebody_else() {
     world.settle_at(1200);
     world.expect(&[("g-x", "Ready/Ready on a"), ("g-psu", "Ready/Ready on b")]);
 }
+
+#[test]
+fn a_group_is_not_refused_for_a_device_that_is_kept_for_a_group_ahead() {
+    let mut world = World::with(&[device("a", "x", "1"), device("b", "x", "1")], &[]);
+    world.put(lease("single").pinned("a").lasting(14));
+    world.settle();
+    let pair = |group: &str, secs: i64, created: i64| {
+        ["0", "1"].map(|number| {
+            let lease = lease(&format!("{group}-{number}")).wants("board=x").created(created).lasting(secs);
+            lease.in_group(group, 2, &[])
+        })
+    };
+    put_all(&mut world, pair("first", 5, 1));
+    world.settle_at(1);
+    // `b` is kept for the first until `a` is there, and this one would need it for longer.
+    put_all(&mut world, pair("second", 100, 2));
+    world.settle_at(2);
+    world.expect(&[("second-0", "Pending/GroupNotAvailable"), ("second-1", "Pending/GroupNotAvailable")]);
+    world.settle_at(14);
+    world.settle_at(19);
+    world.expect(&[("second-0", "Ready/Ready on a"), ("second-1", "Ready/Ready on b")]);
+}

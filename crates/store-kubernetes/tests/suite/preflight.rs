@@ -73,7 +73,8 @@ async fn without_the_optional_kinds_the_rest_works() {
 async fn optional_kinds_that_may_not_be_watched_are_empty() {
     let (server, store, namespace) = store_with(&Permission::required()).await;
     let window = object(json!({
-        "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "MaintenanceWindow", "spec": {},
+        "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "MaintenanceWindow",
+        "spec": { "exporters": ["e"], "schedule": "0 2 * * 0", "duration": "2h" },
         "metadata": { "name": "w", "namespace": namespace },
     }));
     create(&direct(server, &namespace), window).await;

@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
 use super::{core, create, exporter, one, with_status, within};
-use crate::{Event, EventStream, Kind, ListOptions, ResourceVersion, Store, Write};
+use crate::{Event, EventStream, Kind, ListOptions, ResourceVersion, Store, StoreError, Write};
 
 /// The next events of one namespace.
 async fn take(stream: &mut EventStream, namespace: &str, count: usize) -> Vec<Event> {
@@ -105,11 +105,18 @@ pub async fn a_watch_has_no_gap_and_no_repeat(store: Arc<dyn Store>, namespace: 
 /// Keeps a list up to date by a watch until all writers are done; every event must fit what came before.
 async fn follow(store: &dyn Store, namespace: &str) -> BTreeMap<String, ResourceVersion> {
     tokio::task::yield_now().await;
-    let list = within(store.list(Kind::Exporter, namespace, ListOptions::default())).await.expect("list");
+    let (list, mut stream) = loop {
+        let list = within(store.list(Kind::Exporter, namespace, ListOptions::default())).await.expect("list");
+        match within(store.watch(&[Kind::Exporter], list.resource_version)).await {
+            Ok(stream) => break (list, stream),
+            // A store may remember no more than somebody has asked for, who listed a moment later.
+            Err(StoreError::Gone { .. }) => {}
+            Err(error) => panic!("watch: {error}"),
+        }
+    };
     let mut state: BTreeMap<_, _> =
         list.items.iter().map(|item| (item.name().to_owned(), item.resource_version())).collect();
     let mut at = list.resource_version;
-    let mut stream = within(store.watch(&[Kind::Exporter], at)).await.expect("watch");
     loop {
         if state.len() == 20 && finished(store, namespace, &state).await {
             return state;

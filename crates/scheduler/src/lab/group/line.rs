@@ -232,16 +232,19 @@ impl Lab {
                         || self.keeper(exporter) == Some(&line.group)
                         || !standing.as_ref().is_some_and(|standing| self.is_kept_until(exporter, standing, ends, now))
                 };
-                let seats = seats.iter().filter(|(_, exporter)| ours(exporter));
-                // One that is promised to somebody else before the lease would end is there again afterwards.
+                // One that is kept for a group ahead, or promised to somebody else before the lease would end, is there
+                // again afterwards.
                 let fits = |exporter: &Name| *slot != Slot::Booked || self.fits(exporter, entry, now);
-                let (fit, booked): (Vec<_>, Vec<_>) = match slot {
-                    Slot::Booked => seats.partition(|(_, exporter)| fits(exporter)),
-                    _ => (seats.take(line.seekers.len()).collect(), Vec::new()),
+                let (fit, later): (Vec<_>, Vec<_>) = match slot {
+                    Slot::Booked => seats.iter().partition(|(_, exporter)| ours(exporter) && fits(exporter)),
+                    Slot::Free if !self.groups.kept.is_empty() => {
+                        seats.iter().partition(|(_, exporter)| ours(exporter))
+                    }
+                    _ => (seats.iter().take(line.seekers.len()).collect(), Vec::new()),
                 };
                 let fit = fit.into_iter().take(line.seekers.len()).map(|seat| (seat, *slot));
-                let booked = booked.into_iter().take(line.seekers.len()).map(|seat| (seat, Slot::NotReady));
-                for ((at, exporter), slot) in fit.chain(booked) {
+                let later = later.into_iter().take(line.seekers.len()).map(|seat| (seat, Slot::NotReady));
+                for ((at, exporter), slot) in fit.chain(later) {
                     if let Some(turn) = Turn::of(slot, *at) {
                         *offers.by_turn.entry((turn, exporter.clone())).or_default() |= 1 << member;
                     }
