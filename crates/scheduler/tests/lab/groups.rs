@@ -9,7 +9,8 @@ use jumpstarter_model::{Exporter, ExporterPhase, Lease};
 use jumpstarter_scheduler::{Action, LeaseStanding};
 
 use crate::kit::{
-    ExporterExt as _, LeaseExt as _, QuotaExt as _, RuleExt as _, World, at, exporter, lease, policy, quota, rule,
+    ExporterExt as _, LeaseExt as _, QuotaExt as _, RuleExt as _, World, at, client, exporter, lease, policy, quota,
+    rule,
 };
 
 /// An exporter of a kind of board in a rack.
@@ -355,4 +356,22 @@ fn a_group_is_not_refused_for_a_device_that_is_kept_for_a_group_ahead() {
     world.settle_at(14);
     world.settle_at(19);
     world.expect(&[("second-0", "Ready/Ready on a"), ("second-1", "Ready/Ready on b")]);
+}
+
+#[test]
+fn a_group_keeps_devices_by_the_policies_of_the_moment() {
+    let mut world = World::with(&[device("a", "x", "1"), device("c", "y", "1"), device("e", "y", "1")], &[]);
+    world.put(client("bob", &[("team", "b")]));
+    let ranked = |bob: i64, others: i64| policy("q", "", &[rule("team=b", bob), rule("!team", others)]);
+    world.put(ranked(0, 2));
+    world.put(lease("single").pinned("a").lasting(50));
+    world.settle();
+    let both = [("y", "board=y"), ("x", "board=x")];
+    put_all(&mut world, both.map(|(name, wants)| lease(name).wants(wants).created(1).in_group("first", 2, &[])));
+    world.settle_at(1);
+    // `c` is kept for the first, whose priority is no longer the higher one.
+    world.put(ranked(2, 0));
+    world.put(lease("later").by("bob").wants("board=y").created(2).in_group("second", 1, &[]));
+    world.settle_at(2);
+    world.expect(&[("later", "Ready/Ready on c")]);
 }

@@ -74,15 +74,20 @@ impl Lab {
         if self.groups.by_name.is_empty() {
             return;
         }
+        let mut groups = BTreeSet::new();
         seeking.retain(|lease| {
             let Some(member) = self.leases.get(lease).and_then(|entry| entry.group.as_ref()) else { return true };
-            let group = member.group.clone();
+            groups.insert(member.group.clone());
+            false
+        });
+        for group in groups {
+            // What is kept for it was kept by a rank that it may not have any more.
+            self.keep_nothing(&group);
             if let Some(line) = self.groups.line_mut(&group) {
                 line.touch_all();
                 self.groups.turns.insert(group);
             }
-            false
-        });
+        }
     }
 
     /// Groups for which something has changed since the last call.
