@@ -17,7 +17,9 @@ pub(crate) fn are_kept(world: &World, chosen: &BTreeSet<Pair>, lease: &str, expo
                 && account(world, quota, &world.leases[lease].spec.client_ref.name).as_ref() == Some(&of)
         };
         let new = chosen.iter().filter(|(lease, exporter)| same(lease, exporter)).map(|(lease, _)| lease.as_str());
-        let new = new.chain([lease]).map(|name| asked(&world.leases[name], world.now));
+        // What was given counts as it will end, what is asked for as it was asked.
+        let given = |name| (world.now, planned_end(&world.leases[name].spec, world.now), true);
+        let new = new.map(given).chain([asked(&world.leases[lease], world.now)]);
         let used = uses(world, quota, &of, false).into_iter().chain(new).collect::<Vec<_>>();
         let held = used.iter().filter(|(.., runs)| *runs).count();
         quota.spec.max_devices.is_none_or(|most| held <= usize::try_from(most).unwrap())
