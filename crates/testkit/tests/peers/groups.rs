@@ -15,7 +15,11 @@ fn a_released_client_uses_a_lease_of_a_group_by_its_name() {
     // What can never be served is refused at once, and the command says so.
     let twice = ["create", "lease-group", "twice", "-l", "name=left", "-l", "name=left", "--duration", "10m"];
     let refused = ours.run(&twice).code(1);
-    assert!(refused.stderr.contains("twice-0") && refused.stdout.is_empty(), "{}", refused.report());
+    assert!(
+        refused.stderr.contains("2 leases of the group need name=left") && refused.stdout.is_empty(),
+        "{}",
+        refused.report()
+    );
 
     let shell = released.run(&["shell", "--lease", "pair-1", "--", "j", "power", "on"]);
     let _ = shell.ok();
