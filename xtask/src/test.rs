@@ -25,7 +25,7 @@ pub(crate) enum Layer {
     Peers,
     /// Those against a real Kubernetes API server alone
     Kubernetes,
-    /// Simulations of small labs alone, of more seeds than the tests run
+    /// Simulations of small labs alone
     Seeds,
     /// The container image, built from static programs; needs buildah, and is not part of what runs by default
     Image,
@@ -38,7 +38,7 @@ const ON_KUBERNETES: [&str; 8] =
 const ON_ONE_MACHINE: [&str; 2] = ["a_socket_that_outlives_the_service", "tunnels_of_another_router"];
 
 /// Small labs that are simulated beside the other tests.
-const SEEDS: u32 = 300;
+const SEEDS: u32 = 60;
 
 /// What `cargo xtask test` runs.
 const EVERY: [Layer; 4] = [Layer::Format, Layer::Deny, Layer::Lint, Layer::Tests];
@@ -69,13 +69,16 @@ fn one(layer: Layer) -> Result<()> {
         Layer::Tests => {
             build()?;
             // They wait for one another's processes more than they compute: side by side they take half the time.
-            let aside = [Some(seeds()), peers_on_kubernetes()].into_iter().flatten();
+            let aside = [Some(seeds()?), peers_on_kubernetes()].into_iter().flatten();
             let aside = aside.map(Aside::start).collect::<Result<Vec<_>>>()?;
             let first = run_command(&mut every_test(&[]));
             aside.into_iter().map(Aside::wait).fold(first, Result::and)
         }
         Layer::Image => run_command(Command::new("deploy/image/test.sh").current_dir(workspace())),
-        Layer::Seeds => run_command(&mut seeds()),
+        Layer::Seeds => {
+            build()?;
+            run_command(&mut seeds()?)
+        }
         Layer::Peers => tests(&["--test", "peers"]),
         Layer::Kubernetes => {
             tests(&["--test", "kubernetes", "--test", "cluster"])?;
@@ -106,12 +109,12 @@ fn every_test(which: &[&str]) -> Command {
     command
 }
 
-/// Simulations of many small labs. Without a package, for the same reason.
-fn seeds() -> Command {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--locked", "--bin=jumpstarter-sim", "--", "--small", "--seed=1"]);
-    command.arg(format!("--seeds={SEEDS}"));
-    command
+/// Simulations of many small labs, by the program that was built with the tests: cargo would build another one.
+fn seeds() -> Result<Command> {
+    let own = std::env::current_exe().context("find the directory of the programs")?;
+    let mut command = Command::new(own.with_file_name("jumpstarter-sim"));
+    command.args(["--small", "--seed=1"]).arg(format!("--seeds={SEEDS}"));
+    Ok(command)
 }
 
 /// The scenarios of the peers once more, with the service on Kubernetes.
