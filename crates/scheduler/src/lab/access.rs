@@ -19,6 +19,10 @@ use crate::transition::MAINTENANCE_CLIENT;
 /// Combinations of labels whose scope is remembered.
 const REMEMBERED: usize = 1 << 16;
 
+/// Scopes that may be handed out beside twice as many as there were when all were handed out anew: those that policies
+/// have left behind are not counted.
+const LEFT_BEHIND: usize = 1024;
+
 /// Priority of the service's own leases: they come before everybody's.
 const MAINTENANCE_PRIORITY: i64 = i32::MAX as i64;
 
@@ -75,7 +79,7 @@ impl Access {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Rule {
     description: Option<String>,
     from: Vec<Selector>,
@@ -83,18 +87,27 @@ struct Rule {
 }
 
 /// What a rule gives.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Terms {
     priority: i64,
     maximum: Option<GoDuration>,
     spot: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct PolicyRules {
     /// `None` when the selector makes no sense: it then matches nothing.
     exporters: Option<Selector>,
     rules: Vec<Rule>,
+}
+
+/// Exporters of which policies say something else than when they were judged.
+#[derive(Debug)]
+pub(crate) enum Changed {
+    /// Those that one of these selects.
+    Selected(Vec<Selector>),
+    /// Perhaps all.
+    Everything,
 }
 
 #[derive(Debug, Default)]
@@ -123,10 +136,13 @@ pub(crate) struct AccessBook {
     policies: BTreeMap<Name, PolicyRules>,
     clients: HashMap<Name, Person>,
     pub(super) quotas: Quotas,
+    changed: Changed,
     scopes: Vec<ScopeData>,
     scope_ids: HashMap<(Vec<Name>, Vec<Name>), Scope>,
+    /// How many scopes there may be before all are handed out anew.
+    most_scopes: usize,
     /// Label keys that policies look at, and scopes by what exporters have there: exporters are many, and differ mostly in
-    /// labels that no policy mentions.
+    /// labels that no policy mentions. The keys are those of now unless no scope is remembered.
     keys: BTreeSet<String>,
     by_labels: HashMap<Vec<Option<String>>, Scope>,
 }
@@ -138,8 +154,10 @@ impl AccessBook {
             policies: BTreeMap::new(),
             clients: HashMap::new(),
             quotas,
+            changed: Changed::Selected(Vec::new()),
             scopes: Vec::new(),
             scope_ids: HashMap::new(),
+            most_scopes: LEFT_BEHIND,
             keys: BTreeSet::new(),
             by_labels: HashMap::new(),
         }
@@ -168,25 +186,21 @@ impl AccessBook {
         }
     }
 
-    /// Notes a policy. Scopes handed out before are void: ask for all of them again.
-    pub(crate) fn put_policy(&mut self, name: Name, policy: &ExporterAccessPolicy) {
-        let exporters = match &policy.spec.exporter_selector {
-            Some(selector) => Selector::from_label_selector(selector).ok(),
-            None => Some(Selector::default()),
-        };
-        let rules = policy.spec.policies.iter().flatten().map(Rule::of).collect();
-        let changed = name.clone();
-        self.policies.insert(name, PolicyRules { exporters, rules });
-        self.forget_scopes(&changed);
+    /// Notes a policy. What has [changed](Self::take_changed) by it must be judged anew.
+    pub(crate) fn put_policy(&mut self, name: &Name, policy: &ExporterAccessPolicy) {
+        let rules = PolicyRules::of(policy);
+        if self.policies.get(name) == Some(&rules) {
+            return;
+        }
+        let known = self.policies.insert(name.clone(), rules);
+        self.note_change(name, known);
     }
 
-    /// Forgets a policy, with the same consequence. Returns whether there was one.
-    pub(crate) fn remove_policy(&mut self, name: &str) -> bool {
-        let removed = self.policies.remove(name).is_some();
-        if removed {
-            self.forget_scopes(name);
+    /// Forgets a policy, with the same consequence.
+    pub(crate) fn remove_policy(&mut self, name: &str) {
+        if let Some(known) = self.policies.remove(name) {
+            self.note_change(name, Some(known));
         }
-        removed
     }
 
     /// Notes a client. Returns whether anything changed that policies look at.
@@ -211,12 +225,11 @@ impl AccessBook {
         self.clients.remove(name).is_some()
     }
 
-    /// After one policy has changed.
-    fn forget_scopes(&mut self, changed: &str) {
-        self.void_scopes();
-        let policy = self.policies.get_key_value(changed);
+    /// After one policy has changed from what was `known` of it.
+    fn note_change(&mut self, name: &str, known: Option<PolicyRules>) {
+        let policy = self.policies.get_key_value(name);
         for person in self.clients.values_mut() {
-            person.admitted.remove(changed);
+            person.admitted.remove(name);
             if let Some((name, policy)) = policy
                 && let terms = terms_for(policy, &person.labels)
                 && !terms.is_empty()
@@ -224,20 +237,60 @@ impl AccessBook {
                 person.admitted.insert(name.clone(), terms);
             }
         }
+        self.by_labels.clear();
+        for at in 0..self.scopes.len() {
+            if self.scopes[at].policies.iter().any(|policy| **policy == *name) {
+                self.scopes[at].best = self.best_of(&self.scopes[at].policies);
+            }
+        }
+        // Without any policy everybody may have everything.
+        if self.policies.keys().all(|other| **other == *name) {
+            self.changed = Changed::Everything;
+        } else if let Changed::Selected(selectors) = &mut self.changed {
+            let before = known.and_then(|policy| policy.exporters);
+            selectors.extend(before.into_iter().chain(policy.and_then(|(_, policy)| policy.exporters.clone())));
+        }
     }
 
-    fn void_scopes(&mut self) {
+    /// Exporters to be judged anew because policies have changed since the last call.
+    pub(crate) fn take_changed(&mut self) -> Changed {
+        let changed = std::mem::replace(&mut self.changed, Changed::Selected(Vec::new()));
+        if self.scopes.len() > self.most_scopes { Changed::Everything } else { changed }
+    }
+
+    /// Takes back all scopes: ask for all of them again, then say so with [`Self::scopes_are_known`].
+    pub(crate) fn void_scopes(&mut self) {
+        self.changed = Changed::Selected(Vec::new());
         self.scopes.clear();
         self.scope_ids.clear();
         self.by_labels.clear();
+    }
+
+    /// All exporters have their scopes.
+    pub(crate) fn scopes_are_known(&mut self) {
+        self.most_scopes = 2 * self.scopes.len() + LEFT_BEHIND;
+    }
+
+    /// Label keys that policies and quotas look at.
+    fn find_keys(&self) -> BTreeSet<String> {
         let selectors = self.policies.values().filter_map(|policy| policy.exporters.as_ref());
         let selectors = selectors.chain(self.quotas.rules().filter_map(|(_, rule)| rule.exporters()));
         let requirements = selectors.flat_map(Selector::requirements);
-        self.keys = requirements.map(|requirement| requirement.key().to_owned()).collect();
+        requirements.map(|requirement| requirement.key().to_owned()).collect()
+    }
+
+    /// The best that rules of these policies give.
+    fn best_of(&self, policies: &[Name]) -> Rank {
+        let rules = policies.iter().filter_map(|name| self.policies.get(name)).flat_map(|policy| &policy.rules);
+        let ranks = rules.map(|rule| Rank { spot: rule.terms.spot, priority: Reverse(rule.terms.priority) });
+        ranks.min().unwrap_or(Rank::full(0))
     }
 
     /// The scope of an exporter with these labels.
     pub(crate) fn scope(&mut self, labels: &Labels) -> Scope {
+        if self.by_labels.is_empty() {
+            self.keys = self.find_keys();
+        }
         let seen = self.keys.iter().map(|key| labels.get(key).cloned()).collect::<Vec<_>>();
         if let Some(scope) = self.by_labels.get(&seen) {
             return *scope;
@@ -260,9 +313,7 @@ impl AccessBook {
             return *scope;
         }
         let (policies, quotas) = key.clone();
-        let rules = policies.iter().flat_map(|name| &self.policies[name].rules);
-        let ranks = rules.map(|rule| Rank { spot: rule.terms.spot, priority: Reverse(rule.terms.priority) });
-        let best = ranks.min().unwrap_or(Rank::full(0));
+        let best = self.best_of(&policies);
         let scope = Scope(u32::try_from(self.scopes.len()).unwrap_or(u32::MAX));
         let (caps, weights) = self.quotas.split(&quotas);
         self.scopes.push(ScopeData { policies, quotas, caps, weights, best });
@@ -357,8 +408,9 @@ impl AccessBook {
     pub(crate) fn refusals(&self, scopes: impl Iterator<Item = Scope>, client: &str) -> Vec<&str> {
         let Some(person) = self.clients.get(client) else { return Vec::new() };
         let mut found = Vec::new();
-        for name in scopes.filter_map(|scope| self.scopes.get(scope.0 as usize)).flat_map(|data| &data.policies) {
-            for rule in self.policies[name].rules.iter().filter(|rule| !rule.admits(&person.labels)) {
+        let names = scopes.filter_map(|scope| self.scopes.get(scope.0 as usize)).flat_map(|data| &data.policies);
+        for policy in names.filter_map(|name| self.policies.get(name)) {
+            for rule in policy.rules.iter().filter(|rule| !rule.admits(&person.labels)) {
                 if let Some(text) = rule.description.as_deref().filter(|text| !text.is_empty())
                     && !found.contains(&text)
                 {
@@ -379,6 +431,16 @@ fn terms_for(policy: &PolicyRules, labels: &Labels) -> Vec<Terms> {
     policy.rules.iter().filter(|rule| rule.admits(labels)).map(|rule| rule.terms).collect()
 }
 
+impl PolicyRules {
+    fn of(policy: &ExporterAccessPolicy) -> Self {
+        let exporters = match &policy.spec.exporter_selector {
+            Some(selector) => Selector::from_label_selector(selector).ok(),
+            None => Some(Selector::default()),
+        };
+        Self { exporters, rules: policy.spec.policies.iter().flatten().map(Rule::of).collect() }
+    }
+}
+
 impl Rule {
     fn of(policy: &jumpstarter_model::Policy) -> Self {
         let from = policy.from.iter().flatten();
@@ -396,5 +458,40 @@ impl Rule {
 
     fn admits(&self, labels: &Labels) -> bool {
         self.from.iter().any(|selector| selector.matches(labels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use jumpstarter_model::{ExporterAccessPolicy, ExporterAccessPolicySpec};
+
+    use super::*;
+
+    fn policy(board: usize) -> ExporterAccessPolicy {
+        let selector = Selector::parse(&format!("board=b{board}")).unwrap().to_label_selector();
+        let spec = ExporterAccessPolicySpec { exporter_selector: Some(selector), policies: None };
+        ExporterAccessPolicy::new("moves", spec)
+    }
+
+    /// A policy may go from board to board for years.
+    #[test]
+    fn scopes_that_policies_have_left_behind_are_forgotten() {
+        let mut book = AccessBook::new(Quotas::new(SignedDuration::from_hours(24)));
+        book.put_policy(&"stays".into(), &policy(0));
+        let mut anew = 0;
+        for round in 0..3 * LEFT_BEHIND {
+            let name = format!("p{round}");
+            book.put_policy(&name.as_str().into(), &policy(1));
+            if matches!(book.take_changed(), Changed::Everything) {
+                book.void_scopes();
+                book.scopes_are_known();
+                anew += 1;
+            }
+            book.scope(&[("board".to_owned(), "b1".to_owned())].into());
+            book.remove_policy(&name);
+        }
+        assert!((2..5).contains(&anew), "{anew}");
+        assert!(book.scopes.len() <= book.most_scopes + 1, "{}", book.scopes.len());
     }
 }

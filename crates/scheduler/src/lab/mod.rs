@@ -94,8 +94,8 @@ pub struct Lab {
 /// What the next decision must look at.
 #[derive(Debug, Default)]
 struct Marked {
-    /// Policies changed: everything.
-    policies: bool,
+    /// Quotas changed: everything.
+    quotas: bool,
     /// Exporters whose claim must be checked and which may be served if free.
     exporters: BTreeSet<Name>,
     /// Leases whose life must be checked.
@@ -204,10 +204,13 @@ impl Lab {
     pub fn decide(&mut self, now: Timestamp) -> Decisions {
         let mut actions = Vec::new();
         let stale = self.book.quotas.set_now(now);
-        if std::mem::take(&mut self.marked.policies) {
+        if std::mem::take(&mut self.marked.quotas) {
+            self.apply_everything();
+        } else {
+            if stale {
+                self.recount();
+            }
             self.apply_policies();
-        } else if stale {
-            self.recount();
         }
         self.fire_timers(now);
         self.book.quotas.fire();

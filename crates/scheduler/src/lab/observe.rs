@@ -1,9 +1,12 @@
 //! Takes observations into the indexes and marks what they touch.
 
-use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, LeaseQuota, Timestamp};
+use std::collections::BTreeSet;
+
+use jumpstarter_model::{Client, Exporter, ExporterAccessPolicy, Lease, LeaseQuota, Selector, Timestamp};
 
 use super::{
     Lab,
+    access::Changed,
     exporter::{Bench, Seen, Usable},
     health::pool::Standing,
     lease::{Entry, is_check},
@@ -12,6 +15,9 @@ use super::{
     want::Want,
 };
 use crate::transition::LEASE_ENDED;
+
+/// Exporters that are judged one by one after policies have changed, even where these are most of the lab.
+const ONE_BY_ONE: usize = 64;
 
 /// Exporters that are not there of which the last use may be remembered, beside as many as there are.
 const FORMER_EXPORTERS: usize = 1024;
@@ -183,26 +189,69 @@ impl Lab {
 
     pub(super) fn observe_policy(&mut self, policy: &ExporterAccessPolicy) {
         let Some(name) = policy.metadata.name.as_deref() else { return };
-        self.book.put_policy(name.into(), policy);
-        self.marked.policies = true;
+        self.book.put_policy(&name.into(), policy);
     }
 
     pub(super) fn forget_policy(&mut self, name: &str) {
-        self.marked.policies |= self.book.remove_policy(name);
+        self.book.remove_policy(name);
     }
 
     pub(super) fn observe_quota(&mut self, quota: &LeaseQuota) {
         let Some(name) = quota.metadata.name.as_deref() else { return };
         self.book.put_quota(&name.into(), quota);
-        self.marked.policies = true;
+        self.marked.quotas = true;
     }
 
     pub(super) fn forget_quota(&mut self, name: &str) {
-        self.marked.policies |= self.book.remove_quota(name);
+        self.marked.quotas |= self.book.remove_quota(name);
     }
 
-    /// Counts every exporter anew and looks at every waiting lease. Policies and quotas change rarely.
+    /// Judges exporters anew of which policies say something else than before, and looks at every lease that waits for one
+    /// of them.
     pub(super) fn apply_policies(&mut self) {
+        let Changed::Selected(selectors) = self.book.take_changed() else { return self.apply_everything() };
+        if selectors.is_empty() {
+            return;
+        }
+        let exporters = self.selected(&selectors);
+        if exporters.len() > ONE_BY_ONE && 2 * exporters.len() > self.exporters.len() {
+            return self.apply_everything();
+        }
+        let mut wants = BTreeSet::new();
+        for name in exporters {
+            let Some(bench) = self.exporters.get(&name) else { continue };
+            wants.extend(&bench.wants);
+            let scope = self.book.scope(&bench.seen.labels);
+            if bench.scope != scope {
+                self.change_bench(&name, |bench| bench.scope = scope);
+            }
+            self.plan_again(&name);
+            self.marked.exporters.insert(name);
+        }
+        let waiting = wants.iter().filter_map(|id| self.wants.get(id)).flat_map(Want::everybody).cloned();
+        // A group of another place in line may keep anything back, or leave it.
+        let seeking = waiting.chain(self.all_members()).collect::<Vec<_>>();
+        self.marked.seeking.extend(seeking);
+        self.marked.wants.extend(&wants);
+        self.marked.demand.extend(&wants);
+        self.marked.contest = true;
+    }
+
+    fn selected(&self, selectors: &[Selector]) -> BTreeSet<Name> {
+        let mut found = BTreeSet::new();
+        for selector in selectors {
+            let narrow = self.labels.narrow(selector);
+            let candidates = narrow.iter().flatten().filter_map(|name| self.exporters.get_key_value(name));
+            let all = self.exporters.iter().take(if narrow.is_some() { 0 } else { usize::MAX });
+            let matching = candidates.chain(all).filter(|(_, bench)| selector.matches(&bench.seen.labels));
+            found.extend(matching.map(|(name, _)| name.clone()));
+        }
+        found
+    }
+
+    /// Counts every exporter anew and looks at every waiting lease.
+    pub(super) fn apply_everything(&mut self) {
+        self.book.void_scopes();
         for want in self.wants.values_mut() {
             want.clear();
         }
@@ -214,6 +263,7 @@ impl Lab {
                 }
             }
         }
+        self.book.scopes_are_known();
         self.marked.wants.extend(self.wants.keys());
         self.marked.demand.extend(self.wants.keys());
         self.marked.contest = true;
@@ -246,7 +296,7 @@ impl Lab {
         self.plan_again_for(name);
         self.marked.contest = true;
         // It may have other accounts now.
-        self.marked.policies |=
+        self.marked.quotas |=
             self.book.quotas.knows_client(name) || (!self.book.quotas.is_empty() && self.clients.contains_key(name));
     }
 

@@ -163,3 +163,32 @@ fn extensions_and_transfers_can_be_checked() {
     assert!(matches!(check("zoe", "a", hour), Err(AccessError::ClientNotFound(_))));
     assert!(matches!(check("alice", "b", hour), Err(AccessError::ExporterNotFound(_))));
 }
+
+#[test]
+fn a_policy_that_moves_takes_its_exporters_along() {
+    let moves = |exporters: &str| policy("moves", exporters, &[rule("team=a", 5)]);
+    let boards = [exporter("a"), exporter("b").label("board", "y")];
+    let waits = |name: &str, board: &str| lease(name).wants(&format!("board={board}")).pending("NotAvailable");
+    let mut world = World::with(&boards, &[waits("on-x", "x"), waits("on-y", "y")]);
+    world.put(policy("others", "board in (x, y)", &[rule("team=b", 0)]));
+    world.put(moves("board=z"));
+    world.settle();
+    world.expect(&[("on-x", "Pending/NoAccess"), ("on-y", "Pending/NoAccess")]);
+    world.put(moves("board=y"));
+    assert_eq!(world.settle().len(), 1, "nothing is new for who waits for another board");
+    world.expect(&[("on-x", "Pending/NoAccess"), ("on-y", "Ready/Ready on b")]);
+    world.put(moves("board=x"));
+    world.settle();
+    world.expect(&[("on-x", "Ready/Ready on a"), ("on-y", "Ready/Ready on b")]);
+}
+
+#[test]
+fn a_policy_that_is_told_again_changes_nothing() {
+    let mut world = World::with(&[exporter("a"), exporter("b")], &[]);
+    let rules = [rule("team=a", 5).described("the team"), rule("", 0).spot()];
+    world.put(policy("p", "board=x", &rules));
+    world.put(lease("l").pending("NotAvailable").by("nobody"));
+    world.settle();
+    world.put(policy("p", "board=x", &rules));
+    assert_eq!(world.settle(), []);
+}

@@ -156,6 +156,11 @@ impl Lab {
         members.into_iter().flatten().map(|age| age.name.clone()).collect()
     }
 
+    /// Live members of all groups.
+    pub(super) fn all_members(&self) -> impl Iterator<Item = Name> {
+        self.groups.by_name.values().flat_map(|group| &group.members).map(|age| age.name.clone())
+    }
+
     fn any_member(&self, group: &str, is: impl Fn(&Entry) -> bool) -> bool {
         let members = self.groups.by_name.get(group).into_iter().flat_map(|group| &group.members);
         members.filter_map(|age| self.leases.get(&age.name)).any(is)
