@@ -103,6 +103,11 @@ pub fn check_duration(duration: GoDuration) -> Result<(), TimeError> {
 }
 
 impl LeaseTimes {
+    /// When the lease ends whenever it begins to hold an exporter; `None` where its end follows from that.
+    pub fn fixed_end(&self) -> Option<Timestamp> {
+        self.end.or_else(|| Some(whole_second(saturating_add(self.begin?, self.duration))))
+    }
+
     /// Writes the times into a spec.
     pub fn store(&self, spec: &mut LeaseSpec) {
         spec.begin_time = self.begin.map(Time);

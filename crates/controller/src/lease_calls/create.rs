@@ -65,6 +65,10 @@ impl RequestedLease {
             .map(|span| convert::from_duration(span).ok_or_else(|| invalid("duration is out of range")))
             .transpose()?;
         let times = lease_time::normalize(begin, end, duration).map_err(invalid)?;
+        let now = config.clock.now();
+        if let Some(end) = times.fixed_end().filter(|end| *end <= now) {
+            return Err(invalid(format!("the lease would be over already: it ends at {end}, and now it is {now:.0}")));
+        }
         let mut spec = LeaseSpec {
             client_ref: LocalObjectReference::new(owner.metadata.name.clone().unwrap_or_default()),
             selector: self.selector.to_label_selector(),

@@ -67,6 +67,8 @@ async fn leases_that_make_no_sense_are_refused_and_nothing_is_stored() {
                 ..good()
             },
         ),
+        ("over already", "", Lease { begin_time: Some(in_seconds(-3600)), duration: Some(seconds(60)), ..good() }),
+        ("past end", "", Lease { end_time: Some(in_seconds(-5)), duration: Some(seconds(60)), ..good() }),
         ("begin out of range", "", Lease { begin_time: instant(i64::MAX, 0), ..good() }),
         ("negative nanoseconds", "", Lease { begin_time: instant(i64::MIN, -5), ..good() }),
         ("begin before the calendar", "", Lease { begin_time: instant(-400_000_000_000, 0), ..good() }),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
-use jumpstarter_client::{Client, CreateLease, Lease};
+use jumpstarter_client::{Client, ClientError, CreateLease, Lease, LeaseState};
 use tokio::signal::unix::{Signal, SignalKind};
 
 use crate::{
@@ -122,7 +122,16 @@ pub(crate) async fn run(command: CreateCommand) -> Result<(), Failure> {
     }
     let view = leases::one(&lease, args.output == Some(ListMode::Wide), &Present::here());
     output::write(&output::rendered(&view, args.output)?);
-    Ok(())
+    refused(std::slice::from_ref(&lease))
+}
+
+/// What was refused as soon as it was made is no success.
+fn refused(leases: &[Lease]) -> Result<(), Failure> {
+    let over = leases.iter().find_map(|lease| match lease.state() {
+        LeaseState::Over(problem) => Some(ClientError::Lease { lease: lease.name.clone(), problem }),
+        LeaseState::Ready(_) | LeaseState::Waiting(_) => None,
+    });
+    over.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// The lease once it holds an exporter. Nobody has been told its name yet, so it is given back when that fails.

@@ -63,7 +63,11 @@ pub fn all_disabled(matching: usize) -> String {
 /// `Unsatisfiable` or `Pending`, `NoAccess`: `none of them are approved by any policy`, and after
 /// `Matching policies:` the descriptions of the rules that did not admit the client.
 pub fn no_access<'a>(matching: usize, descriptions: impl IntoIterator<Item = &'a str>) -> String {
-    let mut message = format!("{} the lease, but none of them are approved by any policy", exporters_match(matching));
+    let found = match matching {
+        0 => "No exporter matches the lease, hence".to_owned(),
+        _ => format!("{} the lease, but", exporters_match(matching)),
+    };
+    let mut message = format!("{found} none of them are approved by any policy");
     let joined = descriptions.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
     if !joined.is_empty() {
         message.push_str(". Matching policies: ");

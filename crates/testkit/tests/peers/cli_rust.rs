@@ -67,6 +67,9 @@ fn both_show_and_change_the_same_things() {
     more.code(1).says("acquisition timed out after 5 seconds");
     assert_eq!(bob.run(&["get", "leases", "-o", "name"]).ok().text(), waiting.text(), "the one that timed out is gone");
     bob.run(&["delete", "leases", "--all"]).ok();
+    // What is refused at once is no success, though it is printed like any other.
+    let refused = bob.run(&["create", "lease", "-l", "board=none", "--duration", "5m"]);
+    refused.code(1).says("board=none").says("cannot be satisfied: No exporter matches the lease");
 
     listings::deleted(&alice, &lease);
     let held = ["create", "lease", "-l", "board=qemu", "--duration", "5m", "--wait", "-o", "json"];

@@ -4,9 +4,9 @@ use std::time::Duration;
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
-use jumpstarter_client::{Client, ClientError, CreateLease, CreateLeaseGroup, Lease, LeaseState};
+use jumpstarter_client::{Client, CreateLease, CreateLeaseGroup, Lease};
 
-use super::{Signals, context};
+use super::{Signals, context, refused};
 use crate::{
     client_args::ClientArgs,
     complete,
@@ -86,15 +86,6 @@ pub(super) async fn run(args: CreateGroupArgs) -> Result<(), Failure> {
     let view = leases::list(&members, args.output == Some(ListMode::Wide), &Present::here());
     output::write(&output::rendered(&view, args.output)?);
     Ok(())
-}
-
-/// What was refused as soon as it was made is no success.
-fn refused(members: &[Lease]) -> Result<(), Failure> {
-    let over = members.iter().find_map(|lease| match lease.state() {
-        LeaseState::Over(problem) => Some(ClientError::Lease { lease: lease.name.clone(), problem }),
-        LeaseState::Ready(_) | LeaseState::Waiting(_) => None,
-    });
-    over.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// One lease for each selector and each name, in this order.
