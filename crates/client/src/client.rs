@@ -10,8 +10,8 @@ use jumpstarter_config::{ClientConfig, Secret};
 use jumpstarter_protocol::{
     client::v1::{
         CreateLeaseGroupRequest, CreateLeaseRequest, DeleteLeaseGroupRequest, DeleteLeaseRequest, GetExporterRequest,
-        GetLeaseRequest, ListExportersRequest, ListLeasesRequest, RotateTokenRequest, WatchLeaseRequest,
-        client_service_client::ClientServiceClient,
+        GetLeaseRequest, GetUsageRequest, ListExportersRequest, ListLeasesRequest, RotateTokenRequest,
+        WatchLeaseRequest, client_service_client::ClientServiceClient,
     },
     v1::{ExporterStatus, controller_service_client::ControllerServiceClient},
 };
@@ -24,8 +24,8 @@ use tonic::{
 };
 
 use crate::{
-    ClientError, CreateLease, CreateLeaseGroup, Lease, LeaseGroup, LeaseWhy, UpdateLease, WhatIf, around::Around,
-    lease::split,
+    AccountUsage, ClientError, CreateLease, CreateLeaseGroup, Lease, LeaseGroup, LeaseWhy, UpdateLease, WhatIf,
+    around::Around, lease::split,
 };
 
 /// Limit of one call; the service holds a poll for less than this.
@@ -309,6 +309,14 @@ impl Client {
         let answer = self.service().explain_lease(limited(request)).await;
         let found = checked(&format!("explain lease {name}"), answer)?;
         LeaseWhy::from_proto(found).map_err(|err| ClientError::Protocol("the controller", err))
+    }
+
+    /// What the accounts of this client use, one for each quota that is about it. A service that cannot tell answers
+    /// `UNIMPLEMENTED`.
+    pub async fn usage(&self) -> Result<Vec<AccountUsage>, ClientError> {
+        let request = GetUsageRequest { parent: self.parent() };
+        let found = checked("read the usage of quotas", self.service().get_usage(limited(request)).await)?;
+        Ok(found.accounts.into_iter().map(AccountUsage::from_proto).collect())
     }
 
     /// Reads one exporter.

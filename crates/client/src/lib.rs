@@ -40,6 +40,7 @@ mod report;
 mod resource;
 mod session;
 mod storage;
+mod usage;
 mod wait;
 mod why;
 
@@ -57,6 +58,7 @@ pub use report::{DriverNode, Report};
 pub use resource::{Digest, Transfer, Transferred};
 pub use session::{ByteStream, ExporterState, LogLine, Session};
 pub use storage::{Flasher, Storage, StorageMux};
+pub use usage::{AccountUsage, DeviceTimeUsage, ShareUsage};
 pub use why::{LeaseAhead, LeaseAlternative, LeaseWhy, StartForecast, WhatIf};
 
 /// Arguments and results of driver calls; numbers come back as doubles.

@@ -305,6 +305,16 @@ impl ClientService for ClientCalls {
         Ok(Response::new(self.leases.explain(&name.name, request.get_ref()).await?))
     }
 
+    async fn get_usage(
+        &self,
+        request: Request<client::GetUsageRequest>,
+    ) -> Result<Response<client::GetUsageResponse>, Status> {
+        let parent: NamespaceName = request.get_ref().parent.parse().map_err(invalid)?;
+        let caller = self.gate.client(&request).await?;
+        self.own_namespace(&parent.namespace)?;
+        Ok(Response::new(self.leases.usage(caller_name(&caller)).await?))
+    }
+
     async fn create_lease_group(
         &self,
         request: Request<client::CreateLeaseGroupRequest>,

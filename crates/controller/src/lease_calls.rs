@@ -5,6 +5,7 @@ mod explain;
 mod group;
 mod hold;
 mod update;
+mod usage;
 mod watch;
 
 use std::sync::Arc;

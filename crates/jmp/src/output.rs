@@ -47,6 +47,24 @@ impl From<OutputMode> for ListMode {
     }
 }
 
+/// `-o json|yaml`; the default is text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DataMode {
+    /// Four spaces of indentation.
+    Json,
+    /// Keys sorted.
+    Yaml,
+}
+
+impl From<DataMode> for ListMode {
+    fn from(mode: DataMode) -> Self {
+        match mode {
+            DataMode::Json => Self::Json,
+            DataMode::Yaml => Self::Yaml,
+        }
+    }
+}
+
 /// `-o name`, where nothing else makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NameOnly {

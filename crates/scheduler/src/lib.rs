@@ -12,6 +12,7 @@ mod explain;
 pub mod health;
 mod lab;
 pub mod transition;
+mod usage;
 mod why;
 
 pub use action::{Action, Decisions, EndCause, LiftCause, QuarantineCause, RefusedAs};
@@ -20,5 +21,6 @@ pub use change::Change;
 pub use config::LabConfig;
 pub use explain::{AccessError, Candidate, CandidateReason, Explanation, Grant, LeaseStanding, WaitingLimit};
 pub use health::QuarantineConfig;
-pub use lab::Lab;
+pub use lab::{Lab, tally};
+pub use usage::{AccountUse, DeviceTimeUse, Objects, Share};
 pub use why::{Ahead, Alternative, Forecast, MAX_AHEAD, WhatIf, Why};

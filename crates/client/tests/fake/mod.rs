@@ -341,6 +341,9 @@ impl ClientService for Fake {
     async fn explain_lease(&self, _: Request<api::ExplainLeaseRequest>) -> Answer<api::ExplainLeaseResponse> {
         Err(Status::unimplemented(""))
     }
+    async fn get_usage(&self, _: Request<api::GetUsageRequest>) -> Answer<api::GetUsageResponse> {
+        Err(Status::unimplemented(""))
+    }
     async fn create_lease_group(&self, _: Request<api::CreateLeaseGroupRequest>) -> Answer<api::LeaseGroup> {
         Err(Status::unimplemented(""))
     }

@@ -1,7 +1,7 @@
 //! How RPC handlers reach the runtime: edits of one object, tried again on conflict, and questions to the core.
 
 use jumpstarter_model::{Exporter, Lease, Timestamp};
-use jumpstarter_scheduler::{Explanation, Lab, LeaseStanding, WhatIf, Why};
+use jumpstarter_scheduler::{AccountUse, Explanation, Lab, LeaseStanding, WhatIf, Why};
 use jumpstarter_store::{Key, Kind, Object, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -88,6 +88,10 @@ pub(crate) enum Command {
         what_if: WhatIf,
         reply: oneshot::Sender<Option<Why>>,
     },
+    Usage {
+        client: String,
+        reply: oneshot::Sender<Vec<AccountUse>>,
+    },
 }
 
 impl Command {
@@ -130,7 +134,7 @@ impl Envelope {
             }
             Command::EditLease { name, .. } => Some(Key::new(Kind::Lease, namespace, name)),
             Command::EditExporter { name, .. } => Some(Key::new(Kind::Exporter, namespace, name)),
-            Command::Explain { .. } | Command::Why { .. } => None,
+            Command::Explain { .. } | Command::Why { .. } | Command::Usage { .. } => None,
         }
     }
 
@@ -180,6 +184,9 @@ impl Envelope {
             Command::Why { lease, what_if, reply } => {
                 let _ = reply.send(lab.why(&lease, &what_if, now).filter(|why| waits(&why.explanation)));
             }
+            Command::Usage { client, reply } => {
+                let _ = reply.send(lab.usage(&client, now));
+            }
             Command::CreateLease(_) | Command::EditLease { .. } | Command::EditExporter { .. } => {}
         }
     }
@@ -203,7 +210,7 @@ impl Envelope {
                     Some(ExporterEdit::Whole(edited)) => Plan::Write(Draft::Exporter(edited)),
                 }),
             },
-            Command::Explain { .. } | Command::Why { .. } => Ok(Plan::Done(Answer::Nothing)),
+            Command::Explain { .. } | Command::Why { .. } | Command::Usage { .. } => Ok(Plan::Done(Answer::Nothing)),
         };
         planned.unwrap_or_else(|error| Plan::Refused(Refusal::Edit(error)))
     }
@@ -282,6 +289,13 @@ impl LabHandle {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(Envelope::internal(Command::Why { lease, what_if, reply })).await.ok()?;
         answer.await.ok()?
+    }
+
+    /// What the accounts of a client use; `None` when the service stops.
+    pub(crate) async fn usage(&self, client: String) -> Option<Vec<AccountUse>> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Envelope::internal(Command::Usage { client, reply })).await.ok()?;
+        answer.await.ok()
     }
 }
 

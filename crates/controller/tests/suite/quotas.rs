@@ -67,6 +67,32 @@ async fn a_lease_cannot_be_extended_beyond_the_device_time_of_its_account() {
 }
 
 #[tokio::test]
+async fn a_client_sees_what_its_own_accounts_use() {
+    let lab = Lab::start().await;
+    lab.quota("each", json!({"maxDevices": 1, "maxWaiting": 3})).await;
+    lab.quota("others", json!({"clientSelector": {"matchLabels": {"team": "others"}}, "maxDevices": 1})).await;
+    lab.quota("week", json!({"accountBy": "All", "maxDeviceTime": "2h", "period": "168h", "weight": 2})).await;
+    let (exporter, mut feed) = lab.available("dut").await;
+    let (alice, bob) = (lab.client("alice").await, lab.client("bob").await);
+    alice.create("one", Lease { duration: Some(seconds(3600)), ..for_exporter("dut") }).await.unwrap();
+    feed.leased().await;
+    let _listening = exporter.serve("one").await;
+    alice.await_ready("one").await;
+    bob.create("two", Lease { duration: Some(seconds(60)), ..for_exporter("dut") }).await.unwrap();
+
+    let [each, week] = &alice.usage().await.unwrap()[..] else { panic!("two quotas are about alice") };
+    assert_eq!((each.quota.as_str(), each.account.as_str()), ("each", "client alice"));
+    assert_eq!((each.devices, each.max_devices, each.waiting, each.max_waiting), (1, Some(1), 0, Some(3)));
+    assert_eq!((each.max_device_time, each.weight), (None, None));
+    assert_eq!((week.quota.as_str(), week.account.as_str()), ("week", "all of its clients together"));
+    assert_eq!((week.devices, week.max_devices, week.waiting), (1, None, 1));
+    assert_eq!((week.device_time, week.max_device_time), (Some(seconds(3600)), Some(seconds(7200))));
+    assert_eq!((week.period, week.weight, week.share_permille), (Some(seconds(168 * 3600)), Some(2), Some(1000)));
+    let bobs = &bob.usage().await.unwrap()[0];
+    assert_eq!((bobs.account.as_str(), bobs.devices, bobs.waiting), ("client bob", 0, 1));
+}
+
+#[tokio::test]
 async fn a_client_with_too_many_waiting_leases_is_refused_more_and_others_are_not() {
     let lab = Lab::with(|config| {
         config.queue = QueueConfig { max_waiting: 2, longest_wait: Duration::ZERO, ..QueueConfig::default() };

@@ -1,7 +1,7 @@
 //! `jmp why`.
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use jumpstarter_client::{ClientError, WhatIf};
 use jumpstarter_model::Selector;
@@ -11,18 +11,10 @@ use crate::{
     complete,
     failure::Failure,
     listing::{Present, why},
-    output, terminal,
+    output::{self, DataMode},
+    terminal,
     values::duration,
 };
-
-/// How the answer is given; the default is text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Mode {
-    /// Four spaces of indentation.
-    Json,
-    /// Keys sorted.
-    Yaml,
-}
 
 /// Options of the command.
 #[derive(Args)]
@@ -40,7 +32,7 @@ pub(crate) struct Why {
     duration: Option<Duration>,
     /// Output mode.
     #[arg(short, long, value_enum, value_name = "MODE")]
-    output: Option<Mode>,
+    output: Option<DataMode>,
 }
 
 impl Why {
@@ -64,8 +56,8 @@ impl Why {
         let present = Present::here();
         match self.output {
             None => output::write(&why::text(&told, &present, terminal::stdout_colours())),
-            Some(Mode::Json) => output::write(&(output::json(&why::to_json(&told, &present))? + "\n")),
-            Some(Mode::Yaml) => output::write(&(output::yaml(&why::to_json(&told, &present))? + "\n")),
+            Some(DataMode::Json) => output::write(&(output::json(&why::to_json(&told, &present))? + "\n")),
+            Some(DataMode::Yaml) => output::write(&(output::yaml(&why::to_json(&told, &present))? + "\n")),
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ pub(crate) mod exporters;
 pub(crate) mod leases;
 #[cfg(test)]
 mod tests;
+pub(crate) mod usage;
 pub(crate) mod why;
 
 use std::{collections::BTreeMap, fmt::Write as _};

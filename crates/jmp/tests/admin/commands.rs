@@ -110,6 +110,47 @@ fn policies() {
 }
 
 #[test]
+fn what_accounts_use_is_counted_from_the_objects() {
+    let bench = Bench::new();
+    assert_eq!(bench.admin("get usage").ok(), "No quotas in default namespace.\n");
+    for args in
+        ["quota ci --account-label team --max-devices 5 --max-waiting 9", "quota none --exporters board=y --weight 3"]
+    {
+        bench.admin(&format!("create {args}")).ok();
+    }
+    assert_eq!(bench.admin("get usage").ok(), "No account uses anything.\n");
+    let metadata = |name: &str, labels: Value| json!({ "name": name, "labels": labels });
+    let alice = metadata("alice", json!({ "team": "ci" }));
+    bench.api.put_kind("clients", json!({ "kind": "Client", "metadata": alice, "spec": {} }));
+    let rig = metadata("rig", json!({ "board": "x" }));
+    bench.api.put_kind("exporters", json!({ "kind": "Exporter", "metadata": rig, "spec": {} }));
+    let put = |name: &str, duration: Value, status: Value| {
+        let spec = json!({ "clientRef": { "name": "alice" }, "duration": duration, "selector": {} });
+        let metadata = metadata(name, json!({}));
+        bench.api.put_kind("leases", json!({ "kind": "Lease", "metadata": metadata, "spec": spec, "status": status }));
+    };
+    let held = json!({ "exporterRef": { "name": "rig" }, "beginTime": "2026-01-02T03:04:05Z", "ended": false });
+    put("held", json!("30m"), held);
+    put("waits", json!("30m"), Value::Null);
+    put("broken", json!(5), Value::Null);
+    let outcome = bench.admin("get usage ci");
+    assert!(outcome.stderr.contains("lease broken cannot be read, and is left out"), "{}", outcome.stderr);
+    assert_eq!(
+        outcome.ok(),
+        "QUOTA  ACCOUNT  DEVICES  DEVICE-TIME  WAITING  SHARE\n\
+         ci     team=ci  1 of 5   -            1 of 9   -    \n"
+    );
+    let all: Value = serde_json::from_str(&bench.admin("get usage -o json").ok()).unwrap();
+    let (first, other) = (&all["usage"][0], &all["usage"][1]);
+    assert_eq!((&first["max_devices"], &first["weight"]), (&json!(5), &Value::Null));
+    assert_eq!(
+        (&other["account"], &other["devices"], &other["waiting"]),
+        (&json!("client alice"), &json!(0), &json!(1))
+    );
+    assert!(bench.admin("get usage unknown").failed(1).contains("unknown"));
+}
+
+#[test]
 fn quotas() {
     let bench = Bench::new();
     let done = bench.admin(

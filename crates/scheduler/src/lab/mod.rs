@@ -38,6 +38,7 @@ use lease::Entry;
 use names::Name;
 use open::Open;
 use quota::Quotas;
+pub use quota::tally;
 use want::{LabelIndex, Shift, Want, WantId, WantIndex};
 use why::History;
 

@@ -21,6 +21,7 @@ mod sequences;
 mod shares;
 mod spot;
 mod transitions;
+mod usage;
 mod waiting;
 mod wear;
 mod why;

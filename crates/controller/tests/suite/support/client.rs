@@ -117,6 +117,13 @@ impl FakeClient {
         soon("DeleteLeaseGroup", self.stub.clone().delete_lease_group(self.identity.request(request))).await.map(drop)
     }
 
+    /// What its accounts use.
+    pub(crate) async fn usage(&self) -> Result<Vec<client::AccountUsage>, Status> {
+        let request = client::GetUsageRequest { parent: format!("namespaces/{NAMESPACE}") };
+        let answer = soon("GetUsage", self.stub.clone().get_usage(self.identity.request(request))).await;
+        answer.map(|answer| answer.into_inner().accounts)
+    }
+
     pub(crate) async fn explain(
         &self,
         request: client::ExplainLeaseRequest,

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::usage;
 use crate::{
     cluster::{Kind, Place},
     commands::elsewhere,
@@ -37,6 +38,8 @@ pub(super) enum GetCommand {
     /// Show quotas.
     #[command(aliases = ["quotas", "leasequota", "leasequotas"])]
     Quota(GetArgs),
+    /// Show what accounts use, of what quotas let them have.
+    Usage(usage::UsageArgs),
     /// Show maintenance windows.
     #[command(aliases = ["windows", "maintenancewindow", "maintenancewindows"])]
     Window(GetArgs),
@@ -63,6 +66,7 @@ pub(super) async fn run(command: &GetCommand) -> Result<(), Failure> {
         GetCommand::Policy(args) => (Kind::Policy, args, false),
         GetCommand::Quota(args) => (Kind::Quota, args, false),
         GetCommand::Window(args) => (Kind::Window, args, false),
+        GetCommand::Usage(args) => return usage::run(args).await,
         GetCommand::Cluster(_) => return Err(elsewhere::clusters()),
     };
     let cluster = args.place.connect().await?;

@@ -11,6 +11,7 @@ mod import;
 mod quarantine;
 mod rotate;
 pub(crate) mod saved;
+mod usage;
 
 use clap::{Args, Subcommand};
 

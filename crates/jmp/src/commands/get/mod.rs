@@ -1,6 +1,7 @@
 //! `jmp get`.
 mod exporters;
 mod leases;
+mod usage;
 mod watch;
 
 use clap::Subcommand;
@@ -16,6 +17,8 @@ pub(crate) enum GetCommand {
     /// Show leases.
     #[command(alias = "lease")]
     Leases(leases::GetLeases),
+    /// Show what your accounts use, of what quotas let them have.
+    Usage(usage::GetUsage),
 }
 
 /// Lists.
@@ -23,5 +26,6 @@ pub(crate) async fn run(command: GetCommand) -> Result<(), Failure> {
     match command {
         GetCommand::Exporters(args) => args.run().await,
         GetCommand::Leases(args) => args.run().await,
+        GetCommand::Usage(args) => args.run().await,
     }
 }

@@ -92,9 +92,14 @@ impl Account {
         GoDuration::from_nanos(i64::try_from(self.window.used(start(rule, now))).unwrap_or(i64::MAX))
     }
 
+    /// Its fading use.
+    pub(super) fn amount(&self, decay: &Decay) -> i128 {
+        self.usage.amount(decay)
+    }
+
     /// Its fading use, for its weight.
     pub(super) fn share(&self, rule: &Rule, decay: &Decay) -> i128 {
-        self.usage.amount(decay) / rule.weight.unwrap_or(1)
+        self.amount(decay) / rule.weight.unwrap_or(1)
     }
 
     /// Notes that somebody waits here, or that nobody does any more.

@@ -10,6 +10,8 @@ mod record;
 mod rule;
 mod share;
 mod standing;
+mod tally;
+mod usage;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,6 +24,7 @@ pub(in crate::lab) use gate::Purse;
 pub(crate) use record::Record;
 pub(crate) use rule::Rule;
 pub(crate) use standing::{Full, Keeps};
+pub use tally::tally;
 
 use super::names::Name;
 use account::Account;

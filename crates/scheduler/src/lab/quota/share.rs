@@ -6,7 +6,7 @@
 //! in which it was made, and a new core comes to the same.
 
 use jiff::SignedDuration;
-use jumpstarter_model::Timestamp;
+use jumpstarter_model::{GoDuration, Timestamp};
 
 /// A lease that runs counts this far ahead: otherwise all devices that come free at once would go to whoever has used
 /// the least so far, since time must pass before it has used more.
@@ -44,6 +44,24 @@ impl Decay {
         let ahead = now.checked_add(AHEAD).unwrap_or(Timestamp::MAX);
         self.now = self.measure(ahead);
         moved
+    }
+
+    /// The same scale, seen from `now`.
+    pub(super) fn at(mut self, now: Timestamp) -> Self {
+        self.now = self.measure(now.checked_add(AHEAD).unwrap_or(Timestamp::MAX));
+        self
+    }
+
+    /// How much time just before `now` counts for as much as this.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "for people, and cut off by the cast"
+    )]
+    pub(super) fn as_time(&self, amount: i128, now: Timestamp) -> GoDuration {
+        // The scale grows by its logarithm of two with each half-life.
+        let second = self.measure(now).max(1) as f64 * std::f64::consts::LN_2 / self.half_life as f64;
+        GoDuration::from_secs((amount as f64 / second).round() as i64)
     }
 
     /// An instant on the scale. Always the same for the same origin.

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jumpstarter_model::{AccountBy, GoDuration, Lease, LeaseQuota, Selector, Timestamp, lease_time::planned_end};
 
+use jumpstarter_scheduler::AccountUse;
+
 use super::Pair;
 use crate::kit::World;
 
@@ -27,8 +29,14 @@ pub(crate) fn are_kept(world: &World, chosen: &BTreeSet<Pair>, lease: &str, expo
     })
 }
 
-/// Checks that no account is beyond a cap.
+/// Checks that no account is beyond a cap, and that what people are told of accounts is the same whoever counts.
 pub(crate) fn check(world: &World) {
+    let counted = crate::usage::counted(world);
+    for told in world.clients.keys().flat_map(|client| world.lab.usage(client, world.now)) {
+        let same = |found: &&AccountUse| (&found.quota, &found.account) == (&told.quota, &told.account);
+        let unused = told.devices == 0 && told.waiting == 0;
+        assert!(counted.iter().find(same).map_or(unused, |found| *found == told), "{told:?} of {counted:?}");
+    }
     for (name, quota) in &world.quotas {
         let clients = world.leases.values().map(|lease| &lease.spec.client_ref.name).collect::<BTreeSet<_>>();
         for of in clients.into_iter().filter_map(|client| account(world, quota, client)).collect::<BTreeSet<_>>() {
