@@ -164,9 +164,13 @@ impl AccessBook {
     }
 
     /// Notes a quota. Scopes handed out before are void: ask for all of them again, then count everything anew.
-    pub(crate) fn put_quota(&mut self, name: &Name, quota: &LeaseQuota) {
-        self.quotas.put(name.clone(), quota);
-        self.forget_accounts();
+    /// Returns whether it says anything new.
+    pub(crate) fn put_quota(&mut self, name: &Name, quota: &LeaseQuota) -> bool {
+        let changed = self.quotas.put(name.clone(), quota);
+        if changed {
+            self.forget_accounts();
+        }
+        changed
     }
 
     /// Forgets a quota, with the same consequence. Returns whether there was one.

@@ -198,8 +198,7 @@ impl Lab {
 
     pub(super) fn observe_quota(&mut self, quota: &LeaseQuota) {
         let Some(name) = quota.metadata.name.as_deref() else { return };
-        self.book.put_quota(&name.into(), quota);
-        self.marked.quotas = true;
+        self.marked.quotas |= self.book.put_quota(&name.into(), quota);
     }
 
     pub(super) fn forget_quota(&mut self, name: &str) {

@@ -460,6 +460,21 @@ fn an_account_that_comes_away_from_its_cap_and_back_tells_nobody_anything() {
 }
 
 #[test]
+fn a_quota_that_is_told_again_changes_nothing() {
+    let mut world = world(&[quota("q").devices(1), quota("r").by_team().weight(2)], &[lease("l1"), lease("l2")]);
+    world.expect(&[("l1", "Ready/Ready on a"), ("l2", OVER)]);
+    world.put(quota("q").devices(1));
+    world.put(quota("r").by_team().weight(2));
+    assert_eq!(world.settle(), []);
+    world.put(lease("l3").created(9));
+    world.settle();
+    world.expect(&[("l3", OVER)]);
+    world.put(quota("q").devices(2));
+    world.settle();
+    world.expect(&[("l2", "Ready/Ready on b"), ("l3", OVER)]);
+}
+
+#[test]
 fn selectors_that_make_no_sense_and_numbers_that_are_forbidden_do_no_harm() {
     let wild = |key: &str| {
         let requirement = LabelSelectorRequirement { key: key.to_owned(), operator: "Like".to_owned(), values: None };

@@ -60,6 +60,27 @@ fn each_account_tells_its_use_and_its_limits() {
 }
 
 #[test]
+fn whoever_counts_comes_to_the_same() {
+    // The oracle of quotas compares them after every step of a plan; here are those that it does not know.
+    let mut world = World::with(&["a", "b"].map(exporter), &[]);
+    world.put(quota("q").by_team().devices(9).weight(1));
+    world.put(lease("strangers").by("stranger"));
+    world.put(lease("gone"));
+    world.settle();
+    world.put(lease("scheduled").begins(600));
+    world.put(lease("waits").created(9));
+    world.settle();
+    let told = |world: &World| ["alice", "stranger"].map(|client| world.lab.usage(client, world.now).remove(0));
+    assert_eq!(told(&world).map(|told| (told.devices, told.waiting)), [(1, 1), (1, 0)]);
+    assert_eq!(counted(&world), [told(&world)[1].clone(), told(&world)[0].clone()]);
+    world.settle_at(700);
+    world.edit_lease("waits", |lease| *lease = lease.clone().released());
+    world.settle();
+    assert_eq!(told(&world)[0].waiting, 1, "the scheduled one");
+    assert_eq!(counted(&world), [told(&world)[1].clone(), told(&world)[0].clone()]);
+}
+
+#[test]
 fn a_share_is_what_fades_of_the_use_of_all() {
     let mut world = World::with(&["a", "b"].map(exporter), &[]);
     world.put(quota("even").weight(2));
@@ -71,7 +92,7 @@ fn a_share_is_what_fades_of_the_use_of_all() {
     }
     let share = |world: &World, client: &str| world.lab.usage(client, world.now)[0].share.unwrap();
     let (alices, bobs) = (share(&world, "alice"), share(&world, "bob"));
-    assert_eq!((alices.weight, alices.permille, bobs.permille), (2, 670, 329));
+    assert_eq!((alices.weight, alices.permille, bobs.permille), (2, 669, 330));
     // Two hours a day ago count for nearly one: less for what was used first.
     let near = |share: Share, minutes: i64| (share.counted.as_secs_f64() / 60.0 - minutes as f64).abs() < 2.0;
     assert!(near(alices, 58) && near(bobs, 29), "{alices:?} {bobs:?}");

@@ -15,10 +15,16 @@ use crate::lab::names::Name;
 type Labels = BTreeMap<String, String>;
 
 impl Quotas {
-    /// Notes a quota. Everything must be [counted anew](Self::reset) before anybody asks.
-    pub(crate) fn put(&mut self, name: Name, quota: &LeaseQuota) {
-        self.kept.insert(name, Kept { rule: Rule::of(quota), accounts: HashMap::new() });
+    /// Notes a quota. Returns whether it says anything new; then everything must be [counted anew](Self::reset) before
+    /// anybody asks.
+    pub(crate) fn put(&mut self, name: Name, quota: &LeaseQuota) -> bool {
+        let rule = Rule::of(quota);
+        if self.kept.get(&name).is_some_and(|known| known.rule == rule) {
+            return false;
+        }
+        self.kept.insert(name, Kept { rule, accounts: HashMap::new() });
         self.note_weights();
+        true
     }
 
     /// Forgets a quota, with the same consequence. Returns whether there was one.

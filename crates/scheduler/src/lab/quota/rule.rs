@@ -10,7 +10,7 @@ use super::super::names::Name;
 type Labels = BTreeMap<String, String>;
 
 /// One quota.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Rule {
     /// `None` when the selector makes no sense: it then matches nothing, as in policies.
     clients: Option<Selector>,
@@ -23,13 +23,13 @@ pub(crate) struct Rule {
 }
 
 /// Most device time within a sliding period.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TimeCap {
     pub(super) most: GoDuration,
     pub(super) period: GoDuration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum By {
     Client,
     All,

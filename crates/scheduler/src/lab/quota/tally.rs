@@ -15,7 +15,7 @@ type Labels = BTreeMap<String, String>;
 pub fn tally(objects: Objects<'_>, half_life: SignedDuration, now: Timestamp) -> Vec<AccountUse> {
     let mut quotas = Quotas::new(half_life);
     for quota in objects.quotas {
-        quotas.put(quota.metadata.name.as_deref().unwrap_or_default().into(), quota);
+        let _ = quotas.put(quota.metadata.name.as_deref().unwrap_or_default().into(), quota);
     }
     quotas.set_now(now);
     let clients = objects.clients.iter().map(|client| &client.metadata);
