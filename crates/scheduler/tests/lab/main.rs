@@ -4,6 +4,7 @@
 
 mod assignment;
 mod explain;
+mod forecasts;
 mod groups;
 mod health;
 mod health_stories;

@@ -425,7 +425,7 @@ fn explains_which_quota_is_in_the_way() {
     assert_eq!(why.explanation.position, Some(2));
     let ahead = why.ahead.iter().map(|ahead| ahead.lease.as_str()).collect::<Vec<_>>();
     assert_eq!(ahead, ["l2"]);
-    assert_eq!(why.start, None, "who knows when");
+    assert_eq!(why.start.unwrap().latest, Some(at(7200 + 4)), "two leases of an hour later");
     let reasons = why.explanation.candidates.into_iter().map(|candidate| candidate.reason).collect::<Vec<_>>();
     assert_eq!(reasons, vec![CandidateReason::OverQuota("q".to_owned()); 3]);
     // Those who are held back by a quota are not ahead of who is not.

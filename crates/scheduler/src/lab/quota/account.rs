@@ -13,6 +13,7 @@ use super::{
         times::Span,
         want::{Kind, WantId},
     },
+    outlook::Curve,
     record::Record,
     rule::Rule,
     share::{Decay, Usage},
@@ -25,8 +26,8 @@ pub(crate) type Queue = (WantId, Kind);
 /// One account.
 #[derive(Debug, Default)]
 pub(super) struct Account {
-    /// Devices that it holds.
-    pub(super) held: usize,
+    /// Leases that hold its devices.
+    pub(super) holders: BTreeSet<Name>,
     /// Leases that are counted, those that ended too.
     records: usize,
     window: Window,
@@ -65,10 +66,11 @@ impl Room {
 impl Account {
     /// Counts a lease in, or out with `sign` -1.
     pub(super) fn count(&mut self, rule: &Rule, decay: &Decay, name: &Name, record: &Record, sign: i128) {
-        let step = |count: usize| if sign > 0 { count + 1 } else { count.saturating_sub(1) };
-        self.records = step(self.records);
-        if record.runs {
-            self.held = step(self.held);
+        self.records = if sign > 0 { self.records + 1 } else { self.records.saturating_sub(1) };
+        if record.runs && sign > 0 {
+            self.holders.insert(name.clone());
+        } else if record.runs {
+            self.holders.remove(name);
         }
         if rule.time.is_some() {
             let (begin, end) = (record.begin.as_nanosecond(), record.end.as_nanosecond());
@@ -81,7 +83,7 @@ impl Account {
 
     /// What it may still take.
     pub(super) fn room(&self, rule: &Rule, now: Timestamp) -> Room {
-        let devices = rule.devices.map_or(usize::MAX, |most| most.saturating_sub(self.held));
+        let devices = rule.devices.map_or(usize::MAX, |most| most.saturating_sub(self.holders.len()));
         let time =
             rule.time.map_or(Nanos::MAX, |cap| Nanos::from(cap.most.as_nanos()) - self.window.used(start(rule, now)));
         Room { devices, time }
@@ -188,14 +190,14 @@ impl Account {
         self.records == 0 && !waits && self.wake.is_none()
     }
 
-    /// Whether everybody who waits here fits in together, so that the quota keeps nobody.
-    pub(super) fn has_room_for_all(&self, rule: &Rule, now: Timestamp) -> bool {
-        let room = self.room(rule, now);
-        let longest = self.fixed.keys().next_back().copied().into_iter();
-        let longest = longest.chain(self.shrinking.iter().map(|queue| queue.1.1.requested(now))).max();
-        let each = Nanos::from(longest.unwrap_or(GoDuration::ZERO).as_nanos());
-        let count = Nanos::try_from(self.waiting).unwrap_or(Nanos::MAX);
-        room.devices >= self.waiting && each.saturating_mul(count) <= room.time
+    /// Who waits here.
+    pub(super) fn queues(&self) -> impl Iterator<Item = &Queue> {
+        self.fixed.values().flatten().chain(&self.shrinking)
+    }
+
+    /// Its device time from any instant on.
+    pub(super) fn curve(&self) -> Curve {
+        Curve::new(self.window.begins(), self.window.ends())
     }
 }
 

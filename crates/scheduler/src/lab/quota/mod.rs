@@ -6,6 +6,7 @@
 mod account;
 mod gate;
 mod keep;
+mod outlook;
 mod record;
 mod rule;
 mod share;
@@ -21,10 +22,12 @@ use jumpstarter_model::Timestamp;
 
 pub(crate) use account::Room;
 pub(in crate::lab) use gate::Purse;
+pub(in crate::lab) use outlook::Curve;
 pub(crate) use record::Record;
 pub(crate) use rule::Rule;
 pub(crate) use standing::{Full, Keeps};
 pub use tally::tally;
+pub(in crate::lab) use window::Nanos;
 
 use super::names::Name;
 use account::Account;

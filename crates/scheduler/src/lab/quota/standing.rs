@@ -109,7 +109,7 @@ impl AccessBook {
         let (rule, account) = (&kept.rule, account.unwrap_or(&fresh));
         let who = rule.describe(&id.1);
         let message = match (rule.devices, rule.time) {
-            (Some(most), _) if account.held >= most => over_devices(&id.0, &who, account.held, most),
+            (Some(most), _) if account.holders.len() >= most => over_devices(&id.0, &who, account.holders.len(), most),
             (_, Some(cap)) => {
                 let from = account.fits_from(rule, span, self.quotas.now);
                 let used = account.used(rule, self.quotas.now);
@@ -134,15 +134,6 @@ impl AccessBook {
         let found =
             id.and_then(|id| self.quotas.account(&id).map(|(rule, account)| account.share(rule, &self.quotas.decay)));
         found.unwrap_or(0)
-    }
-
-    /// Whether quotas may keep `client` from exporters of `scope` before all of its account's waiting leases are served.
-    pub(crate) fn may_keep(&self, scope: Scope, client: &str) -> bool {
-        let mut ids = self.caps_of(scope).iter().filter_map(|quota| self.account(quota, client));
-        ids.any(|id| {
-            let found = self.quotas.account(&id);
-            found.is_some_and(|(rule, account)| !account.has_room_for_all(rule, self.quotas.now))
-        })
     }
 
     /// The limit of waiting leases that a client is beyond, if `more` come to those that wait.

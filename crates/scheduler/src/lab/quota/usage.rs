@@ -37,7 +37,7 @@ impl Quotas {
         Some(AccountUse {
             quota: quota.to_string(),
             account: rule.describe(account),
-            devices: used.held,
+            devices: used.holders.len(),
             max_devices: rule.devices,
             device_time: rule.time.map(|cap| DeviceTimeUse {
                 used: used.used(rule, now),

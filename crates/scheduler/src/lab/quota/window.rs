@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::super::names::Name;
 
 /// Nanoseconds since the epoch, or of a span; sums of spans need more than 64 bits.
-pub(super) type Nanos = i128;
+pub(in crate::lab) type Nanos = i128;
 
 /// Turns of a sweep after which it is broken off: whoever relies on it asks again then.
 const MAX_TURNS: usize = 10_000;
@@ -37,6 +37,16 @@ impl Window {
             self.by_end.remove(&(end, begin, lease.clone()));
             self.total -= end - begin;
         }
+    }
+
+    /// Begins of leases, in ascending order.
+    pub(super) fn begins(&self) -> impl DoubleEndedIterator<Item = Nanos> {
+        self.by_begin.iter().map(|(begin, ..)| *begin)
+    }
+
+    /// Their ends, in ascending order.
+    pub(super) fn ends(&self) -> impl DoubleEndedIterator<Item = Nanos> {
+        self.by_end.iter().map(|(end, ..)| *end)
     }
 
     /// Forgets what was over by `from`.

@@ -1,14 +1,19 @@
 //! Why a lease waits, who is ahead, when it may begin, and what would bring it there sooner. Answers on demand, bounded
 //! in what they look at, since they are found where decisions are made.
 
+mod field;
 mod forecast;
+mod game;
 mod history;
+mod stock;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jumpstarter_model::{GoDuration, Selector, Timestamp};
 
+use forecast::Past;
 pub(super) use history::History;
+use stock::Ledger;
 
 use super::{
     Lab,
@@ -35,8 +40,6 @@ pub(super) struct Ask<'a> {
     age: &'a Age,
     /// Enabled exporters that policies let it have, with its turn there, and whether a quota keeps it from one now.
     pub(super) devices: BTreeMap<Name, (Turn, bool)>,
-    /// Whether quotas may keep it from some of them for longer than others do.
-    kept: bool,
     /// Whether shares decide who comes first at some of them.
     shares: bool,
     /// How many of them are connected.
@@ -45,7 +48,6 @@ pub(super) struct Ask<'a> {
     finds_free: bool,
     /// Whether it may have quarantined ones.
     takes_quarantined: bool,
-    client: &'a str,
     span: Span,
 }
 
@@ -76,11 +78,11 @@ impl Lab {
             why.ahead = self.who_is_ahead(&ask, now);
             return Some(why);
         }
-        let usage = self.history.usage();
+        let past = Past { usage: self.history.usage(), ledger: Ledger::default() };
         let duration = entry.times.requested(now);
         let ask = self.ask(entry, &want.request, duration, now);
         why.ahead = self.who_is_ahead(&ask, now);
-        why.start = self.forecast(&ask, &usage, now);
+        why.start = self.forecast(&ask, &past, now);
 
         let asked = (*what_if != WhatIf::default()).then(|| {
             let request = what_if.selector.as_ref().map_or_else(|| want.request.clone(), wish);
@@ -94,7 +96,7 @@ impl Lab {
                 asked,
                 devices: ask.connected,
                 position: 1 + self.ahead(&ask, now).len(),
-                start: self.forecast(&ask, &usage, now),
+                start: self.forecast(&ask, &past, now),
             }
         };
         let mut found = ideas(&want.request, duration, &why.explanation.candidates)
@@ -115,12 +117,10 @@ impl Lab {
             entry,
             age: self.age_in_line(entry),
             devices: BTreeMap::new(),
-            kept: false,
             shares: false,
             connected: 0,
             finds_free: false,
             takes_quarantined: request.allow_disabled,
-            client: &entry.client,
             span,
         };
         let stay = Stay { begin: now, end: span.end(now) };
@@ -140,8 +140,7 @@ impl Lab {
                 scopes.insert(bench.scope);
             }
         }
-        ask.kept = scopes.iter().any(|scope: &Scope| self.book.may_keep(*scope, &entry.client));
-        ask.shares = scopes.iter().any(|scope| !self.book.weights_of(*scope).is_empty());
+        ask.shares = scopes.iter().any(|scope: &Scope| !self.book.weights_of(*scope).is_empty());
         ask
     }
 
