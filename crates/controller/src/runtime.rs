@@ -22,6 +22,7 @@ mod notices;
 mod objects;
 mod prune;
 mod quarrels;
+mod windows;
 
 use std::{
     cmp::Reverse,
@@ -110,6 +111,8 @@ pub(crate) struct Runtime {
     looked_up: BTreeMap<String, Instant>,
     /// Exporters whose presence is to be compared with their conditions.
     look_at: BTreeSet<String>,
+    /// Maintenance windows whose status does not say what it should.
+    misjudged: BTreeSet<String>,
     /// Next instant at which the core wants to be asked.
     wake_at: Option<Timestamp>,
     prune: prune::Prune,
@@ -171,6 +174,7 @@ impl Runtime {
             quarrels: quarrels::Quarrels::default(),
             looked_up: BTreeMap::new(),
             look_at: BTreeSet::new(),
+            misjudged: BTreeSet::new(),
             wake_at: None,
             prune: prune::Prune::new(),
             failures: 0,
@@ -297,6 +301,7 @@ impl Runtime {
         self.note_presence();
         self.look_at_quarrels();
         self.launch_parked();
+        self.judge_windows();
         self.decide();
         for envelope in commands.drain(..) {
             self.take_command(envelope);

@@ -71,6 +71,14 @@ pub mod client {
     pub const VALID: &str = "Valid";
 }
 
+/// Conditions of a maintenance window.
+pub mod window {
+    /// Whether it makes no sense, and so blocks nothing. The reason says what is wrong.
+    pub const INVALID: &str = "Invalid";
+    /// Reason of `Invalid` false: it was mended.
+    pub const VALID: &str = "Valid";
+}
+
 /// Conditions of an exporter (kubernetes.md §3.2).
 pub mod exporter {
     /// Whether the exporter is connected.

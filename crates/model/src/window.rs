@@ -6,6 +6,9 @@
 
 #[cfg(test)]
 mod tests;
+mod verdict;
+
+pub use verdict::verdict;
 
 use cronexpr::{Crontab, FallbackTimezoneOption, ParseOptions};
 use jiff::{SignedDuration, civil::DateTime, tz::TimeZone};

@@ -52,11 +52,14 @@ impl Permission {
         let of = |resource, verb| Self { group: GROUP, resource, subresource: "", verb };
         let free = "lease quotas are not looked at";
         let open = "maintenance windows are not looked at";
+        let judged = Self { group: GROUP, resource: "maintenancewindows", subresource: "status", verb: "update" };
+        let mute = "maintenance windows that make no sense do not say so in their status";
         vec![
             (of("leasequotas", "list"), free),
             (of("leasequotas", "watch"), free),
             (of("maintenancewindows", "list"), open),
             (of("maintenancewindows", "watch"), open),
+            (judged, mute),
             (event("create"), quiet),
             (event("patch"), quiet),
             (owner("clients"), unowned),

@@ -60,6 +60,7 @@ impl Runtime {
             Work::Command(envelope) => self.launch_command(envelope, keys),
             Work::Action(action) => self.launch_action(action, keys),
             Work::Remove { lease, uid } => self.launch_removal(lease, uid, keys),
+            Work::Judge { window } => self.launch_judgement(window, keys),
         }
     }
 

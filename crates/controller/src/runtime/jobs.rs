@@ -22,6 +22,8 @@ pub(super) enum Work {
     Action(Action),
     /// The removal of an ended lease.
     Remove { lease: String, uid: String },
+    /// What a maintenance window is to say of itself.
+    Judge { window: String },
 }
 
 /// A work whose call is under way.

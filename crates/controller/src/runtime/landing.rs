@@ -80,7 +80,7 @@ impl Runtime {
                 envelope.answer(Ok(written.map_or(Answer::Nothing, |object| Answer::Object(object.clone()))));
             }
             Work::Action(action) => self.note(&action, objects),
-            Work::Remove { .. } => {}
+            Work::Remove { .. } | Work::Judge { .. } => {}
         }
     }
 
@@ -122,6 +122,13 @@ impl Runtime {
             Work::Remove { lease, .. } => {
                 if !changed {
                     warn!(%lease, %error, "remove an ended lease");
+                }
+                self.read_again(job, Duration::ZERO);
+            }
+            // If it changed, it is judged as it is now; if it cannot be written, when it changes.
+            Work::Judge { window } => {
+                if !changed {
+                    warn!(%window, %error, "say in the status of a maintenance window what is wrong with it");
                 }
                 self.read_again(job, Duration::ZERO);
             }

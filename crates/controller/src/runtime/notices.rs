@@ -38,8 +38,7 @@ impl Runtime {
     }
 
     /// Tells what is wrong with a window that blocks nothing, since it makes no sense.
-    pub(super) fn tell_senseless(&self, object: &Object, error: &str) {
-        let message = format!("the window blocks nothing until it is mended: {error}");
+    pub(super) fn tell_senseless(&self, object: &Object, message: String) {
         self.events.record(ObjectEvent::new(object, EventKind::Warning, EXPORTERS, "Invalid", message));
     }
 

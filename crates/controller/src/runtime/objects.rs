@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use jumpstarter_model::{
     Client, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterPhase, Lease, LeaseQuota,
-    MaintenanceWindow, window::Schedule,
+    MaintenanceWindow,
 };
 use jumpstarter_scheduler::Change;
 use jumpstarter_store::{DecodeError, Event, Key, Kind, List, Object, ResourceVersion};
@@ -110,9 +110,7 @@ impl Runtime {
                 self.world.write().quotas.insert(name.to_owned(), Arc::new(quota));
             }),
             Kind::MaintenanceWindow => object.decode::<MaintenanceWindow>().map(|window| {
-                if let Err(error) = Schedule::of(&window.spec) {
-                    self.tell_senseless(object, &error.to_string());
-                }
+                self.note_window(object, &window);
                 self.lab.observe(Change::Window(&window));
                 self.world.write().windows.insert(name.to_owned(), Arc::new(window));
             }),

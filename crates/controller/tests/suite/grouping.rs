@@ -1,4 +1,6 @@
-//! Several leases that are served together: `CreateLeaseGroup`, what old clients see of it, and what is refused.
+//! Several leases that are served together: `CreateLeaseGroup`, what old clients see of it, what is refused, and crashes.
+
+use std::sync::atomic::Ordering;
 
 use jumpstarter_model::LeaseGroup;
 use jumpstarter_protocol::{
@@ -8,9 +10,9 @@ use jumpstarter_protocol::{
 use tonic::Code;
 
 use crate::support::{
-    FakeExporter, Lab, StatusFeed,
+    FakeExporter, Faults, Lab, StatusFeed,
     client::{in_seconds, path},
-    for_exporter, wanted,
+    eventually, for_exporter, wanted,
 };
 
 /// A device that is ready for leases.
@@ -129,4 +131,80 @@ async fn a_group_made_of_objects_is_one_too_and_waits_for_its_members() {
     assert_eq!(psu_feed.leased().await.0, "two");
     let moved = Lease { begin_time: Some(in_seconds(3600)), ..Lease::default() };
     assert!(alice.update("one", &["begin_time"], moved).await.is_err());
+}
+
+#[tokio::test]
+async fn a_group_whose_grant_stops_anywhere_is_completed_after_a_crash() {
+    // Two claims, two leases that name their exporter, two reports of exporters, and word to two that all are ready.
+    for requests in 0..8 {
+        let (mut lab, store) = Lab::behind(Faults::SLOW, requests, |_| ()).await;
+        let (rig, mut rig_feed) = device(&lab, "rig", "1").await;
+        let (psu, mut psu_feed) = device(&lab, "psu", "1").await;
+        let (alice, bob) = (lab.client("alice").await, lab.client("bob").await);
+        bob.create("before", for_exporter("psu")).await.unwrap();
+        assert_eq!(psu_feed.leased().await.0, "before");
+        alice.create_group("duo", vec![wanted("board=rig"), wanted("board=psu")], &["rack"]).await.unwrap();
+        let cut = usize::try_from(requests).unwrap();
+        *store.cut_naming.lock().unwrap() = Some(("duo-", cut));
+        bob.delete("before").await.unwrap();
+        while psu_feed.leased_or_free().await.is_some() {}
+        psu.report(ExporterStatus::Available).await;
+        let mut listening = Vec::new();
+        if cut > 3 {
+            for (exporter, feed, lease) in [(&rig, &mut rig_feed, "duo-0"), (&psu, &mut psu_feed, "duo-1")] {
+                while feed.leased_or_free().await.as_deref() != Some(lease) {}
+                listening.push(exporter.listen(lease).await);
+                let _ = exporter.try_report(ExporterStatus::LeaseReady, None, None).await;
+            }
+        }
+        eventually("the store is cut off", async || (store.cut_off.load(Ordering::Relaxed) > 0).then_some(())).await;
+        if cut < 2 {
+            // Nobody hears of a device before all are claimed.
+            rig_feed.quiet().await;
+            psu_feed.quiet().await;
+        }
+        lab.crash().await;
+        *store.cut_naming.lock().unwrap() = None;
+        lab.run().await;
+        rig_feed = eventually("the rig comes back", async || rig.try_status().await.ok()).await;
+        psu_feed = eventually("the supply comes back", async || psu.try_status().await.ok()).await;
+        while rig_feed.leased_or_free().await.as_deref() != Some("duo-0") {}
+        while psu_feed.leased_or_free().await.as_deref() != Some("duo-1") {}
+        let _serving = (rig.serve("duo-0").await, psu.serve("duo-1").await);
+        alice.await_ready("duo-0").await;
+        alice.await_ready("duo-1").await;
+    }
+}
+
+#[tokio::test]
+async fn a_group_is_granted_whole_over_a_store_with_faults() {
+    for seed in 0..4 {
+        let (lab, _store) = Lab::behind(Faults { repeat: 0, cut: 0, ..Faults::MANY }, seed, |_| ()).await;
+        let (rig, mut rig_feed) = device(&lab, "rig", "1").await;
+        let (psu, mut psu_feed) = device(&lab, "psu", "1").await;
+        let alice = lab.client("alice").await;
+        let leases = || vec![wanted("board=rig"), wanted("board=psu")];
+        // What cannot be created whole is taken back, and its name is used.
+        let attempts = std::sync::atomic::AtomicUsize::new(0);
+        let group = eventually("the group is created", async || {
+            let name = format!("duo-{}", attempts.fetch_add(1, Ordering::Relaxed));
+            alice.create_group(&name, leases(), &["rack"]).await.ok()
+        })
+        .await;
+        let members = ["0", "1"].map(|number| format!("{}-{number}", group.name));
+        while rig_feed.leased_or_free().await.as_ref() != Some(&members[0]) {}
+        while psu_feed.leased_or_free().await.as_ref() != Some(&members[1]) {}
+        let _listening = (rig.try_listen(&members[0]).await, psu.try_listen(&members[1]).await);
+        for exporter in [&rig, &psu] {
+            let ready = async || exporter.try_report(ExporterStatus::LeaseReady, None, None).await.ok();
+            eventually("the report is taken in", ready).await;
+        }
+        for lease in &members {
+            lab.await_lease(lease, "is ready", |lease| {
+                let conditions = lease.status.as_ref().map_or(&[][..], |status| &status.conditions);
+                jumpstarter_model::condition::is_true(conditions, "Ready")
+            })
+            .await;
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::lab::{Lab, object};
+use crate::lab::{Lab, condition, object};
 
 /// The table without the age, each run of spaces as one bar.
 fn table(text: &str) -> Vec<String> {
@@ -28,12 +28,23 @@ async fn every_kind_has_its_columns() {
     lab.replace_status(&lease).expect("its status");
     lab.apply(&object("ExporterAccessPolicy", "all", &json!({}))).expect("a policy");
 
+    let window = json!({ "exporters": ["rig"], "schedule": "whenever", "duration": "1h" });
+    let mut window = lab.create("MaintenanceWindow", "night", &window).expect("a window");
+    let mut told = condition("Invalid", "True", "BadSchedule");
+    told["message"] = json!("no schedule");
+    window["status"] = json!({ "conditions": [told] });
+    lab.replace_status(&window).expect("its status");
+
     let get = |what: &str, more: &[&str]| table(&lab.kubectl(&[&["get", what], more].concat()));
     assert_eq!(get("clients", &[]), ["NAME|TOKEN EXPIRES", "alice|2031-01-02T03:04:05Z"]);
     assert_eq!(get("exporters", &[]), ["NAME|ENABLED|STATUS", "rig|false|LeaseReady"]);
     assert_eq!(get("exporters", &["-o", "wide"]), ["NAME|ENABLED|STATUS|MESSAGE", "rig|false|LeaseReady|in use"]);
     // `leases` alone would be those of coordination.k8s.io.
     assert_eq!(get("leases.jumpstarter.dev", &[]), ["NAME|ENDED|CLIENT|EXPORTER", "0198|false|alice|rig"]);
+    assert_eq!(
+        get("maintenancewindows", &["-o", "wide"]),
+        ["NAME|SCHEDULE|START|DURATION|INVALID|MESSAGE", "night|whenever|1h|True|no schedule"]
+    );
     let policies = get("exporteraccesspolicies", &[]);
     assert_eq!(policies[0], "NAME|AGE");
     assert!(policies[1].starts_with("all|"), "{policies:?}");

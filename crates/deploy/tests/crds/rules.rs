@@ -63,6 +63,51 @@ async fn a_quota() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_maintenance_window() {
+    let lab = Lab::new().await;
+    let target = "one of exporterSelector or exporters is required";
+    let time = "exactly one of schedule and start is required";
+    let positive = "duration is required and must be positive";
+    let start = "2026-05-04T22:00:00Z";
+    let cases = [
+        (json!({ "exporterSelector": {}, "start": start, "duration": "4h" }), Ok(())),
+        // A time that is over is for the controller to judge: it blocks nothing.
+        (json!({ "exporters": ["rig"], "start": "2020-01-02T03:04:05Z", "duration": "1s" }), Ok(())),
+        (
+            json!({
+                "exporters": ["rig"], "schedule": "0 22 * * 5", "timeZone": "Europe/Berlin", "duration": "1h30m",
+                "reason": "firmware", "clientSelector": { "matchLabels": { "role": "maintainer" } },
+            }),
+            Ok(()),
+        ),
+        // CEL knows nothing of schedules and zones: the condition `Invalid` says what is wrong.
+        (json!({ "exporters": ["rig"], "schedule": "whenever", "duration": "1h" }), Ok(())),
+        (json!({ "exporters": ["rig"], "schedule": "0 * * * *", "duration": "2h" }), Ok(())),
+        (json!({ "start": start, "duration": "4h" }), Err(target)),
+        (json!({ "exporters": [], "start": start, "duration": "4h" }), Err(target)),
+        (json!({ "exporterSelector": {}, "duration": "4h" }), Err(time)),
+        (json!({ "exporterSelector": {}, "start": start, "schedule": "0 22 * * 5", "duration": "4h" }), Err(time)),
+        (
+            json!({ "exporterSelector": {}, "start": start, "timeZone": "UTC", "duration": "4h" }),
+            Err("timeZone goes with schedule only"),
+        ),
+        (json!({ "exporterSelector": {}, "start": start }), Err(positive)),
+        (json!({ "exporterSelector": {}, "start": start, "duration": "0s" }), Err(positive)),
+        (json!({ "exporterSelector": {}, "start": start, "duration": "-1h" }), Err(positive)),
+        (json!({ "exporterSelector": {}, "start": "tonight", "duration": "1h" }), Err("spec.start")),
+        (json!({ "exporterSelector": {}, "schedule": "1".repeat(257), "duration": "1h" }), Err("spec.schedule")),
+        (
+            json!({ "exporterSelector": {}, "start": start, "duration": "1h", "reason": "r".repeat(257) }),
+            Err("spec.reason"),
+        ),
+    ];
+    for (index, (spec, wanted)) in cases.into_iter().enumerate() {
+        let case = spec.to_string();
+        check(&lab.create("MaintenanceWindow", &format!("w{index}"), &spec), wanted, &case);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_lease() {
     let lab = Lab::new().await;
     let client = json!({ "name": "alice" });

@@ -106,3 +106,18 @@ fn policies_and_lists() {
     assert_eq!(view.rows[1], ["q", "*", "0", ""]);
     assert_eq!(view.names, ["exporteraccesspolicy.jumpstarter.dev/p", "exporteraccesspolicy.jumpstarter.dev/q"]);
 }
+
+#[test]
+fn a_window_and_what_is_wrong_with_it() {
+    let shown = |schedule: &str| {
+        let spec = json!({ "exporters": ["rig"], "schedule": schedule, "duration": "1h", "reason": "new cable" });
+        let object = json!({ "metadata": metadata("night"), "spec": spec });
+        one(Kind::Window, &object, options()).rows[0][1..5].to_vec()
+    };
+    let [exporters, next, duration, reason] = shown("0 22 * * *").try_into().unwrap();
+    assert_eq!([&*exporters, &*duration, &*reason], ["rig", "1h", "new cable"]);
+    assert!(next.contains("T22:00:00Z"), "{next}");
+    let [_, next, _, reason] = shown("whenever").try_into().unwrap();
+    assert_eq!(next, "<invalid>");
+    assert!(reason.starts_with("blocks nothing: schedule `whenever` is not five fields"), "{reason}");
+}

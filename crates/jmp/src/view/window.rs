@@ -1,6 +1,9 @@
 //! Maintenance windows, as whole manifests.
 
-use jumpstarter_model::{MaintenanceWindowSpec, Timestamp, window::Schedule};
+use jumpstarter_model::{
+    MaintenanceWindowSpec, Timestamp,
+    window::{Opening, Schedule},
+};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -13,14 +16,18 @@ pub(super) fn to_json(object: &Value) -> Value {
 }
 
 pub(super) fn row(object: &Value, now: Timestamp) -> Vec<String> {
-    vec![
-        name(object),
-        exporters(object),
-        next(object, now),
-        text(object, "/spec/duration"),
-        text(object, "/spec/reason"),
-        age(object, now),
-    ]
+    // One that makes no sense blocks nothing, which is more than why it was made.
+    let (next, reason) = match schedule(object) {
+        Ok(schedule) => (next(schedule.open_after(now), now), text(object, "/spec/reason")),
+        Err(fault) => ("<invalid>".to_owned(), format!("blocks nothing: {fault}")),
+    };
+    vec![name(object), exporters(object), next, text(object, "/spec/duration"), reason, age(object, now)]
+}
+
+/// When it is open, or what is wrong with it.
+fn schedule(object: &Value) -> Result<Schedule, String> {
+    let spec = MaintenanceWindowSpec::deserialize(&object["spec"]).map_err(|error| error.to_string())?;
+    Schedule::of(&spec).map_err(|error| error.to_string())
 }
 
 fn exporters(object: &Value) -> String {
@@ -31,12 +38,10 @@ fn exporters(object: &Value) -> String {
 }
 
 /// When it opens next, or that it is open.
-fn next(object: &Value, now: Timestamp) -> String {
-    let Ok(spec) = MaintenanceWindowSpec::deserialize(&object["spec"]) else { return "<invalid>".to_owned() };
-    match Schedule::of(&spec).map(|schedule| schedule.open_after(now)) {
-        Err(_) => "<invalid>".to_owned(),
-        Ok(None) => "over".to_owned(),
-        Ok(Some(open)) if open.begin <= now => format!("open until {}", open.end),
-        Ok(Some(open)) => open.begin.to_string(),
+fn next(opening: Option<Opening>, now: Timestamp) -> String {
+    match opening {
+        None => "over".to_owned(),
+        Some(open) if open.begin <= now => format!("open until {}", open.end),
+        Some(open) => open.begin.to_string(),
     }
 }

@@ -1,5 +1,6 @@
 //! `MaintenanceWindow`: times at which exporters are not given out, once or again and again.
 
+#![allow(clippy::duplicated_attributes, reason = "each printer column is one attribute")]
 #![expect(unreachable_pub, reason = "the schema derive repeats the struct inside a function")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
@@ -21,7 +22,17 @@ use crate::GoDuration;
     status = "MaintenanceWindowStatus",
     derive = "Default",
     derive = "PartialEq",
-    doc = "Times at which exporters are not given out"
+    doc = "Times at which exporters are not given out",
+    printcolumn(name = "Schedule", type_ = "string", json_path = ".spec.schedule"),
+    printcolumn(name = "Start", type_ = "string", json_path = ".spec.start"),
+    printcolumn(name = "Duration", type_ = "string", json_path = ".spec.duration"),
+    printcolumn(name = "Invalid", type_ = "string", json_path = r#".status.conditions[?(@.type=="Invalid")].status"#),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Invalid")].message"#,
+        priority = 1
+    )
 )]
 #[x_kube(
     validation = Rule::new(crate::window::TARGET_CEL).message(crate::window::TARGET_MESSAGE),
@@ -62,11 +73,11 @@ pub struct MaintenanceWindowSpec {
     pub client_selector: Option<LabelSelector>,
 }
 
-/// What the controller says of it.
+/// What the controller says of it: nothing, unless it makes no sense.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MaintenanceWindowStatus {
-    /// Conditions.
+    /// `Invalid`: whether it blocks nothing since it makes no sense, and what is wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

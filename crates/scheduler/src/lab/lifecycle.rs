@@ -151,6 +151,9 @@ impl Lab {
         self.forget_plan(name);
         let ready_at = self.ready_at(name);
         let held_up = self.is_held_up(name);
+        if held_up {
+            self.groups.complete(name);
+        }
         let ready = ready_at <= now && !held_up;
         if ready {
             self.assume_ready(name);

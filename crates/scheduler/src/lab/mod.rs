@@ -216,6 +216,7 @@ impl Lab {
         self.fire_timers(now);
         self.book.quotas.fire();
         self.turn_windows(now);
+        self.groups.fire(now);
         self.book_plans(now);
         let unlabelled = std::mem::take(&mut self.marked.unlabelled);
         actions.extend(unlabelled.into_iter().map(|name| Action::Label { lease: name.to_string() }));
@@ -242,8 +243,10 @@ impl Lab {
         for action in &actions {
             self.open.open(action);
         }
+        self.groups.end_decision();
         let timer = self.timers.first().map(|(at, _)| *at);
-        let others = [self.book.quotas.wake_at(), self.health.wake_at(), self.calendar.wake_at()];
+        let others =
+            [self.book.quotas.wake_at(), self.health.wake_at(), self.calendar.wake_at(), self.groups.wake_at()];
         Decisions { actions, wake_at: timer.into_iter().chain(others.into_iter().flatten()).min() }
     }
 

@@ -85,6 +85,13 @@ impl Times {
         }
     }
 
+    /// The first instant from which on a lease that begins then ends later than `limit`; `None` when its end is fixed.
+    pub(crate) fn ends_by(&self, limit: Timestamp) -> Option<Timestamp> {
+        let Span::Fixed(duration) = self.span() else { return None };
+        // Ends are whole seconds.
+        Some(later(later(whole_second(limit), -duration.to_signed()), SignedDuration::from_secs(1)))
+    }
+
     /// The instant from which on no more than `limit` is requested, where waiting shortens the lease.
     pub(crate) fn fits_from(&self, limit: GoDuration) -> Option<Timestamp> {
         let end = self.0.end_time.as_ref().filter(|_| self.0.begin_time.is_none())?;

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{Action, RefusedAs};
 
+/// Reserved exporters that are looked at for one to name.
+const LOOKED_AT: usize = 64;
+
 /// Exporters of one kind, seen by one lease.
 #[derive(Clone, Copy, Debug, Default)]
 struct Group<'a> {
@@ -216,11 +219,18 @@ impl Lab {
             condition::QUEUED => condition::queued(census.free.count),
             condition::QUOTA_EXCEEDED => self.over_quota(entry, want, now),
             condition::RESERVED => {
-                let example = census.booked.example();
                 let stay = Stay { begin: now, end: entry.times.end(now) };
-                let obstacle = self.obstacle(example, stay, &entry.age.name, &entry.client);
-                let text = obstacle.map(|obstacle| obstacle.to_string()).unwrap_or_default();
-                condition::reserved(census.booked.count, example, &text)
+                let obstacle = |name: &str| self.obstacle(name, stay, &entry.age.name, &entry.client);
+                let example = obstacle(census.booked.example()).or_else(|| {
+                    let booked = want.tally.iter().filter(|((_, slot), _)| *slot == Slot::Booked);
+                    let booked = booked.flat_map(|(_, seats)| seats).map(|(_, name)| name).collect::<BTreeSet<_>>();
+                    booked.into_iter().take(LOOKED_AT).find_map(|name| obstacle(name))
+                });
+                // One that would fit is kept back for a group.
+                example.map_or_else(
+                    || condition::queued(1),
+                    |found| condition::reserved(census.booked.count, &found.exporter, &found.to_string()),
+                )
             }
             _ => self.no_access(census, entry, want, now),
         }
@@ -282,12 +292,12 @@ impl Census<'_> {
             (condition::NO_ACCESS, self.no_client.count == 0)
         } else if fresh && self.never == self.granted() {
             (condition::QUOTA_EXCEEDED, true)
-        } else if self.free.count > 0 {
-            // Only seen before the decision that gives it out.
-            (condition::QUEUED, false)
         } else if self.booked.count > 0 {
             // What is left of these by now ends too late for it.
             (condition::RESERVED, false)
+        } else if self.free.count > 0 {
+            // Kept back for a group, or only seen before the decision that gives it out.
+            (condition::QUEUED, false)
         } else if self.not_ready.count > 0 {
             (condition::NOT_READY, false)
         } else if self.leased.count > 0 {
@@ -312,7 +322,6 @@ fn stands(told: &str, reason: &str) -> bool {
             // What is kept back for a group is still not available to those who wait.
             (condition::NOT_AVAILABLE, condition::NOT_READY | condition::QUEUED)
                 | (condition::QUEUED, condition::NOT_AVAILABLE | condition::NOT_READY | condition::RESERVED)
-                | (condition::RESERVED, condition::QUEUED)
                 | (
                     condition::QUOTA_EXCEEDED,
                     condition::NOT_AVAILABLE | condition::NOT_READY | condition::QUEUED | condition::RESERVED

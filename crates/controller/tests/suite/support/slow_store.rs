@@ -53,6 +53,8 @@ pub(crate) struct SlowStore {
     pub(crate) transactions: AtomicUsize,
     /// When set, the next transactions that begin with a write of this kind stop after so many single writes.
     pub(crate) cut: Mutex<Option<(Kind, usize)>>,
+    /// When set, so many more requests are made whose object names this, and then none.
+    pub(crate) cut_naming: Mutex<Option<(&'static str, usize)>>,
     /// Requests that were not made for that.
     pub(crate) cut_off: AtomicUsize,
     /// What is read of this object is answered only when this is taken away; and how often that was asked for.
@@ -70,6 +72,7 @@ impl SlowStore {
             dice: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))),
             transactions: AtomicUsize::new(0),
             cut: Mutex::new(None),
+            cut_naming: Mutex::new(None),
             cut_off: AtomicUsize::new(0),
             held: Mutex::new(None),
             held_reads: AtomicUsize::new(0),
@@ -125,8 +128,20 @@ impl SlowStore {
         }
     }
 
+    /// Whether a request is one too many of those that name something.
+    fn is_one_too_many(&self, write: &Write) -> bool {
+        let mut cut = self.cut_naming.lock().unwrap();
+        let (Some((name, left)), Write::Create(object) | Write::UpdateStatus(object)) = (cut.as_mut(), write) else {
+            return false;
+        };
+        let names = object.value().to_string().contains(*name);
+        let spent = names && *left == 0;
+        *left -= usize::from(names && !spent);
+        spent
+    }
+
     async fn spend(&self, budget: &mut usize, write: Write) -> Result<Object, StoreError> {
-        if *budget == 0 {
+        if *budget == 0 || self.is_one_too_many(&write) {
             self.cut_off.fetch_add(1, Ordering::Relaxed);
             return Err(StoreError::Unavailable("cut off here".to_owned()));
         }

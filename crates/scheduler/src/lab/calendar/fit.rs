@@ -22,6 +22,13 @@ impl Lab {
         self.is_open(exporter, stay, &entry.age.name, &entry.client)
     }
 
+    /// When an exporter that is open for a waiting lease will not be any more, by time alone: the first instant.
+    pub(in crate::lab) fn fits_no_more(&self, exporter: &str, entry: &Entry, now: Timestamp) -> Option<Timestamp> {
+        let ever = Stay { begin: now, end: Timestamp::MAX };
+        let obstacle = self.obstacle(exporter, ever, &entry.age.name, &entry.client)?;
+        entry.times.ends_by(later(obstacle.begin, -self.calendar.turnaround))
+    }
+
     /// The same for any of those who wait with a want and are alike, and get it at `at`.
     pub(in crate::lab) fn fits_kind(&self, exporter: &str, want: &Want, kind: &Kind, at: Timestamp) -> bool {
         if !self.calendar.is_booked_up(exporter) {

@@ -47,6 +47,10 @@ impl Kept {
         self.by_exporter.is_empty()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Name, &Keep)> {
+        self.by_exporter.iter()
+    }
+
     pub(super) fn get(&self, exporter: &str) -> Option<&Keep> {
         self.by_exporter.get(exporter)
     }

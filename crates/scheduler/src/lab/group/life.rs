@@ -83,7 +83,8 @@ impl Lab {
         self.refuse_latecomers(group, &without, actions);
         let is_ready = |name: &&Name| {
             let holds = self.leases.get(*name).is_some_and(|entry| entry.exporter.is_some());
-            holds && !self.open.has_lease(name) && self.ready_at(name) <= now
+            let stored = !self.open.has_lease(name) && !self.groups.completing.contains(*name);
+            holds && stored && self.ready_at(name) <= now
         };
         if having.iter().all(is_ready) {
             for name in having {

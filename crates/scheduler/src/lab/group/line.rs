@@ -21,6 +21,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Line {
     group: Name,
+    client: Name,
     pub(super) age: Age,
     /// Members in the order of their age, and what each wants.
     pub(super) seekers: Vec<(Name, WantId)>,
@@ -31,6 +32,8 @@ pub(super) struct Line {
     dirty: BTreeSet<Values>,
     /// Devices kept back for it.
     pub(super) kept: BTreeSet<Name>,
+    /// When time alone changes what it can have.
+    pub(super) alarm: Option<Timestamp>,
 }
 
 /// How a whole group may be served.
@@ -97,8 +100,18 @@ impl Offers {
 }
 
 impl Line {
-    pub(super) fn new(group: Name, age: Age, seekers: Vec<(Name, WantId)>, same: Keys) -> Self {
-        Self { group, age, seekers, same, outlooks: BTreeMap::new(), dirty: BTreeSet::new(), kept: BTreeSet::new() }
+    pub(super) fn new(group: Name, client: Name, age: Age, seekers: Vec<(Name, WantId)>, same: Keys) -> Self {
+        Self {
+            group,
+            client,
+            age,
+            seekers,
+            same,
+            outlooks: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            kept: BTreeSet::new(),
+            alarm: None,
+        }
     }
 
     /// Has these values looked at again.
@@ -258,8 +271,11 @@ impl Lab {
     pub(super) fn enter_line(&mut self, group: &Name, members: &[Name], same: &Keys) {
         let seekers = members.iter().filter_map(|name| Some((name.clone(), self.leases.get(name)?.want?)));
         let seekers = seekers.collect::<Vec<_>>();
-        let age = members.first().and_then(|name| self.leases.get(name)).map(|entry| entry.age.clone());
-        let Some(age) = age.filter(|_| seekers.len() == members.len()) else { return self.leave_line(group) };
+        let first = members.first().and_then(|name| self.leases.get(name));
+        let first = first.map(|entry| (entry.age.clone(), entry.client.clone()));
+        let Some((age, client)) = first.filter(|_| seekers.len() == members.len()) else {
+            return self.leave_line(group);
+        };
         let known = self.groups.line(group);
         let fresh = !known.is_some_and(|line| self.is_up_to_date(group, line, &age, &seekers, same));
         self.groups.turns.insert(group.clone());
@@ -281,27 +297,39 @@ impl Lab {
             }
         }
         if let Some(known) = self.groups.by_name.get_mut(group) {
-            known.line = Some(Line::new(group.clone(), age, seekers, same.clone()));
+            self.groups.clients.entry(client.clone()).or_default().insert(group.clone());
+            known.line = Some(Line::new(group.clone(), client, age, seekers, same.clone()));
         }
         self.groups.turns.insert(group.clone());
     }
 
     /// Whether a group in line is still what it was.
     fn is_up_to_date(&self, group: &Name, line: &Line, age: &Age, seekers: &[(Name, WantId)], same: &Keys) -> bool {
+        let client = self.leases.get(&age.name).map(|entry| &entry.client);
         let stands = |(_, want): &(Name, WantId)| {
             self.wants.get(want).is_some_and(|want| want.shelves.groups().any(|known| known == group))
         };
-        line.age == *age && line.seekers == seekers && line.same == *same && line.seekers.iter().all(stands)
+        line.age == *age
+            && Some(&line.client) == client
+            && line.seekers == seekers
+            && line.same == *same
+            && line.seekers.iter().all(stands)
     }
 
     /// Takes a group out of line, and lets go what was kept for it.
     pub(super) fn leave_line(&mut self, group: &Name) {
         self.groups.turns.remove(group);
-        self.groups.over_quota.remove(group);
+        self.groups.set_alarm(group, None);
         let Some(line) = self.groups.by_name.get_mut(group).and_then(|group| group.line.take()) else { return };
         for (_, id) in &line.seekers {
             if let Some(want) = self.wants.get_mut(id) {
                 want.shelves.leave(&line.same, group);
+            }
+        }
+        if let Some(groups) = self.groups.clients.get_mut(&line.client) {
+            groups.remove(group);
+            if groups.is_empty() {
+                self.groups.clients.remove(&line.client);
             }
         }
         for exporter in line.kept {

@@ -22,7 +22,7 @@ mod tell;
 mod turn;
 mod why;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jumpstarter_model::{Lease, LeaseGroup, Timestamp, condition::lease as condition};
 
@@ -71,14 +71,71 @@ pub(super) struct Groups {
     marked: BTreeSet<Name>,
     /// Groups in line for which something may have changed.
     turns: BTreeSet<Name>,
-    /// Groups in line that quotas keep from having so much at once.
-    over_quota: BTreeSet<Name>,
+    /// Groups in line by client.
+    clients: BTreeMap<Name, BTreeSet<Name>>,
+    /// Members that are given a device in the decision that is being taken: it is still to be stored.
+    completing: BTreeSet<Name>,
+    /// When time alone changes what a group can have: something is ahead of what is kept back for it, or its accounts
+    /// have room for it.
+    alarms: BTreeSet<(Timestamp, Name)>,
 }
 
 impl Groups {
     /// Number of entries in the tables.
     pub(super) fn entries(&self) -> usize {
         self.by_name.values().map(|group| 1 + group.members.len() + group.ended.len()).sum::<usize>() + self.kept.len()
+    }
+
+    /// The next instant at which time alone changes something.
+    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        self.alarms.first().map(|(at, _)| *at)
+    }
+
+    /// Has groups looked at for which it is time.
+    pub(super) fn fire(&mut self, now: Timestamp) {
+        while let Some((_, group)) = self.alarms.first().filter(|(at, _)| *at <= now).cloned() {
+            self.set_alarm(&group, None);
+            self.turns.insert(group);
+        }
+    }
+
+    /// Notes that a member is given a device.
+    pub(super) fn complete(&mut self, member: &Name) {
+        self.completing.insert(member.clone());
+    }
+
+    /// After a decision, whose actions are open from then on.
+    pub(super) fn end_decision(&mut self) {
+        self.completing.clear();
+    }
+
+    /// Whether any group stands in line.
+    pub(super) fn any_in_line(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
+    /// Has all groups looked at that stand in line for some clients.
+    pub(super) fn mark_lines_of(&mut self, concerns: impl Fn(&str) -> bool) {
+        for (_, groups) in self.clients.iter().filter(|(client, _)| concerns(client)) {
+            self.turns.extend(groups.iter().cloned());
+        }
+    }
+
+    /// Has a group looked at by then.
+    fn wake(&mut self, group: &Name, at: Option<Timestamp>) {
+        let known = self.line(group).and_then(|line| line.alarm);
+        self.set_alarm(group, known.into_iter().chain(at).min());
+    }
+
+    fn set_alarm(&mut self, group: &Name, at: Option<Timestamp>) {
+        let Some(line) = self.line_mut(group) else { return };
+        let before = std::mem::replace(&mut line.alarm, at);
+        if before != at {
+            self.alarms.extend(at.map(|at| (at, group.clone())));
+            if let Some(before) = before {
+                self.alarms.remove(&(before, group.clone()));
+            }
+        }
     }
 
     pub(super) fn mark(&mut self, group: &Name) {
@@ -99,6 +156,13 @@ impl Groups {
 }
 
 impl Lab {
+    /// The free exporters that are kept back, each with the group that it is kept for and until when a lease may have it
+    /// meanwhile. It follows from the objects and the time.
+    pub fn kept_back(&self) -> BTreeMap<String, (String, Timestamp)> {
+        let kept = self.groups.kept.iter();
+        kept.map(|(exporter, keep)| (exporter.to_string(), (keep.group.to_string(), keep.until))).collect()
+    }
+
     /// Lets a member that is observed again keep what is only known here: since when it is being claimed for.
     pub(super) fn carry_claim_over(&self, known: &Entry, entry: &mut Entry) {
         if entry.group.is_some() && entry.exporter.is_none() && self.claims.contains_key(&entry.age.name) {
@@ -174,11 +238,6 @@ impl Lab {
     /// Whether nobody was told yet of what is claimed for this lease, since the whole group must have its devices first.
     pub(super) fn is_claiming(&self, entry: &Entry) -> bool {
         entry.group.as_ref().is_some_and(|member| !self.any_member(&member.group, |entry| entry.exporter.is_some()))
-    }
-
-    /// Has groups looked at for which quotas leave too little, after accounts have changed.
-    pub(super) fn mark_groups_over_quota(&mut self) {
-        self.groups.turns.extend(std::mem::take(&mut self.groups.over_quota));
     }
 
     /// Has the group of a lease looked at, if it has one.

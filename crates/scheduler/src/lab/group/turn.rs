@@ -4,9 +4,9 @@
 //! first. When it is its turn, it is given devices for all of its members, or some are kept back for it, or it leaves
 //! everything to those who come after it. Where it has different ranks at different devices, it has a turn with each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use jumpstarter_model::Timestamp;
+use jumpstarter_model::{GoDuration, Timestamp};
 
 use super::{
     super::{
@@ -107,9 +107,13 @@ impl Lab {
             match self.ranks_in_line(line, now).first() {
                 Some(rank) => {
                     let standing = self.standing(line, *rank, now);
+                    self.groups.set_alarm(&group, None);
                     turns.extend(standing.map(|standing| GroupTurn { standing, rank: *rank, keeps: false, group }));
                 }
-                None => self.keep_nothing(&group),
+                None => {
+                    self.groups.set_alarm(&group, None);
+                    self.keep_nothing(&group);
+                }
             }
         }
     }
@@ -135,7 +139,8 @@ impl Lab {
         match self.best_outlook(&group, rank, now) {
             // Nothing is kept for those who may not have so much at once.
             Some((_, outlook)) if !self.can_afford(&group, &outlook, now) => {
-                self.groups.over_quota.insert(group.clone());
+                let at = self.affords_from(&group, &outlook, now);
+                self.groups.wake(&group, at);
             }
             Some((_, outlook)) if outlook.last.class == Class::Free => {
                 return self.claim(&group, &outlook, now, actions);
@@ -158,6 +163,20 @@ impl Lab {
         let Some(line) = self.groups.line(group) else { return false };
         let pairs = line.seekers.iter().zip(&outlook.picks).map(|((lease, _), (_, exporter))| (lease, exporter));
         self.quotas_allow(pairs, now)
+    }
+
+    /// When one of the accounts of a group has the device time for all of it, if time alone brings that.
+    fn affords_from(&self, group: &Name, outlook: &Outlook, now: Timestamp) -> Option<Timestamp> {
+        let line = self.groups.line(group)?;
+        let mut wanted = BTreeMap::<_, GoDuration>::new();
+        for ((lease, _), (_, exporter)) in line.seekers.iter().zip(&outlook.picks) {
+            let Some((entry, bench)) = self.leases.get(lease).zip(self.exporters.get(exporter)) else { continue };
+            for (id, _) in self.book.rooms(bench.scope, &entry.client) {
+                let sum = wanted.entry(id).or_insert(GoDuration::ZERO);
+                *sum = sum.saturating_add(entry.times.requested(now));
+            }
+        }
+        wanted.iter().filter_map(|(id, requested)| self.book.has_time_from(id, *requested, now)).min()
     }
 
     /// Whether quotas let leases have these exporters at once.
@@ -211,6 +230,22 @@ impl Lab {
             }
         }
         self.keep_only(group, &free);
+        let lapse = self.lapse(group, outlook, now);
+        self.groups.wake(group, lapse);
+    }
+
+    /// When the first of the free devices of a group will not do any more, if nothing else happens: what is ahead of it, or
+    /// the group ahead that it is kept for, comes before the lease would end.
+    fn lapse(&self, group: &Name, outlook: &Outlook, now: Timestamp) -> Option<Timestamp> {
+        let line = self.groups.line(group)?;
+        let free = line.seekers.iter().zip(&outlook.picks).filter(|(_, (turn, _))| turn.class == Class::Free);
+        let entries = free.filter_map(|((lease, _), (_, exporter))| self.leases.get(lease).zip(Some(exporter)));
+        let lapses = entries.flat_map(|(entry, exporter)| {
+            let keep = self.groups.kept.get(exporter).filter(|keep| keep.group != *group);
+            let kept = keep.and_then(|keep| entry.times.ends_by(keep.until));
+            [kept, self.fits_no_more(exporter, entry, now)]
+        });
+        lapses.flatten().filter(|at| *at > now).min()
     }
 
     fn keep_nothing(&mut self, group: &Name) {

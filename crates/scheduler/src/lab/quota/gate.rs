@@ -38,12 +38,29 @@ impl Lab {
         if self.book.quotas.record(name) == record.as_ref() {
             return;
         }
+        let before = self.book.quotas.record(name).cloned();
+        for record in before.iter().chain(&record) {
+            self.mark_groups_beside(record);
+        }
         let counted = record.map(|record| {
             let accounts = self.accounts_of(&record);
             (record, accounts)
         });
         self.book.quotas.set_record(name, counted);
-        self.mark_groups_over_quota();
+    }
+
+    /// Has the groups looked at that share an account with a lease: they need room for several.
+    fn mark_groups_beside(&mut self, record: &Record) {
+        if !self.groups.any_in_line() {
+            return;
+        }
+        let accounts = self.accounts_of(record);
+        let Some(scope) = self.exporters.get(&record.exporter).map(|bench| bench.scope) else { return };
+        if !accounts.is_empty() {
+            let book = &self.book;
+            self.groups
+                .mark_lines_of(|client| book.accounts(scope, client).iter().any(|account| accounts.contains(account)));
+        }
     }
 
     /// An exporter that is gone is one without labels.

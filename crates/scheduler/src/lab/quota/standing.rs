@@ -82,6 +82,12 @@ impl AccessBook {
         ids.filter_map(|id| Some((id.clone(), self.quotas.room(&id)?))).collect()
     }
 
+    /// When an account has room for so much device time at the latest; `None` when it has it, or never will.
+    pub(crate) fn has_time_from(&self, id: &AccountId, requested: GoDuration, now: Timestamp) -> Option<Timestamp> {
+        let (rule, account) = self.quotas.account(id)?;
+        account.fits_from(rule, Span::Fixed(requested), self.quotas.now).filter(|at| *at > now)
+    }
+
     /// The account that could never have all of these exporters at once, as text, and how many it may have.
     pub(crate) fn too_many<'a>(&self, wanted: impl Iterator<Item = (Scope, &'a str)>) -> Option<(Name, String, usize)> {
         let mut counts = std::collections::BTreeMap::<_, usize>::new();

@@ -49,6 +49,27 @@ fn nobody_is_told_of_a_device_before_all_are_claimed() {
 }
 
 #[test]
+fn nobody_is_ready_before_what_all_hold_is_stored() {
+    let mut world = World::with(&[device("a", "x", "1"), device("b", "psu", "1")], &duo("g", 0));
+    world.decide().iter().for_each(|claim| world.carry_out(claim));
+    let actions = world.decide();
+    let [first @ Action::CompleteClaim { .. }, Action::CompleteClaim { .. }] = actions.as_slice() else {
+        panic!("{actions:?}")
+    };
+    world.carry_out(first);
+    world.restart();
+    // The other half fails this time: somebody has just changed the lease.
+    let actions = world.decide();
+    let [second @ Action::CompleteClaim { .. }] = actions.as_slice() else { panic!("{actions:?}") };
+    world.settled(second);
+    let actions = world.decide();
+    assert!(matches!(actions.as_slice(), [Action::CompleteClaim { .. }]), "{actions:?}");
+    actions.iter().for_each(|action| world.carry_out(action));
+    world.settle();
+    world.expect(&[("g-x", "Ready/Ready on a"), ("g-psu", "Ready/Ready on b")]);
+}
+
+#[test]
 fn a_device_that_dies_before_all_are_ready_ends_the_group() {
     let mut world = lab();
     world.edit_exporter("b", |exporter| exporter.phase(ExporterPhase::Available));

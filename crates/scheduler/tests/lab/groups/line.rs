@@ -74,6 +74,59 @@ fn what_is_kept_back_is_given_out_when_the_group_gives_up() {
 }
 
 #[test]
+fn what_is_kept_back_is_let_go_when_something_else_is_ahead() {
+    let mut world = World::with(
+        &[device("a", "x", "1"), device("b", "psu", "1")],
+        &[lease("on-b").wants("board=psu").lasting(2500), lease("ahead").pinned("a").begins(3000).lasting(600)],
+    );
+    world.settle();
+    put_all(&mut world, duo("g", 1).map(|lease| lease.lasting(1000)));
+    world.put(lease("gap").created(1900).lasting(900));
+    world.settle_at(1900);
+    world.expect(&[("gap", "Pending/Reserved"), ("g-x", "Pending/GroupNotAvailable")]);
+    // Until 2000 s the group could still have `a` before it is reserved, were `b` given back.
+    assert_eq!(world.wake_at, Some(at(2001)));
+    world.settle_at(2000);
+    assert_eq!(held(&world), [("on-b", "b")]);
+    world.settle_at(2001);
+    assert_eq!(held(&world), [("gap", "a"), ("on-b", "b")]);
+}
+
+#[test]
+fn nothing_is_kept_back_for_a_group_that_a_quota_keeps_waiting() {
+    let devices = [device("a", "x", "1"), device("b", "psu", "1"), device("c", "y", "1")];
+    let mut world = World::with(&devices, &[lease("on-b").by("bob").wants("board=psu").lasting(2000)]);
+    world.put(quota("q").devices(2));
+    world.settle();
+    put_all(&mut world, duo("g", 1));
+    world.put(lease("single").by("bob").created(2));
+    world.settle_at(2);
+    assert_eq!(held(&world), [("on-b", "b")], "a is kept back");
+    // Now the account has room for one more, which is too little.
+    world.put(lease("other").wants("board=y").created(3));
+    world.settle_at(3);
+    assert_eq!(held(&world), [("on-b", "b"), ("other", "c"), ("single", "a")]);
+    world.expect(&[("g-x", "Pending/QuotaExceeded"), ("g-psu", "Pending/QuotaExceeded")]);
+}
+
+#[test]
+fn a_group_is_served_when_its_account_has_the_device_time() {
+    let mut world = World::with(&[device("a", "x", "1"), device("b", "psu", "1")], &[lease("used").lasting(2000)]);
+    world.put(quota("q").time(3000, 10_000));
+    world.settle();
+    world.settle_at(2000);
+    put_all(&mut world, duo("g", 2000).map(|lease| lease.lasting(1000)));
+    world.settle_at(2000);
+    world.expect(&[("g-x", "Pending/QuotaExceeded"), ("g-psu", "Pending/QuotaExceeded")]);
+    // Each could have its time at once, both need 2000 s of 3000, and 1000 of those used fall out of the period by then.
+    while let Some(wake_at) = world.wake_at.filter(|_| held(&world).is_empty()) {
+        world.now = wake_at;
+        world.settle();
+    }
+    assert_eq!((world.now, held(&world)), (at(11_000), vec![("g-psu", "b"), ("g-x", "a")]));
+}
+
+#[test]
 fn nothing_is_kept_back_for_a_group_whose_time_cannot_be_foreseen() {
     let mut world = awaited();
     world.put(lease("next").created(2));

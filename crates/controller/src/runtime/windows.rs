@@ -1,0 +1,56 @@
+//! Maintenance windows that make no sense: an Event says so, and their status.
+//!
+//! Written is only what changes something, so once for each change of a window that is wrong, or was. A write that fails
+//! is not repeated: the window is judged again when it changes, and when another controller takes over.
+
+use std::sync::Arc;
+
+use jumpstarter_model::{MaintenanceWindow, window};
+use jumpstarter_store::{Key, Kind, Object, Write};
+
+use super::{
+    Runtime,
+    jobs::{self, Job, Work},
+};
+
+impl Runtime {
+    /// Looks at a window that came or changed.
+    pub(super) fn note_window(&mut self, object: &Object, seen: &MaintenanceWindow) {
+        let name = object.name();
+        if window::verdict(seen, self.config.clock.now()).is_none() {
+            self.misjudged.remove(name);
+            return;
+        }
+        if let Err(error) = window::Schedule::of(&seen.spec) {
+            self.tell_senseless(object, error.consequence());
+        }
+        self.misjudged.insert(name.to_owned());
+    }
+
+    /// Begins to write what windows are to say of themselves.
+    pub(super) fn judge_windows(&mut self) {
+        for window in std::mem::take(&mut self.misjudged) {
+            let key = Key::new(Kind::MaintenanceWindow, &self.config.namespace, &window);
+            self.submit(Work::Judge { window }, vec![key]);
+        }
+    }
+
+    pub(super) fn launch_judgement(&mut self, window: String, keys: Vec<Key>) {
+        let seen = self.world.read().windows.get(&window).cloned();
+        let status = seen.as_ref().and_then(|seen| window::verdict(seen, self.config.clock.now()));
+        let Some((seen, status)) = seen.zip(status) else { return };
+        let judged = MaintenanceWindow { status: Some(status), ..MaintenanceWindow::clone(&seen) };
+        self.flights.begin(&keys);
+        let job = Job {
+            work: Work::Judge { window },
+            follow: None,
+            assumed: None,
+            keys,
+            before: Vec::new(),
+            misses: 0,
+            known: Vec::new(),
+        };
+        let writes = vec![Write::UpdateStatus(Object::from_resource(&judged))];
+        self.jobs.push(jobs::write(Arc::clone(&self.store), job, writes));
+    }
+}
