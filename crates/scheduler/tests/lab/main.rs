@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 mod assignment;
+mod contests;
 mod explain;
 mod forecasts;
 mod groups;

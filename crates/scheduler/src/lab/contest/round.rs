@@ -102,6 +102,8 @@ impl<'a> Round<'a> {
             horizon,
         };
         let mut stack = lab.demand.iter().copied().collect::<Vec<_>>();
+        // What comes free for others of their accounts takes room from them.
+        stack.extend(lab.account_mates(&stack));
         while let Some(id) = stack.pop() {
             if !round.of_want.contains_key(&id)
                 && let Some(want) = lab.wants.get(&id)

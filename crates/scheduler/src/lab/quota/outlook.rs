@@ -1,9 +1,10 @@
 //! What accounts will use later on, as things stand: forecasts start from that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Account, AccountId, Quotas, window::Nanos};
 use crate::lab::{
+    Lab,
     access::{AccessBook, Scope},
     names::Name,
     want::WantId,
@@ -25,11 +26,6 @@ impl Outlook<'_> {
     /// Device time from any instant on.
     pub(in crate::lab) fn curve(&self) -> Curve {
         self.account.map(Account::curve).unwrap_or_default()
-    }
-
-    /// What those want who wait on it.
-    pub(in crate::lab) fn wants(&self) -> Vec<WantId> {
-        self.account.into_iter().flat_map(Account::queues).map(|(id, _)| *id).collect()
     }
 }
 
@@ -98,6 +94,31 @@ impl Quotas {
             holders: account.map(|account| &account.holders),
             account,
         })
+    }
+}
+
+impl Lab {
+    /// Wants of those who wait on the same accounts as those who wait with these wants: they compete for room there, if
+    /// not for devices.
+    pub(in crate::lab) fn account_mates<'a>(&self, wants: impl IntoIterator<Item = &'a WantId>) -> BTreeSet<WantId> {
+        if !self.book.quotas.any_caps() {
+            return BTreeSet::new();
+        }
+        let wants = wants.into_iter().filter_map(|id| self.wants.get(id));
+        let pairs = wants.flat_map(|want| {
+            let scopes = want.tally.keys().map(|(scope, _)| *scope).collect::<BTreeSet<_>>();
+            scopes.into_iter().flat_map(|scope| want.kinds.keys().map(move |(client, _)| (scope, client)))
+        });
+        self.mates(pairs)
+    }
+
+    /// Wants of those who wait on accounts that count exporters of these scopes for these clients.
+    pub(in crate::lab) fn mates<'a>(&self, pairs: impl Iterator<Item = (Scope, &'a Name)>) -> BTreeSet<WantId> {
+        let pairs = pairs.collect::<HashSet<_>>();
+        let accounts = pairs.into_iter().flat_map(|(scope, client)| self.book.capped_accounts(scope, client));
+        let accounts = accounts.collect::<HashSet<_>>();
+        let outlooks = accounts.iter().filter_map(|id| self.book.quotas.outlook(id));
+        outlooks.flat_map(|outlook| outlook.account.into_iter().flat_map(Account::queues).map(|(id, _)| *id)).collect()
     }
 }
 

@@ -53,7 +53,10 @@ impl<'a> Field<'a> {
             }
         }
         if capped {
-            wants.extend(mates(lab, ask, &wants));
+            let own = ask.devices.keys().filter_map(|name| lab.exporters.get(name));
+            let own = lab.mates(own.map(|bench| (bench.scope, &ask.entry.client)));
+            let others = lab.account_mates(&wants);
+            wants.extend(own.into_iter().chain(others));
             // When groups take what accounts have room for is not foreseen.
             field.is_whole = !wants.iter().filter_map(|id| lab.wants.get(id)).any(|want| !want.members.is_empty());
         }
@@ -83,22 +86,6 @@ impl<'a> Field<'a> {
             }
         }
     }
-}
-
-/// Wants of those who wait on the same accounts as the asker, or as those who wait with these wants: they compete for
-/// room, if not for devices.
-fn mates(lab: &Lab, ask: &Ask<'_>, wants: &BTreeSet<WantId>) -> BTreeSet<WantId> {
-    let own =
-        ask.devices.keys().filter_map(|name| lab.exporters.get(name)).map(|bench| (bench.scope, &ask.entry.client));
-    let others = wants.iter().filter_map(|id| lab.wants.get(id)).flat_map(|want| {
-        let scopes = want.tally.keys().map(|(scope, _)| *scope).collect::<BTreeSet<Scope>>();
-        scopes.into_iter().flat_map(|scope| want.kinds.keys().map(move |(client, _)| (scope, client)))
-    });
-    let all = own.chain(others).collect::<HashSet<_>>();
-    let accounts = all.into_iter().flat_map(|(scope, client)| lab.book.capped_accounts(scope, client));
-    let accounts = accounts.collect::<HashSet<_>>();
-    let queues = accounts.iter().filter_map(|id| lab.book.quotas.outlook(id)).flat_map(|outlook| outlook.wants());
-    queues.collect()
 }
 
 impl<'a> Kind<'a> {
