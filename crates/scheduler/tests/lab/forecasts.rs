@@ -86,10 +86,18 @@ fn a_shorter_lease_is_told_when_it_would_come_within_the_quota() {
     let mut world = quotas(&[quota("q").time(5400, 86_400)]);
     world.put(lease("held"));
     world.put(lease("waits").created(1));
+    world.put(quota("r").of("team=b").time(3600, 86_400));
+    world.put(lease("bobs").by("bob").lasting(3600));
+    world.put(lease("held-up").by("bob").created(1));
     world.settle();
     let asked = WhatIf { duration: Some(jumpstarter_model::GoDuration::from_secs(1800)), ..WhatIf::default() };
     let told = world.lab.why("waits", &asked, world.now).unwrap();
     assert_eq!(told.alternatives[0].start, by(0, 0));
+    // Which the service finds by itself, too.
+    let found = &told.alternatives[1];
+    assert_eq!((found.duration, found.start, found.asked), (asked.duration.unwrap(), by(0, 0), false));
+    let held_up = world.lab.why("held-up", &WhatIf::default(), world.now).unwrap();
+    assert_eq!(held_up.alternatives, [], "nothing is left");
     let asked = WhatIf { duration: Some(jumpstarter_model::GoDuration::from_secs(1801)), ..WhatIf::default() };
     let told = world.lab.why("waits", &asked, world.now).unwrap();
     assert_eq!(told.alternatives[0].start.unwrap().latest, Some(at(86_401)));

@@ -543,6 +543,7 @@ impl History {
             rest[given..].iter().for_each(|action| self.carry_out(action));
             self.check();
             if actions.is_empty() {
+                oracle::caps::check_told(&self.world);
                 assert_eq!(oracle::contest(&self.world), oracle::Contest::default(), "who should make way");
                 return;
             }

@@ -54,6 +54,11 @@ impl Room {
         self.devices > 0 && self.time >= Nanos::from(requested.as_nanos())
     }
 
+    /// Device time for one lease more; `None` where no device is left for it.
+    pub(crate) fn time_for_one(self) -> Option<Nanos> {
+        (self.devices > 0).then_some(self.time)
+    }
+
     /// What is left after such a lease.
     #[must_use]
     pub(crate) fn after(self, requested: GoDuration) -> Self {

@@ -99,8 +99,10 @@ impl Lab {
                 start: self.forecast(&ask, &past, now),
             }
         };
+        let shorter = self.time_left(&ask).filter(|left| *left < duration).map(|left| (want.request.clone(), left));
         let mut found = ideas(&want.request, duration, &why.explanation.candidates)
             .into_iter()
+            .chain(shorter)
             .map(|(request, duration)| judge(&request, duration, false))
             .filter(|alternative| is_sooner(alternative.start, why.start))
             .collect::<Vec<_>>();
@@ -142,6 +144,21 @@ impl Lab {
         }
         ask.shares = scopes.iter().any(|scope: &Scope| !self.book.weights_of(*scope).is_empty());
         ask
+    }
+
+    /// The device time that quotas leave its client at some exporter, in whole minutes, where they leave any and that is
+    /// all that is short.
+    fn time_left(&self, ask: &Ask<'_>) -> Option<GoDuration> {
+        let kept = ask.devices.iter().filter(|(_, (_, kept))| *kept);
+        let scopes = kept.filter_map(|(name, _)| self.exporters.get(name)).map(|bench| bench.scope);
+        let left = scopes.collect::<HashSet<_>>().into_iter().filter_map(|scope| {
+            let rooms = self.book.rooms(scope, &ask.entry.client).into_iter();
+            let rooms = rooms.map(|(_, room)| room.time_for_one()).collect::<Option<Vec<_>>>()?;
+            rooms.into_iter().min()
+        });
+        let seconds = left.max()?.min(i64::MAX.into()) / 1_000_000_000;
+        let minutes = i64::try_from(seconds).ok()? / 60;
+        (minutes > 0).then(|| GoDuration::from_secs(minutes * 60))
     }
 
     /// Leases that come before this one at any exporter that it may have, with their best turn there.
