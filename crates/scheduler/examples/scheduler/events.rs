@@ -1,11 +1,12 @@
 //! What one event costs in labs of growing size, where what it concerns stays the same.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use jumpstarter_model::{Exporter, Lease, Timestamp};
 use jumpstarter_scheduler::Change;
 
 use crate::{
+    growth::{self, Growth},
     kit::Kit,
     objects::{client, connected, exporter, lease, policy},
 };
@@ -33,18 +34,15 @@ const EVENTS: [&str; 9] = [
 
 /// Prints the tables.
 pub(crate) fn report() {
-    println!("{:<36} {:>9} {:>10} {:>10} {:>7}", "event", "exporters", "µs median", "µs p99", "ratio");
-    let mut first = BTreeMap::new();
+    println!("{:<36} {:>9} {}", "event", "exporters", growth::headings());
+    let mut growth: [Growth; EVENTS.len()] = Default::default();
     let mut whole = Vec::new();
     for size in SIZES {
         let mut scene = Scene::new(size);
         for (event, name) in EVENTS.iter().enumerate() {
             let rounds = if event == 7 { 20 } else { ROUNDS };
-            let mut times = (0..rounds).map(|round| scene.event(event, round)).collect::<Vec<_>>();
-            times.sort_by(f64::total_cmp);
-            let (median, p99) = (times[rounds / 2], times[rounds * 99 / 100]);
-            let ratio = median / *first.entry(event).or_insert(median);
-            println!("{name:<36} {size:>9} {median:>10.1} {p99:>10.1} {ratio:>7.2}");
+            let times = (0..rounds).map(|round| scene.event(event, round)).collect();
+            println!("{name:<36} {size:>9} {}", growth[event].row(times));
         }
         whole.push((size, scene.leases(), scene.rebuild(), scene.throughput()));
     }
@@ -123,17 +121,8 @@ impl Scene {
         match event {
             0 => {
                 let held = self.holder(&board);
-                self.kit.took();
-                self.kit.release(&held);
-                let ended = self.kit.decide();
-                let mut spent = self.kit.took();
-                self.kit.carry_out(&ended);
-                self.kit.took();
-                self.kit.torn_down(&board);
-                let given = self.kit.decide();
-                assert!(!given.is_empty(), "the next lease gets it");
-                spent += self.kit.took();
-                self.kit.carry_out(&given);
+                let spent = self.kit.pass_on(&held, &board);
+                assert_ne!(self.holder(&board), held, "the next lease gets it");
                 self.kit.leases.remove(&held);
                 self.kit.tell(Change::LeaseDeleted(&held));
                 self.create(kind, "new");

@@ -12,6 +12,7 @@ use jumpstarter_scheduler::{Action, Change};
 
 use crate::{
     day::Dice,
+    growth::{self, Growth},
     kit::Kit,
     objects::{client, exporter, lease},
 };
@@ -118,18 +119,15 @@ const EVENTS: usize = 300;
 /// Prints what a freed device costs with twenty quotas, in labs of growing size in which what the event concerns stays the
 /// same.
 pub(crate) fn cost() {
-    println!("{:<44} {:>9} {:>10} {:>10} {:>7}", "quotas", "exporters", "µs median", "µs p99", "ratio");
+    println!("{:<44} {:>9} {}", "quotas", "exporters", growth::headings());
     for (name, count, caps) in
         [("none", 0, false), ("twenty with weights", 20, false), ("twenty with weights, accounts at caps", 20, true)]
     {
-        let mut first = None;
+        let mut growth = Growth::default();
         for size in [100, 1_000, 10_000] {
             let mut bench = Bench::new(size, count, caps);
-            let mut times = (0..EVENTS).map(|event| bench.free_one(event)).collect::<Vec<_>>();
-            times.sort_by(f64::total_cmp);
-            let (median, p99) = (times[EVENTS / 2], times[EVENTS * 99 / 100]);
-            let ratio = median / *first.get_or_insert(median);
-            println!("{name:<44} {size:>9} {median:>10.1} {p99:>10.1} {ratio:>7.2}");
+            let times = (0..EVENTS).map(|event| bench.free_one(event)).collect();
+            println!("{name:<44} {size:>9} {}", growth.row(times));
         }
     }
     flood();
@@ -199,17 +197,8 @@ impl Bench {
             Some((claim.name.clone(), name.clone()))
         });
         let (lease, exporter) = held.expect("a lease runs");
-        self.kit.took();
-        self.kit.release(&lease);
-        let ended = self.kit.decide();
-        let mut spent = self.kit.took();
-        self.kit.carry_out(&ended);
+        let spent = self.kit.pass_on(&lease, &exporter);
         self.kit.leases.remove(&lease);
-        self.kit.took();
-        self.kit.torn_down(&exporter);
-        let given = self.kit.decide();
-        spent += self.kit.took();
-        self.kit.carry_out(&given);
         self.kit.settle();
         self.create(kind);
         self.kit.settle();

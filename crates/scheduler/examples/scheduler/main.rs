@@ -14,6 +14,7 @@ mod day;
 mod events;
 mod fairness;
 mod faulty;
+mod growth;
 mod kit;
 mod objects;
 mod queue;

@@ -4,6 +4,7 @@ use jumpstarter_model::{LocalObjectReference, Timestamp};
 use jumpstarter_scheduler::Change;
 
 use crate::{
+    growth::{self, Growth},
     kit::Kit,
     objects::{client, exporter, lease, policy},
 };
@@ -23,10 +24,7 @@ enum Demand {
 
 /// Prints the table.
 pub(crate) fn report() {
-    println!(
-        "{:<26} {:>9} {:>8} {:>10} {:>10} {:>7}",
-        "demand", "exporters", "waiting", "µs median", "µs p99", "ratio"
-    );
+    println!("{:<26} {:>9} {:>8} {}", "demand", "exporters", "waiting", growth::headings());
     for (name, demand, policies) in [
         ("same selector", Demand::Same, false),
         ("same selector, policies", Demand::Same, true),
@@ -34,14 +32,11 @@ pub(crate) fn report() {
         ("ten selectors, policies", Demand::Kinds, true),
         ("pinned", Demand::Pinned, false),
     ] {
-        let mut first = None;
+        let mut growth = Growth::default();
         for exporters in [100, 1_000, 10_000] {
             let mut bench = Bench::new(exporters, demand, policies);
-            let mut times = (0..EVENTS).map(|event| bench.free_one(event)).collect::<Vec<_>>();
-            times.sort_by(f64::total_cmp);
-            let (median, p99) = (times[EVENTS / 2], times[EVENTS * 99 / 100]);
-            let ratio = median / *first.get_or_insert(median);
-            println!("{name:<26} {exporters:>9} {:>8} {median:>10.1} {p99:>10.1} {ratio:>7.2}", exporters / 5);
+            let times = (0..EVENTS).map(|event| bench.free_one(event)).collect();
+            println!("{name:<26} {exporters:>9} {:>8} {}", exporters / 5, growth.row(times));
         }
     }
 }
@@ -103,17 +98,8 @@ impl Bench {
         });
         let (lease, exporter) = running.nth(event % 50).expect("a lease runs");
         drop(running);
-        self.kit.took();
-        self.kit.release(&lease);
-        let ended = self.kit.decide();
-        let mut spent = self.kit.took();
-        self.kit.carry_out(&ended);
+        let spent = self.kit.pass_on(&lease, &exporter);
         self.kit.leases.remove(&lease);
-        self.kit.took();
-        self.kit.torn_down(&exporter);
-        let given = self.kit.decide();
-        spent += self.kit.took();
-        self.kit.carry_out(&given);
         // Keeps the queue at its length.
         self.create();
         self.kit.settle();
