@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use jumpstarter_model::ExporterPhase;
-use jumpstarter_scheduler::{Action, Change, Lab};
 use proptest::prelude::*;
 
 use crate::kit::{ExporterExt as _, LeaseExt as _, World, at, exporter, lease};
@@ -36,14 +35,6 @@ fn name(device: usize) -> String {
     format!("d{device}")
 }
 
-/// What a core that knows only the objects decides.
-fn rebuilt(world: &World) -> Vec<Action> {
-    let mut lab = Lab::new(world.config.clone());
-    world.exporters.values().for_each(|exporter| lab.observe(Change::Exporter(exporter)));
-    world.leases.values().for_each(|lease| lab.observe(Change::Lease(lease)));
-    lab.decide(world.now).actions
-}
-
 fn tell(story: &Story) {
     let mut world = World::new();
     world.config.quarantine.checks = story.checks;
@@ -74,7 +65,7 @@ fn tell(story: &Story) {
             if story.restarts[turn % story.restarts.len()] {
                 world.restart();
             }
-            assert_eq!(rebuilt(&world), world.settle(), "a core that knows only the objects");
+            assert_eq!(world.rebuilt().decide(world.now).actions, world.settle(), "a core that knows only the objects");
         }
         assert!(world.leases[&wish].is_ended(), "somebody always serves");
         let out = (0..DEVICES).filter(|device| world.quarantine(&name(*device)).starts_with("True")).count();

@@ -1,330 +1,33 @@
-//! Random histories of a lab, with crashes, against named invariants and the [oracle](crate::oracle).
+//! Random histories of a lab, with crashes, against named invariants and the [oracle](crate::oracle). One file for each
+//! kind of lab; here is what all of them do and check.
+
+mod any;
+mod caps;
+mod contests;
+mod plans;
+mod step;
 
 use std::collections::BTreeMap;
 
 use jumpstarter_model::{ExporterPhase, Lease, LeaseStatus, LocalObjectReference, Selector, condition};
-use jumpstarter_scheduler::{
-    Action, Change, Lab, LabConfig, RefusedAs,
-    transition::{self, Transition},
-};
-use proptest::{prelude::*, sample::select};
+use jumpstarter_scheduler::{Action, RefusedAs, transition};
 
+use self::step::{Asked, Edit, Limits, Step, Target, Turn};
 use crate::{
     kit::{
-        ExporterExt as _, LeaseExt as _, QuotaExt as _, RuleExt as _, World, at, client, exporter, lease, policy,
-        quota, rule, window,
+        ExporterExt as _, LeaseExt as _, QuotaExt as _, RuleExt as _, World, client, exporter, lease, policy, quota,
+        rule, window,
     },
     oracle,
 };
-
-#[derive(Clone, Debug)]
-enum Step {
-    Create {
-        client: &'static str,
-        target: Target,
-        times: Asked,
-        requeues: bool,
-    },
-    Edit {
-        lease: usize,
-        edit: Edit,
-    },
-    Delete {
-        lease: usize,
-    },
-    Exporter {
-        name: &'static str,
-        change: Turn,
-    },
-    Policy {
-        name: &'static str,
-        exporters: &'static str,
-        clients: &'static str,
-        terms: Terms,
-    },
-    NoPolicy {
-        name: &'static str,
-    },
-    Quota {
-        name: &'static str,
-        quota: Limits,
-    },
-    NoQuota {
-        name: &'static str,
-    },
-    Client {
-        name: &'static str,
-        team: &'static str,
-    },
-    NoClient {
-        name: &'static str,
-    },
-    TornDown {
-        exporter: &'static str,
-    },
-    Wait {
-        secs: i64,
-    },
-    /// Maintenance, so many seconds from now, or none any more.
-    Window {
-        name: &'static str,
-        board: &'static str,
-        clients: Option<&'static str>,
-        begin: i64,
-        secs: i64,
-    },
-    NoWindow {
-        name: &'static str,
-    },
-    Settle,
-    /// The process dies after so many of the writes that it decided on, then starts again.
-    Crash {
-        writes: usize,
-    },
-    /// One decided write fails and the true objects are observed again; the others succeed.
-    Conflict {
-        action: usize,
-    },
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Target {
-    Selector(&'static str),
-    Pinned { exporter: &'static str, allow_disabled: bool },
-}
-
-/// Seconds from now.
-#[derive(Clone, Copy, Debug)]
-enum Asked {
-    Duration(i64),
-    Begin(i64, i64),
-    End(i64),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Edit {
-    Release,
-    Last(i64),
-    Transfer(&'static str),
-    Want(&'static str),
-    Begin(i64),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Turn {
-    Online(bool),
-    Registered(bool),
-    Enabled(bool),
-    Phase(ExporterPhase),
-    Board(&'static str),
-    Deleted,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Terms {
-    priority: i64,
-    at_most: Option<i64>,
-    spot: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    exporters: &'static str,
-    by: u8,
-    devices: Option<i64>,
-    time: Option<(i64, i64)>,
-    weight: Option<i64>,
-}
 
 const EXPORTERS: [&str; 4] = ["a", "b", "c", "d"];
 const CLIENTS: [&str; 3] = ["alice", "bob", "carol"];
 const SELECTORS: [&str; 9] =
     ["board=x", "board=x", "board=x", "board=x", "board=y", "board in (x,y)", "board", "!special", "board!=x"];
-pub(crate) const PHASES: [ExporterPhase; 8] = [
-    ExporterPhase::Unspecified,
-    ExporterPhase::Offline,
-    ExporterPhase::Available,
-    ExporterPhase::Available,
-    ExporterPhase::BeforeLeaseHook,
-    ExporterPhase::LeaseReady,
-    ExporterPhase::AfterLeaseHook,
-    ExporterPhase::BeforeLeaseHookFailed,
-];
-
-fn step() -> impl Strategy<Value = Step> {
-    let target = prop_oneof![
-        3 => select(&SELECTORS[..]).prop_map(Target::Selector),
-        1 => (select(&EXPORTERS[..]), any::<bool>())
-            .prop_map(|(exporter, allow_disabled)| Target::Pinned { exporter, allow_disabled }),
-    ];
-    let times = prop_oneof![
-        4 => (20..200_i64).prop_map(Asked::Duration),
-        1 => (-20..40_i64, 20..200_i64).prop_map(|(begin, duration)| Asked::Begin(begin, duration)),
-        1 => (5..200_i64).prop_map(Asked::End),
-    ];
-    let edit = prop_oneof![
-        4 => Just(Edit::Release),
-        1 => (1..200_i64).prop_map(Edit::Last),
-        1 => select(&CLIENTS[..]).prop_map(Edit::Transfer),
-        1 => select(&SELECTORS[..]).prop_map(Edit::Want),
-    ];
-    let turn = prop_oneof![
-        3 => any::<bool>().prop_map(Turn::Online),
-        1 => any::<bool>().prop_map(Turn::Registered),
-        2 => any::<bool>().prop_map(Turn::Enabled),
-        4 => select(&PHASES[..]).prop_map(Turn::Phase),
-        1 => select(&["x", "y"][..]).prop_map(Turn::Board),
-        1 => Just(Turn::Deleted),
-    ];
-    let terms = (-2..3_i64, proptest::option::of(10..150_i64), proptest::bool::weighted(0.5));
-    let terms = terms.prop_map(|(priority, at_most, spot)| Terms { priority, at_most, spot });
-    prop_oneof![
-        9 => (select(&CLIENTS[..]), target, times, any::<bool>())
-            .prop_map(|(client, target, times, requeues)| Step::Create { client, target, times, requeues }),
-        4 => (any::<usize>(), edit).prop_map(|(lease, edit)| Step::Edit { lease, edit }),
-        1 => any::<usize>().prop_map(|lease| Step::Delete { lease }),
-        6 => (select(&EXPORTERS[..]), turn).prop_map(|(name, change)| Step::Exporter { name, change }),
-        5 => (select(&["p", "q"][..]), select(&["", "board=x", "board=y"][..]), select(&["", "team=b"][..]), terms)
-            .prop_map(|(name, exporters, clients, terms)| Step::Policy { name, exporters, clients, terms }),
-        1 => select(&["p", "q"][..]).prop_map(|name| Step::NoPolicy { name }),
-        2 => (select(&CLIENTS[..]), select(&["a", "b"][..])).prop_map(|(name, team)| Step::Client { name, team }),
-        1 => select(&CLIENTS[..]).prop_map(|name| Step::NoClient { name }),
-        6 => select(&EXPORTERS[..]).prop_map(|exporter| Step::TornDown { exporter }),
-        3 => (1..60_i64).prop_map(|secs| Step::Wait { secs }),
-        8 => Just(Step::Settle),
-        2 => (0..8_usize).prop_map(|writes| Step::Crash { writes }),
-        1 => (0..4_usize).prop_map(|action| Step::Conflict { action }),
-    ]
-}
-
-/// Steps of a lab in which some have full access and others spot access to the same exporters.
-fn crowded_step() -> impl Strategy<Value = Step> {
-    let times = (5..120_i64).prop_map(Asked::Duration);
-    let target = select(&["board=x", "board=x", "board=y", "board"][..]).prop_map(Target::Selector);
-    let turn = prop_oneof![
-        2 => select(&PHASES[..]).prop_map(Turn::Phase),
-        1 => any::<bool>().prop_map(Turn::Online),
-    ];
-    prop_oneof![
-        10 => (select(&CLIENTS[..]), target, times, any::<bool>())
-            .prop_map(|(client, target, times, requeues)| Step::Create { client, target, times, requeues }),
-        3 => any::<usize>().prop_map(|lease| Step::Edit { lease, edit: Edit::Release }),
-        1 => (any::<usize>(), 1..100_i64).prop_map(|(lease, secs)| Step::Edit { lease, edit: Edit::Last(secs) }),
-        1 => any::<usize>().prop_map(|lease| Step::Delete { lease }),
-        1 => (select(&EXPORTERS[..]), turn).prop_map(|(name, change)| Step::Exporter { name, change }),
-        1 => (select(&CLIENTS[..]), select(&["a", "b"][..])).prop_map(|(name, team)| Step::Client { name, team }),
-        10 => select(&EXPORTERS[..]).prop_map(|exporter| Step::TornDown { exporter }),
-        4 => (1..30_i64).prop_map(|secs| Step::Wait { secs }),
-        10 => Just(Step::Settle),
-        3 => (0..8_usize).prop_map(|writes| Step::Crash { writes }),
-        1 => (0..4_usize).prop_map(|action| Step::Conflict { action }),
-    ]
-}
-
-fn limits(weights: bool) -> impl Strategy<Value = Limits> {
-    let devices = proptest::option::of(0..4_i64);
-    let time = proptest::option::of((0..300_i64, 60..200_i64));
-    let weight = proptest::option::of(1..4_i64);
-    (select(&["", "board=x", "board"][..]), 0..3_u8, devices, time, weight).prop_map(
-        move |(exporters, by, devices, time, weight)| Limits {
-            exporters,
-            by,
-            devices,
-            time,
-            weight: weight.filter(|_| weights),
-        },
-    )
-}
-
-/// Steps of a lab without spot access.
-fn limited_step() -> impl Strategy<Value = Step> {
-    let target = select(&["board=x", "board=x", "board=y", "board"][..]).prop_map(Target::Selector);
-    let times = prop_oneof![
-        4 => (5..120_i64).prop_map(Asked::Duration),
-        1 => (-20..40_i64, 20..200_i64).prop_map(|(begin, duration)| Asked::Begin(begin, duration)),
-        1 => (5..200_i64).prop_map(Asked::End),
-    ];
-    let turn = prop_oneof![
-        2 => select(&PHASES[..]).prop_map(Turn::Phase),
-        2 => any::<bool>().prop_map(Turn::Online),
-    ];
-    prop_oneof![
-        12 => (select(&CLIENTS[..]), target, times)
-            .prop_map(|(client, target, times)| Step::Create { client, target, times, requeues: false }),
-        3 => any::<usize>().prop_map(|lease| Step::Edit { lease, edit: Edit::Release }),
-        1 => any::<usize>().prop_map(|lease| Step::Delete { lease }),
-        1 => (select(&EXPORTERS[..]), turn).prop_map(|(name, change)| Step::Exporter { name, change }),
-        10 => select(&EXPORTERS[..]).prop_map(|exporter| Step::TornDown { exporter }),
-        5 => (1..60_i64).prop_map(|secs| Step::Wait { secs }),
-        10 => Just(Step::Settle),
-        3 => (0..8_usize).prop_map(|writes| Step::Crash { writes }),
-        1 => (0..4_usize).prop_map(|action| Step::Conflict { action }),
-    ]
-}
-
-/// The same with quotas, clients and exporters that change.
-fn unsteady_step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        30 => limited_step(),
-        2 => (select(&["p", "q", "r"][..]), limits(true)).prop_map(|(name, quota)| Step::Quota { name, quota }),
-        1 => select(&["p", "q", "r"][..]).prop_map(|name| Step::NoQuota { name }),
-        1 => (any::<usize>(), 1..200_i64).prop_map(|(lease, secs)| Step::Edit { lease, edit: Edit::Last(secs) }),
-        1 => (any::<usize>(), select(&CLIENTS[..]))
-            .prop_map(|(lease, client)| Step::Edit { lease, edit: Edit::Transfer(client) }),
-        1 => (select(&CLIENTS[..]), select(&["a", "b"][..])).prop_map(|(name, team)| Step::Client { name, team }),
-        1 => select(&CLIENTS[..]).prop_map(|name| Step::NoClient { name }),
-        1 => (select(&EXPORTERS[..]), select(&["x", "y"][..]))
-            .prop_map(|(name, board)| Step::Exporter { name, change: Turn::Board(board) }),
-        1 => select(&EXPORTERS[..]).prop_map(|name| Step::Exporter { name, change: Turn::Deleted }),
-    ]
-}
-
-/// Steps of a lab in which most is planned ahead.
-fn planned_step() -> impl Strategy<Value = Step> {
-    let target = prop_oneof![
-        3 => select(&["board=x", "board=y", "board"][..]).prop_map(Target::Selector),
-        1 => select(&EXPORTERS[..]).prop_map(|exporter| Target::Pinned { exporter, allow_disabled: false }),
-    ];
-    let times = prop_oneof![
-        5 => (5..100_i64, 5..60_i64).prop_map(|(begin, duration)| Asked::Begin(begin, duration)),
-        3 => (5..100_i64).prop_map(Asked::Duration),
-        1 => (5..100_i64).prop_map(Asked::End),
-    ];
-    let edit = prop_oneof![
-        3 => Just(Edit::Release),
-        2 => (1..100_i64).prop_map(Edit::Last),
-        2 => (1..60_i64).prop_map(Edit::Begin),
-        1 => select(&["board=x", "board=y"][..]).prop_map(Edit::Want),
-    ];
-    let turn = prop_oneof![
-        2 => any::<bool>().prop_map(Turn::Online),
-        2 => any::<bool>().prop_map(Turn::Enabled),
-        1 => select(&["x", "y"][..]).prop_map(Turn::Board),
-        1 => Just(Turn::Deleted),
-    ];
-    let windows = || select(&["w", "v"][..]);
-    prop_oneof![
-        12 => (select(&CLIENTS[..]), target, times, Just(false))
-            .prop_map(|(client, target, times, requeues)| Step::Create { client, target, times, requeues }),
-        4 => (any::<usize>(), edit).prop_map(|(lease, edit)| Step::Edit { lease, edit }),
-        1 => any::<usize>().prop_map(|lease| Step::Delete { lease }),
-        3 => (select(&EXPORTERS[..]), turn).prop_map(|(name, change)| Step::Exporter { name, change }),
-        1 => (select(&CLIENTS[..]), select(&["a", "b"][..])).prop_map(|(name, team)| Step::Client { name, team }),
-        2 => (windows(), select(&["x", "y"][..]), proptest::option::of(Just("team=b")), 1..60_i64, 5..40_i64)
-            .prop_map(|(name, board, clients, begin, secs)| Step::Window { name, board, clients, begin, secs }),
-        1 => windows().prop_map(|name| Step::NoWindow { name }),
-        8 => select(&EXPORTERS[..]).prop_map(|exporter| Step::TornDown { exporter }),
-        6 => (1..30_i64).prop_map(|secs| Step::Wait { secs }),
-        8 => Just(Step::Settle),
-        3 => (0..8_usize).prop_map(|writes| Step::Crash { writes }),
-        1 => (0..4_usize).prop_map(|action| Step::Conflict { action }),
-    ]
-}
-
 /// One history.
 struct History {
     world: World,
-    secs: i64,
     created: usize,
     /// Status of leases when they ended.
     ended: BTreeMap<String, LeaseStatus>,
@@ -338,7 +41,7 @@ impl History {
         let mut world = World::with(&exporters, &[]).with_grace(grace);
         world.put(client("carol", &[("team", "a")]));
         world.tears_down_at_once = false;
-        Self { world, secs: 0, created: 0, ended: BTreeMap::new(), steady: false }
+        Self { world, created: 0, ended: BTreeMap::new(), steady: false }
     }
 
     /// Team b has the better right to `board=x`, team a to `board=y`.
@@ -387,24 +90,18 @@ impl History {
         self.drain();
     }
 
-    fn pick(&self, index: usize) -> Option<String> {
-        let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended()).collect::<Vec<_>>();
-        (!live.is_empty()).then(|| live[index % live.len()].0.clone())
-    }
-
     fn take(&mut self, step: &Step) {
         match step {
             Step::Create { client, target, times, requeues } => self.create(client, *target, *times, *requeues),
             Step::Edit { lease, edit } => {
-                if let Some(name) = self.pick(*lease) {
-                    let now = self.secs;
+                if let Some(name) = self.world.pick(*lease) {
+                    let now = self.world.secs();
                     self.world.edit_lease(&name, |lease| apply_edit(lease, *edit, now));
                 }
             }
             Step::Delete { lease } => {
-                if let Some(name) = self.pick(*lease) {
-                    self.world.leases.remove(&name);
-                    self.world.lab.observe(Change::LeaseDeleted(&name));
+                if let Some(name) = self.world.pick(*lease) {
+                    self.world.delete_lease(&name);
                 }
             }
             Step::Exporter { name, change } => self.turn(name, *change),
@@ -420,12 +117,9 @@ impl History {
             Step::Quota { name, quota } => self.limit(name, *quota),
             Step::NoQuota { name } => self.world.delete_quota(name),
             Step::Client { name, team } => self.world.put(client(name, &[("team", team)])),
-            Step::NoClient { name } => {
-                self.world.clients.remove(*name);
-                self.world.lab.observe(Change::ClientDeleted(name));
-            }
+            Step::NoClient { name } => self.world.delete_client(name),
             Step::Window { name, board, clients, begin, secs } => {
-                let mut window = window(name, self.secs + begin, *secs);
+                let mut window = window(name, self.world.secs() + begin, *secs);
                 let selector = |text: &str| Selector::parse(text).unwrap().to_label_selector();
                 window.spec.exporter_selector = Some(selector(&format!("board={board}")));
                 window.spec.client_selector = clients.map(selector);
@@ -433,24 +127,27 @@ impl History {
             }
             Step::NoWindow { name } => self.world.delete_window(name),
             Step::TornDown { exporter } => self.world.confirm_tear_down(exporter),
-            Step::Wait { secs } => self.wait(*secs),
+            Step::Wait { secs } => {
+                self.settle();
+                self.world.pass(*secs);
+            }
             Step::Settle => self.settle(),
-            Step::Crash { writes } => self.crash(*writes),
-            Step::Conflict { action } => self.conflict(*action),
+            Step::Crash { writes } => self.world.crash(*writes, |_, _| ()),
+            Step::Conflict { action } => self.world.conflict(*action, |_, _| ()),
         }
     }
 
     fn create(&mut self, client: &str, target: Target, times: Asked, requeues: bool) {
         self.created += 1;
         let name = format!("l{:03}", self.created);
-        let lease = lease(&name).by(client).created(self.secs);
+        let lease = lease(&name).by(client).created(self.world.secs());
         let lease = if requeues { lease.requeues() } else { lease };
         let lease = match target {
             Target::Selector(selector) => lease.wants(selector),
             Target::Pinned { exporter, allow_disabled: true } => lease.pinned(exporter).allow_disabled(),
             Target::Pinned { exporter, allow_disabled: false } => lease.pinned(exporter),
         };
-        let now = self.secs;
+        let now = self.world.secs();
         self.world.put(match times {
             Asked::Duration(secs) => lease.lasting(secs),
             Asked::Begin(begin, secs) => lease.begins(now + begin).lasting(secs),
@@ -474,41 +171,12 @@ impl History {
         }
     }
 
-    /// Lets time pass. Before the instant that the core asked to be woken at, nothing happens.
-    fn wait(&mut self, secs: i64) {
-        self.settle();
-        if let Some(wake_at) = self.world.wake_at
-            && wake_at > at(self.secs + 1)
-        {
-            let before = wake_at.as_second() - at(0).as_second() - 1;
-            self.world.now = at(before.min(self.secs + secs));
-            assert_eq!(self.world.decide(), [], "woken too late");
-            assert_eq!(rebuilt(&self.world).decide(self.world.now).actions, [], "woken too late");
-        }
-        self.secs += secs;
-        self.world.now = at(self.secs);
-    }
-
-    /// What the core decides; a core that knows nothing but the objects decides the same.
-    fn decide(&mut self) -> Vec<Action> {
-        let sorted = |actions: &[Action]| {
-            let mut texts = actions.iter().map(|action| format!("{action:?}")).collect::<Vec<_>>();
-            texts.sort();
-            texts
-        };
-        let fresh = rebuilt(&self.world).decide(self.world.now);
-        let actions = self.world.decide();
-        assert_eq!(sorted(&actions), sorted(&fresh.actions), "decided, and decided by a new core");
-        assert_eq!(self.world.wake_at, fresh.wake_at, "woken, and woken by a new core");
-        actions
-    }
-
     fn settle(&mut self) {
         let mut next = Vec::new();
         for _ in 0..50 {
             let mut actions = next;
             if actions.is_empty() {
-                actions = self.decide();
+                actions = self.world.decide_as_rebuilt();
             }
             next = actions.split_off(one_round(&actions));
             let is_assignment = |action: &&Action| matches!(action, Action::Assign { .. });
@@ -575,38 +243,6 @@ impl History {
         self.world.carry_out(action);
     }
 
-    fn crash(&mut self, writes: usize) {
-        let actions = self.decide();
-        let mut left = writes;
-        'crashed: for action in &actions {
-            let Some(transition) = self.world.transition(action) else { continue };
-            for half in halves(transition) {
-                if left == 0 {
-                    break 'crashed;
-                }
-                left -= 1;
-                self.world.write(action, half);
-            }
-        }
-        self.world.restart();
-    }
-
-    fn conflict(&mut self, failing: usize) {
-        let actions = self.decide();
-        for (index, action) in actions.iter().enumerate() {
-            if index == failing {
-                self.world.settled(action);
-            } else if let Some(transition) = self.world.transition(action) {
-                self.world.write(action, transition);
-                self.world.settled(action);
-            } else {
-                // Follows from the one that failed.
-                self.world.restart();
-                return;
-            }
-        }
-    }
-
     fn check_refusal(&self, action: &Action) {
         if let Action::Refuse { lease, condition: RefusedAs::Unsatisfiable, .. } = action {
             let status = self.world.leases[lease].status.clone().unwrap_or_default();
@@ -635,13 +271,7 @@ impl History {
                 assert!(one.end <= other.begin || other.end <= one.begin, "{first} and {second} overlap");
             }
         }
-        for (name, exporter) in &self.world.exporters {
-            let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended());
-            let holders = live.filter(|(_, lease)| lease.assigned_exporter() == Some(name));
-            let holders = holders.map(|(lease, _)| lease.clone()).collect::<Vec<_>>();
-            let claim = exporter.status.as_ref().and_then(|status| status.lease_ref.clone());
-            assert_eq!(holders, claim.map(|claim| claim.name).into_iter().collect::<Vec<_>>(), "holders of {name}");
-        }
+        self.world.check_holders();
         for (name, lease) in &self.world.leases {
             let status = lease.status.clone().unwrap_or_default();
             let conditions = &status.conditions;
@@ -683,9 +313,7 @@ impl History {
                 self.world.confirm_tear_down(name);
             }
             self.settle();
-            let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended());
-            let holders = live.filter(|(_, lease)| lease.assigned_exporter().is_some());
-            for name in holders.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            for name in self.world.holders() {
                 self.world.edit_lease(&name, |lease| lease.spec.release = Some(true));
             }
             self.settle();
@@ -731,84 +359,4 @@ fn is_plan(action: &Action) -> bool {
 
 fn is_verdict(action: &Action) -> bool {
     matches!(action, Action::Wait { .. } | Action::Refuse { .. })
-}
-
-/// A new core over the same objects.
-pub(crate) fn rebuilt(world: &World) -> Lab {
-    let mut copy = World::new();
-    copy.exporters = world.exporters.clone();
-    copy.leases = world.leases.clone();
-    copy.policies = world.policies.clone();
-    copy.clients = world.clients.clone();
-    copy.quotas = world.quotas.clone();
-    copy.windows = world.windows.clone();
-    copy.owes = world.owes.clone();
-    copy.config = world.config.clone();
-    copy.restart();
-    std::mem::replace(&mut copy.lab, Lab::new(LabConfig::default()))
-}
-
-/// The single writes of a transition, in their order.
-pub(crate) fn halves(transition: Transition) -> Vec<Transition> {
-    let Transition { successor, exporter_status, lease_status, lease_metadata } = transition;
-    let ends = lease_status.iter().chain(&lease_metadata).any(Lease::is_ended);
-    let exporter =
-        exporter_status.map(|exporter| Transition { exporter_status: Some(exporter), ..Transition::default() });
-    let status = lease_status.map(|lease| Transition { lease_status: Some(lease), ..Transition::default() });
-    let metadata = lease_metadata.map(|lease| Transition { lease_metadata: Some(lease), ..Transition::default() });
-    let mut halves = vec![exporter, status, metadata];
-    if ends {
-        halves.rotate_left(1);
-    }
-    let successor = successor.map(|lease| Transition { successor: Some(lease), ..Transition::default() });
-    successor.into_iter().chain(halves.into_iter().flatten()).collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn every_history_keeps_the_rules(
-        grace in select(&[0, 15, 40][..]),
-        steps in proptest::collection::vec(step(), 1..60),
-    ) {
-        History::new(grace).run(&steps);
-    }
-
-    #[test]
-    fn every_contest_keeps_the_rules(
-        grace in select(&[0, 15, 40][..]),
-        steps in proptest::collection::vec(crowded_step(), 1..60),
-    ) {
-        History::crowded(grace).run(&steps);
-    }
-
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn every_plan_keeps_the_rules(steps in proptest::collection::vec(planned_step(), 1..60)) {
-        History::new(15).run(&steps);
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 5_000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn a_cap_is_never_exceeded(
-        quotas in proptest::collection::vec(limits(false), 1..4),
-        steps in proptest::collection::vec(limited_step(), 1..60),
-    ) {
-        History::limited(&quotas).run(&steps);
-    }
-
-    #[test]
-    fn every_history_with_quotas_and_shares_keeps_the_rules(
-        steps in proptest::collection::vec(unsteady_step(), 1..60),
-    ) {
-        History::new(0).run(&steps);
-    }
 }

@@ -1,7 +1,7 @@
 //! Groups under faults: conflicts, deaths, crashes between any two writes.
 
 use super::*;
-use crate::sequences::halves;
+use crate::kit::halves;
 
 fn lab() -> World {
     World::with(

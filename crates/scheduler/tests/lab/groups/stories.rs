@@ -8,9 +8,8 @@ use proptest::{prelude::*, sample::select};
 
 use super::{oracle, *};
 use crate::{
-    kit::{client, window},
+    kit::{PHASES, client, halves, window},
     oracle::{granted, suits, waits},
-    sequences::{PHASES, halves, rebuilt},
 };
 
 #[derive(Clone, Debug)]
@@ -226,8 +225,12 @@ impl Story {
             texts.sort();
             texts
         };
+<<<<<<< HEAD
         let mut new = rebuilt(&self.world);
         let fresh = new.decide(self.world.now);
+=======
+        let fresh = self.world.rebuilt().decide(self.world.now);
+>>>>>>> f01c20a (Tell random histories of each kind in a file of its own, over one driver)
         let actions = self.world.decide();
         assert_eq!(self.world.lab.kept_back(), new.kept_back(), "kept back, and kept back by a new core");
         assert_eq!(sorted(&actions), sorted(&fresh.actions), "decided, and decided by a new core");
