@@ -3,7 +3,7 @@ mod keys;
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{ApiVersion, ConfigError, Env, GrpcOptions, Instances, ObjectMeta, Secret, TlsConfig, check, file};
@@ -74,13 +74,18 @@ pub struct Hooks {
     /// After the last client left.
     #[serde(rename = "afterLease", alias = "after_lease", default)]
     pub after_lease: Option<Hook>,
+    /// After the beforeLease hook when the service itself checks the exporter. Ours: the Python exporter ignores it.
+    /// What is not said of a failure means `endLease` here.
+    #[serde(default, deserialize_with = "check_hook", skip_serializing_if = "Option::is_none")]
+    pub check: Option<Hook>,
 }
 
 impl Hooks {
-    /// Neither hook is set.
+    /// No hook is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.before_lease.is_none() && self.after_lease.is_none()
+        let Self { before_lease, after_lease, check } = self;
+        [before_lease, after_lease, check].iter().all(|hook| hook.is_none())
     }
 }
 
@@ -130,6 +135,25 @@ impl Default for FailureDetection {
     fn default() -> Self {
         Self { max_rapid_failures: max_failures(), rapid_failure_window: failure_window() }
     }
+}
+
+/// A check that fails and goes on would tell nothing.
+fn check_hook<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Hook>, D::Error> {
+    #[derive(Deserialize)]
+    struct Check {
+        #[serde(rename = "onFailure", alias = "on_failure", default = "end_lease")]
+        on_failure: OnFailure,
+        #[serde(default)]
+        exec: Option<String>,
+        script: String,
+        #[serde(default = "hook_timeout")]
+        timeout: u64,
+    }
+    fn end_lease() -> OnFailure {
+        OnFailure::EndLease
+    }
+    let check = Option::<Check>::deserialize(deserializer)?;
+    Ok(check.map(|Check { on_failure, exec, script, timeout }| Hook { exec, script, timeout, on_failure }))
 }
 
 fn hook_timeout() -> u64 {

@@ -4,7 +4,8 @@
 use std::{path::Path, process::Command};
 
 use jumpstarter_config::{
-    ClientConfig, ConfigHome, DriverInstance, Env, ExporterConfig, ObjectMeta, Secret, TlsConfig, UserConfig,
+    ClientConfig, ConfigHome, DriverInstance, Env, ExporterConfig, Hook, Hooks, ObjectMeta, OnFailure, Secret,
+    TlsConfig, UserConfig,
 };
 use jumpstarter_peers::NEWEST;
 
@@ -43,6 +44,7 @@ assert e.token == '1e3' and e.description == "a: 'b' # c\nd", repr(e.description
 assert list(e.export) == ['power', 'yes', 'group'], e.export
 assert e.export['power'].root.config == {'host': 'off', 'port': 80, 'x': None, 'y': ['~', True, '2024-01-01']}, e.export
 assert e.export['group'].root.children['again'].root.ref == 'power'
+assert e.hooks.before_lease.script == 'true' and not hasattr(e.hooks, 'check'), e.hooks
 assert UserConfigV1Alpha1.load().config.current_client.alias == 'mine'
 print('understood')
 "#;
@@ -97,6 +99,9 @@ fn what_we_write_is_read_by_python() {
     let mut exporter = ExporterConfig::new("ours", ObjectMeta::new("lab", "ex"));
     exporter.token = Some(Secret::new("1e3"));
     exporter.description = Some("a: 'b' # c\nd".to_owned());
+    // A check is ours alone, and ignored there.
+    let hook = Hook { exec: None, script: "true".to_owned(), timeout: 1, on_failure: OnFailure::EndLease };
+    exporter.hooks = Hooks { before_lease: Some(hook.clone()), after_lease: None, check: Some(hook) };
     let serde_json::Value::Object(config) =
         serde_json::json!({"host": "off", "port": 80, "x": null, "y": ["~", true, "2024-01-01"]})
     else {

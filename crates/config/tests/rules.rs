@@ -1,5 +1,7 @@
 //! The rules of the files, without another reader.
-use jumpstarter_config::{ClientChoice, ClientConfig, ConfigError, ConfigHome, DriverInstance, Env, ExporterConfig};
+use jumpstarter_config::{
+    ClientChoice, ClientConfig, ConfigError, ConfigHome, DriverInstance, Env, ExporterConfig, OnFailure,
+};
 
 const CLIENT: &str = "metadata: {namespace: lab, name: alice}\n";
 
@@ -155,15 +157,17 @@ fn an_exporters_file_is_judged_as_a_whole() {
     let parse = |yaml: &str| ExporterConfig::from_yaml(yaml, &Env::empty());
     let text = |yaml: &str| parse(yaml).unwrap_err().to_string();
     let many = text(
-        "metadata: {name: ex, labels: {}}\ntoken: 12\nhooks:\n  beforeLease:\n    onFailure: explode\n    timeout: -1\n",
+        "metadata: {name: ex, labels: {}}\ntoken: 12\nhooks:\n  beforeLease:\n    onFailure: explode\n    timeout: -1\n  \
+         check: {script: x, onFailure: warn}\n",
     );
     for line in [
-        "6 faults",
+        "7 faults",
         "line 1, column 22: metadata.labels: unknown key; expected one of namespace, name",
         "metadata: key 'namespace' is missing",
         "line 2, column 1: token: expected text (put it in quotes), found 12",
         "line 5, column 5: hooks.beforeLease.onFailure: expected warn or endLease or exit, found 'explode'",
         "line 6, column 5: hooks.beforeLease.timeout: expected a whole number, 0 or more, found -1",
+        "hooks.check.onFailure: expected endLease or exit, found 'warn'",
     ] {
         assert!(many.contains(line), "no `{line}` in\n{many}");
     }
@@ -175,10 +179,26 @@ fn an_exporters_file_is_judged_as_a_whole() {
     let config = parse(fine).unwrap();
     assert!(config.tls.insecure);
     assert_eq!(config.hooks.after_lease.unwrap().timeout, 7);
+    assert_eq!(config.hooks.check, None);
     let warnings = config.warnings.join("\n");
     for line in
         ["line 3, column 1: hook: unknown key, ignored", "line 5, column 41: hooks.afterLease.retries: unknown key"]
     {
         assert!(warnings.contains(line), "no `{line}` in\n{warnings}");
     }
+}
+
+#[test]
+fn a_check_that_fails_has_failed() {
+    for (given, expected) in [("", OnFailure::EndLease), ("onFailure: exit", OnFailure::Exit)] {
+        let text = format!("metadata: {{namespace: a, name: b}}\nhooks: {{check: {{script: x, {given}}}}}\n");
+        let config = ExporterConfig::from_yaml(&text, &Env::empty()).unwrap();
+        assert_eq!(config.warnings, [""; 0]);
+        assert!(!config.hooks.is_empty());
+        let written = ExporterConfig::from_yaml(&config.to_yaml().unwrap(), &Env::empty()).unwrap();
+        let check = written.hooks.check.unwrap();
+        assert_eq!((check.script.as_str(), check.timeout, check.on_failure), ("x", 120, expected));
+    }
+    let none = ExporterConfig::from_yaml("metadata: {namespace: a, name: b}\n", &Env::empty()).unwrap();
+    assert!(!none.to_yaml().unwrap().contains("check"), "files of exporters without a check are as they were");
 }

@@ -27,6 +27,7 @@ const HOOKS: Keys = Keys {
         ("afterLease", Kind::KeysOrNull(&HOOK)),
         ("before_lease", Kind::KeysOrNull(&HOOK)),
         ("after_lease", Kind::KeysOrNull(&HOOK)),
+        ("check", Kind::KeysOrNull(&CHECK)),
     ],
     required: &[],
     closed: false,
@@ -43,6 +44,18 @@ const HOOK: Keys = Keys {
     closed: false,
 };
 const FAILURE: &[&str] = &["warn", "endLease", "exit"];
+const CHECK: Keys = Keys {
+    known: &[
+        ("script", Kind::Text),
+        ("exec", Kind::TextOrNull),
+        ("timeout", Kind::Count),
+        ("onFailure", Kind::OneOf(CHECK_FAILURE)),
+        ("on_failure", Kind::OneOf(CHECK_FAILURE)),
+    ],
+    required: &["script"],
+    closed: false,
+};
+const CHECK_FAILURE: &[&str] = &["endLease", "exit"];
 const FAILURES: Keys = Keys {
     known: &[
         ("maxRapidFailures", Kind::Count),

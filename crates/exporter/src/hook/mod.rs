@@ -73,7 +73,8 @@ impl Run<'_> {
         tracing::info!(hook = name, lease = %holder.lease, client = %holder.client, "hook starts");
         let motd = match kind {
             HookKind::BeforeLease => motd::MotdFile::create(),
-            HookKind::AfterLease => None,
+            // Nobody comes in to read what a check would say.
+            HookKind::Check | HookKind::AfterLease => None,
         };
         let mut environment: HashMap<&str, String> = extra.iter().map(|(key, value)| (*key, value.clone())).collect();
         environment.insert("JUMPSTARTER_HOST", host.display().to_string());

@@ -30,8 +30,8 @@ enum Phase {
     Free,
     /// Drivers are being set up.
     Opening(Session),
-    /// The beforeLease hook runs.
-    Before(Session),
+    /// A hook runs before clients get in.
+    Before(Session, HookKind),
     /// Clients work.
     Ready(Session),
     /// The afterLease hook runs.
@@ -81,7 +81,7 @@ impl LeaseMachine {
         match &self.phase {
             Phase::Free => "free",
             Phase::Opening(_) => "opening",
-            Phase::Before(_) => "before",
+            Phase::Before(..) => "before",
             Phase::Ready(_) => "ready",
             Phase::After(_) => "after",
             Phase::Lingering(..) => "lingering",
@@ -131,7 +131,7 @@ impl LeaseMachine {
 
     fn stopped(&mut self, when: StopWhen, todo: &mut Vec<Action>) {
         self.stop = self.stop.max(Some(when));
-        if let Phase::Before(session) = &self.phase
+        if let Phase::Before(session, _) = &self.phase
             && when == StopWhen::Now
         {
             todo.push(Action::CancelHook(session.id));
@@ -144,14 +144,18 @@ impl LeaseMachine {
             return;
         }
         let session = session.clone();
-        if self.plan.before.is_some() {
-            tell(id, ExporterStatus::BeforeLeaseHook, words::running(HookKind::BeforeLease), todo);
-            todo.push(Action::RunHook(id, HookKind::BeforeLease, session.holder.clone()));
-            self.phase = Phase::Before(session);
+        if let Some(hook) = self.plan.preparation(&session.holder, None) {
+            self.prepare(session, hook, todo);
         } else {
             tell(id, ExporterStatus::LeaseReady, words::READY, todo);
             self.phase = Phase::Ready(session);
         }
+    }
+
+    fn prepare(&mut self, session: Session, hook: HookKind, todo: &mut Vec<Action>) {
+        tell(session.id, ExporterStatus::BeforeLeaseHook, words::running(hook), todo);
+        todo.push(Action::RunHook(session.id, hook, session.holder.clone()));
+        self.phase = Phase::Before(session, hook);
     }
 
     fn open_failed(&mut self, id: SessionId, message: String, todo: &mut Vec<Action>) {
@@ -166,7 +170,10 @@ impl LeaseMachine {
 
     fn hook_ended(&mut self, id: SessionId, hook: HookKind, failure: Option<String>, todo: &mut Vec<Action>) {
         let (session, on_failure) = match (&self.phase, hook) {
-            (Phase::Before(session), HookKind::BeforeLease) => (session.clone(), self.plan.before),
+            (Phase::Before(session, running), _) if *running == hook => {
+                let plan = if hook == HookKind::Check { self.plan.check } else { self.plan.before };
+                (session.clone(), plan)
+            }
             (Phase::After(session), HookKind::AfterLease) => (session.clone(), self.plan.after),
             _ => return,
         };
@@ -174,7 +181,7 @@ impl LeaseMachine {
             return;
         }
         let on_failure = on_failure.unwrap_or_default();
-        let cut_short = hook == HookKind::BeforeLease && self.stop == Some(StopWhen::Now);
+        let cut_short = hook != HookKind::AfterLease && self.stop == Some(StopWhen::Now);
         let warning = match failure {
             Some(failure) if on_failure != OnFailure::Warn && !cut_short => {
                 return self.hook_failed(session, hook, on_failure, &failure, todo);
@@ -183,8 +190,11 @@ impl LeaseMachine {
             None => None,
         };
         match hook {
-            HookKind::BeforeLease => {
+            HookKind::BeforeLease | HookKind::Check => {
                 if !session.ended && !self.must_end(&session) {
+                    if let Some(next) = self.plan.preparation(&session.holder, Some(hook)) {
+                        return self.prepare(session, next, todo);
+                    }
                     let text = warning.as_deref().unwrap_or(words::READY);
                     tell(id, ExporterStatus::LeaseReady, text, todo);
                 }
@@ -206,7 +216,7 @@ impl LeaseMachine {
         todo: &mut Vec<Action>,
     ) {
         let status = match hook {
-            HookKind::BeforeLease => ExporterStatus::BeforeLeaseHookFailed,
+            HookKind::BeforeLease | HookKind::Check => ExporterStatus::BeforeLeaseHookFailed,
             HookKind::AfterLease => ExporterStatus::AfterLeaseHookFailed,
         };
         let text = words::failed(hook, on_failure, failure);
@@ -217,7 +227,7 @@ impl LeaseMachine {
     }
 
     fn end_session(&mut self, id: SessionId) {
-        if let Phase::Opening(session) | Phase::Before(session) | Phase::Ready(session) = &mut self.phase
+        if let Phase::Opening(session) | Phase::Before(session, _) | Phase::Ready(session) = &mut self.phase
             && session.id == id
         {
             session.ended = true;
@@ -348,7 +358,7 @@ impl LeaseMachine {
                 self.step(todo);
             }
             Phase::Opening(_)
-            | Phase::Before(_)
+            | Phase::Before(..)
             | Phase::Ready(_)
             | Phase::After(_)
             | Phase::Lingering(..)
@@ -392,7 +402,7 @@ impl LeaseMachine {
     fn keeps_listening(&self) -> bool {
         match &self.phase {
             Phase::Opening(s)
-            | Phase::Before(s)
+            | Phase::Before(s, _)
             | Phase::Ready(s)
             | Phase::After(s)
             | Phase::Lingering(s, ..)
@@ -414,7 +424,7 @@ fn tell(session: SessionId, status: ExporterStatus, text: &str, todo: &mut Vec<A
 /// The session whose hooks are still to run.
 fn session_of(phase: &mut Phase) -> Option<&mut Session> {
     match phase {
-        Phase::Opening(session) | Phase::Before(session) | Phase::Ready(session) => Some(session),
+        Phase::Opening(session) | Phase::Before(session, _) | Phase::Ready(session) => Some(session),
         Phase::Free
         | Phase::After(_)
         | Phase::Lingering(..)

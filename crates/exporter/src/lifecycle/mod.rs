@@ -10,15 +10,25 @@
 //!            └──────────┴─────────┴─ each skips what is not configured ────┘
 //! ```
 //!
+//! `Before` is one hook after the other: beforeLease, and the check where the service wants to know whether the exporter
+//! works.
+//!
 //! Every session that was opened is closed exactly once. The afterLease hook runs exactly once in each session whose
 //! set-up succeeded, whatever ended it: its client, the end of the lease, or a stop.
 mod machine;
 mod words;
 
 use jumpstarter_config::{Hooks, OnFailure};
-use jumpstarter_protocol::v1::{ExporterStatus, LogSource};
+use jumpstarter_protocol::v1::{ExporterStatus, LogSource, StatusResponse};
 
 pub use machine::LeaseMachine;
+
+/// The client that the service's own leases belong to.
+const MAINTENANCE_CLIENT: &str = "jumpstarter-maintenance";
+/// Key in the context of such a lease: what it is for.
+const MAINTENANCE: &str = "jumpstarter.dev/maintenance";
+/// Value of [`MAINTENANCE`]: the lease shows whether the exporter works.
+const CHECK: &str = "check";
 
 /// Names one session in the life of an exporter: the first is 1, and none is used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +41,21 @@ pub struct Assignment {
     pub lease: String,
     /// Name of its client; may be empty with old services.
     pub client: String,
+    /// The service itself has it, to see whether the exporter works.
+    pub check: bool,
+}
+
+impl Assignment {
+    /// Who may use the exporter, as the controller tells it; `None` when nobody may.
+    #[must_use]
+    pub fn told(message: StatusResponse) -> Option<Self> {
+        let StatusResponse { leased, lease_name, client_name, context, revision: _ } = message;
+        let lease = lease_name.filter(|name| leased && !name.is_empty())?;
+        let client = client_name.unwrap_or_default();
+        // What a lease carries along is its owner's word, so both are asked for.
+        let check = client == MAINTENANCE_CLIENT && context.get(MAINTENANCE).is_some_and(|purpose| purpose == CHECK);
+        Some(Self { lease, client, check })
+    }
 }
 
 /// When a stopping exporter leaves.
@@ -47,6 +72,8 @@ pub enum StopWhen {
 pub enum HookKind {
     /// Before clients get in.
     BeforeLease,
+    /// After that, when the service checks the exporter.
+    Check,
     /// After the last client.
     AfterLease,
 }
@@ -57,6 +84,7 @@ impl HookKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::BeforeLease => "beforeLease",
+            Self::Check => "check",
             Self::AfterLease => "afterLease",
         }
     }
@@ -65,7 +93,7 @@ impl HookKind {
     #[must_use]
     pub fn source(self) -> LogSource {
         match self {
-            Self::BeforeLease => LogSource::BeforeLeaseHook,
+            Self::BeforeLease | Self::Check => LogSource::BeforeLeaseHook,
             Self::AfterLease => LogSource::AfterLeaseHook,
         }
     }
@@ -76,6 +104,8 @@ impl HookKind {
 pub struct Plan {
     /// There is a beforeLease hook, and its failure means this.
     pub before: Option<OnFailure>,
+    /// There is a check hook, and its failure means this.
+    pub check: Option<OnFailure>,
     /// There is an afterLease hook, and its failure means this.
     pub after: Option<OnFailure>,
     /// Leave after the first lease.
@@ -89,7 +119,19 @@ impl Plan {
         let failure = |hook: &Option<jumpstarter_config::Hook>| {
             hook.as_ref().filter(|hook| !hook.script.trim().is_empty()).map(|hook| hook.on_failure)
         };
-        Self { before: failure(&hooks.before_lease), after: failure(&hooks.after_lease), one_lease_only }
+        Self {
+            before: failure(&hooks.before_lease),
+            check: failure(&hooks.check),
+            after: failure(&hooks.after_lease),
+            one_lease_only,
+        }
+    }
+
+    /// The hook to run before clients get in, `after` which one, if any, has run.
+    fn preparation(&self, holder: &Assignment, after: Option<HookKind>) -> Option<HookKind> {
+        let before = self.before.filter(|_| after.is_none()).map(|_| HookKind::BeforeLease);
+        let check = self.check.filter(|_| holder.check && after != Some(HookKind::Check)).map(|_| HookKind::Check);
+        before.or(check)
     }
 }
 

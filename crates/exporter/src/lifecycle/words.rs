@@ -14,6 +14,7 @@ const WARNING: &str = "[HOOK_WARNING] ";
 pub(super) fn running(hook: HookKind) -> &'static str {
     match hook {
         HookKind::BeforeLease => "Running beforeLease hook",
+        HookKind::Check => "Running check hook",
         HookKind::AfterLease => "Running afterLease hooks",
     }
 }

@@ -195,6 +195,7 @@ impl Host {
         let hooks = &self.material.config.hooks;
         let hook: Option<Hook> = match kind {
             HookKind::BeforeLease => hooks.before_lease.clone(),
+            HookKind::Check => hooks.check.clone(),
             HookKind::AfterLease => hooks.after_lease.clone(),
         };
         let live = self.live.as_ref().filter(|live| live.id == id);

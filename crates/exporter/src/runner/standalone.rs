@@ -100,7 +100,7 @@ impl Standalone {
             let (tls, stop) = (Arc::clone(tls), stop.now.clone());
             host.spawn(async move { tls.maintain(stop).await });
         }
-        let holder = Assignment { lease: LEASE.to_owned(), client: String::new() };
+        let holder = Assignment { lease: LEASE.to_owned(), client: String::new(), check: false };
         let mut event = Some(Event::Assigned(Some(holder)));
         let (mut connections, mut stopping) = (JoinSet::new(), false);
         loop {

@@ -1,6 +1,5 @@
 //! The Status stream: who holds the exporter.
 use futures::StreamExt as _;
-use jumpstarter_protocol::v1::StatusResponse;
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -27,7 +26,7 @@ pub(super) async fn follow_status(link: ControllerLink, events: mpsc::Sender<New
                             (opened, first) = (true, false);
                             backoff.reset();
                             let revision = message.revision.clone();
-                            let news = News::Told { wanted: assignment(message), revision, again };
+                            let news = News::Told { wanted: Assignment::told(message), revision, again };
                             if events.send(news).await.is_err() {
                                 return;
                             }
@@ -45,10 +44,4 @@ pub(super) async fn follow_status(link: ControllerLink, events: mpsc::Sender<New
         tracing::warn!(%error, ?pause, "the Status stream ended; opening it again");
         sleep(pause).await;
     }
-}
-
-fn assignment(message: StatusResponse) -> Option<Assignment> {
-    let StatusResponse { leased, lease_name, client_name, context: _, revision: _ } = message;
-    let lease = lease_name.filter(|name| leased && !name.is_empty())?;
-    Some(Assignment { lease, client: client_name.unwrap_or_default() })
 }

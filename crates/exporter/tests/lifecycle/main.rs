@@ -8,11 +8,16 @@ mod stories;
 use jumpstarter_exporter::{Action, Assignment, Event, ExitReason, HookKind, SessionId};
 
 fn assignment(lease: &str) -> Assignment {
-    Assignment { lease: lease.to_owned(), client: "alice".to_owned() }
+    Assignment { lease: lease.to_owned(), client: "alice".to_owned(), check: false }
 }
 
 fn leased(lease: &str) -> Event {
     Event::Assigned(Some(assignment(lease)))
+}
+
+/// The service wants to know whether the exporter works.
+fn checked(lease: &str) -> Event {
+    Event::Assigned(Some(Assignment { check: true, ..assignment(lease) }))
 }
 
 const FREE: Event = Event::Assigned(None);
@@ -39,6 +44,10 @@ fn lingered(id: u64) -> Event {
 
 fn before(id: u64, failure: Option<&str>) -> Event {
     Event::HookEnded(SessionId(id), HookKind::BeforeLease, failure.map(str::to_owned))
+}
+
+fn examined(id: u64, failure: Option<&str>) -> Event {
+    Event::HookEnded(SessionId(id), HookKind::Check, failure.map(str::to_owned))
 }
 
 fn after(id: u64, failure: Option<&str>) -> Event {

@@ -6,7 +6,7 @@ use jumpstarter_exporter::{Action, Event, HookKind, LeaseMachine, Plan, SessionI
 use jumpstarter_protocol::v1::ExporterStatus;
 use proptest::prelude::*;
 
-use super::{FREE, leased};
+use super::{FREE, checked, leased};
 
 /// What the outside may do next; what needs an answer is answered only when it was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,7 @@ struct Seen {
     opened: u32,
     closed: u32,
     before: u32,
+    checks: u32,
     after: u32,
     set_up: bool,
     failed: bool,
@@ -64,10 +65,11 @@ proptest! {
     fn one_session_at_a_time_and_each_is_torn_down_once(
         steps in proptest::collection::vec(step(), 0..80),
         before in failure(),
+        check in failure(),
         after in failure(),
         one_lease_only in any::<bool>(),
     ) {
-        let mut machine = LeaseMachine::new(Plan { before, after, one_lease_only });
+        let mut machine = LeaseMachine::new(Plan { before, check, after, one_lease_only });
         let mut due: Option<(SessionId, Due)> = None;
         let mut open: Option<SessionId> = None;
         let mut lingering = None;
@@ -75,6 +77,8 @@ proptest! {
         let mut sessions: HashMap<SessionId, Seen> = HashMap::new();
         for step in steps {
             let event = match step {
+                // One of them is the service's own.
+                Step::Lease(2) => checked("lease-2"),
                 Step::Lease(n) => leased(&format!("lease-{n}")),
                 Step::Free => FREE,
                 Step::Dial => Event::Dialled,
@@ -92,7 +96,7 @@ proptest! {
                     Some((id, Due::Open)) => {
                         let seen = sessions.get_mut(&id).unwrap();
                         if fine {
-                            seen.set_up = before.is_none();
+                            seen.set_up = true;
                             Event::Opened(id)
                         } else {
                             // It never came to be.
@@ -103,8 +107,9 @@ proptest! {
                     }
                     Some((id, Due::Hook(kind))) => {
                         let seen = sessions.get_mut(&id).unwrap();
-                        if kind == HookKind::BeforeLease {
-                            seen.set_up = fine || before == Some(OnFailure::Warn);
+                        if kind != HookKind::AfterLease {
+                            let on_failure = if kind == HookKind::Check { check } else { before };
+                            seen.set_up = fine || on_failure == Some(OnFailure::Warn);
                             seen.failed = !seen.set_up;
                         }
                         Event::HookEnded(id, kind, (!fine).then(|| "broken".to_owned()))
@@ -127,14 +132,19 @@ proptest! {
                         prop_assert_eq!(seen.opened, 1, "an identifier was used twice");
                         due = Some((id, Due::Open));
                     }
-                    Action::RunHook(id, kind, _) => {
+                    Action::RunHook(id, kind, holder) => {
                         prop_assert_eq!(open, Some(id));
                         prop_assert_eq!(due, None, "a hook beside other work");
                         let seen = sessions.get_mut(&id).unwrap();
                         match kind {
                             HookKind::BeforeLease => seen.before += 1,
+                            HookKind::Check => {
+                                prop_assert!(holder.check && seen.before == u32::from(before.is_some()), "{:?}", seen);
+                                seen.checks += 1;
+                            }
                             HookKind::AfterLease => seen.after += 1,
                         }
+                        seen.set_up &= kind == HookKind::AfterLease;
                         due = Some((id, Due::Hook(kind)));
                     }
                     Action::Close(id) => {
@@ -161,7 +171,7 @@ proptest! {
         for (id, seen) in sessions {
             let still_open = open == Some(id);
             prop_assert_eq!(seen.closed, u32::from(!still_open), "{:?}", seen);
-            prop_assert!(seen.before <= 1 && seen.after <= 1, "{:?}", seen);
+            prop_assert!(seen.before <= 1 && seen.checks <= 1 && seen.after <= 1, "{:?}", seen);
             if !still_open && seen.set_up && after.is_some() && (seen.before == 1 || before.is_none()) {
                 prop_assert!(seen.after == 1 || before.is_none(), "no tear-down after a set-up: {:?}", seen);
             }

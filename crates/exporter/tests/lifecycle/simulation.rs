@@ -85,7 +85,8 @@ impl World {
             3 => Some(OnFailure::EndLease),
             _ => Some(OnFailure::Exit),
         };
-        let plan = Plan { before: failure(&mut rng), after: failure(&mut rng), one_lease_only: rng.random_bool(0.1) };
+        let (before, after) = (failure(&mut rng), failure(&mut rng));
+        let plan = Plan { before, after, one_lease_only: rng.random_bool(0.1), ..Plan::default() };
         let report = Some((ExporterStatus::Available, String::new()));
         Self {
             rng,
@@ -132,6 +133,7 @@ impl World {
                 let tally = self.tally.get_mut(&id).unwrap();
                 match kind {
                     HookKind::BeforeLease => tally.before += 1,
+                    HookKind::Check => unreachable!("nobody checks here"),
                     HookKind::AfterLease => tally.after += 1,
                 }
                 self.work.push(Work::Hook(id, kind));
@@ -236,7 +238,7 @@ impl World {
             (_, truth) => truth,
         };
         controller.said = next.map_or(Said::Free, Said::Leased);
-        let wanted = next.map(|n| Assignment { lease: Self::lease_name(n), client: "alice".to_owned() });
+        let wanted = next.map(|n| Assignment { lease: Self::lease_name(n), client: "alice".to_owned(), check: false });
         self.tell(Event::Assigned(wanted));
     }
 

@@ -1,11 +1,12 @@
 //! Stories: what happens, and what is done about it.
 use jumpstarter_config::OnFailure::{EndLease, Exit, Warn};
 use jumpstarter_exporter::{Assignment, Event, LeaseMachine, Plan, StopWhen};
+use jumpstarter_protocol::v1::StatusResponse;
 
-use super::{FREE, after, before, closed, end, leased, lingered, open_failed, opened, texts, words};
+use super::{FREE, after, before, checked, closed, end, examined, leased, lingered, open_failed, opened, texts, words};
 
-const PLAIN: Plan = Plan { before: None, after: None, one_lease_only: false };
-const BOTH: Plan = Plan { before: Some(Warn), after: Some(Warn), one_lease_only: false };
+const PLAIN: Plan = Plan { before: None, check: None, after: None, one_lease_only: false };
+const BOTH: Plan = Plan { before: Some(Warn), check: None, after: Some(Warn), one_lease_only: false };
 const STOP: Event = Event::Stop(StopWhen::Now);
 const STOP_LATER: Event = Event::Stop(StopWhen::AfterLease);
 
@@ -128,7 +129,7 @@ fn hooks_that_fail_with_a_warning() {
 
 #[test]
 fn hooks_that_end_the_lease() {
-    let plan = Plan { before: Some(EndLease), after: Some(EndLease), one_lease_only: false };
+    let plan = Plan { before: Some(EndLease), check: None, after: Some(EndLease), one_lease_only: false };
     let said = check(
         plan,
         &[
@@ -156,7 +157,7 @@ fn hooks_that_end_the_lease() {
 
 #[test]
 fn hooks_that_end_the_exporter() {
-    let plan = Plan { before: Some(Exit), after: Some(Exit), one_lease_only: false };
+    let plan = Plan { before: Some(Exit), check: None, after: Some(Exit), one_lease_only: false };
     let said = check(
         plan,
         &[
@@ -263,7 +264,8 @@ fn a_session_that_cannot_be_set_up_gives_its_lease_back() {
 
 #[test]
 fn a_transferred_lease_is_told_to_the_last_hook() {
-    let transferred = Event::Assigned(Some(Assignment { lease: "a".to_owned(), client: "bob".to_owned() }));
+    let transferred =
+        Event::Assigned(Some(Assignment { lease: "a".to_owned(), client: "bob".to_owned(), check: false }));
     check(
         BOTH,
         &[
@@ -309,7 +311,7 @@ fn stopping() {
 
 #[test]
 fn a_stop_cuts_the_first_hook_short_and_runs_the_last_one() {
-    let plan = Plan { before: Some(Exit), after: Some(Warn), one_lease_only: false };
+    let plan = Plan { before: Some(Exit), check: None, after: Some(Warn), one_lease_only: false };
     check(
         plan,
         &[
@@ -322,4 +324,90 @@ fn a_stop_cuts_the_first_hook_short_and_runs_the_last_one() {
             (closed(1), "exit"),
         ],
     );
+}
+
+#[test]
+fn a_check_comes_after_what_is_done_for_every_lease() {
+    let plan = Plan { check: Some(EndLease), ..BOTH };
+    let said = check(
+        plan,
+        &[
+            (leased("a"), "open a/1"),
+            (opened(1), "show BeforeLeaseHook, report BeforeLeaseHook, run beforeLease for alice"),
+            (before(1, None), "show LeaseReady, report LeaseReady"),
+            (FREE, "show AfterLeaseHook, report AfterLeaseHook, run afterLease for alice, deaf"),
+            (after(1, None), "close 1"),
+            (closed(1), "report Available"),
+            (checked("b"), "open b/2"),
+            (opened(2), "show BeforeLeaseHook, report BeforeLeaseHook, run beforeLease for alice"),
+            (examined(2, None), ""),
+            (before(2, None), "show BeforeLeaseHook, report BeforeLeaseHook, run check for alice"),
+            (before(2, None), ""),
+            (examined(2, None), "show LeaseReady, report LeaseReady"),
+            (FREE, "show AfterLeaseHook, report AfterLeaseHook, run afterLease for alice, deaf"),
+            (after(2, None), "close 2"),
+            (closed(2), "report Available"),
+            (checked("c"), "open c/3"),
+            (opened(3), "show BeforeLeaseHook, report BeforeLeaseHook, run beforeLease for alice"),
+            (before(3, None), "show BeforeLeaseHook, report BeforeLeaseHook, run check for alice"),
+            (examined(3, Some("x")), "show BeforeLeaseHookFailed, report BeforeLeaseHookFailed, linger"),
+            (lingered(3), "release c"),
+            (FREE, "deaf, close 3"),
+            (closed(3), "report Available"),
+        ],
+    );
+    assert_eq!(said[5], "Running check hook");
+    assert_eq!(said[11], "check hook failed (on_failure=endLease): x");
+}
+
+#[test]
+fn a_check_does_without_other_hooks_and_not_after_a_hook_that_failed() {
+    let alone = Plan { check: Some(EndLease), ..PLAIN };
+    check(
+        alone,
+        &[
+            (checked("a"), "open a/1"),
+            (opened(1), "show BeforeLeaseHook, report BeforeLeaseHook, run check for alice"),
+            (STOP, "cancel hook, deaf"),
+            (examined(1, Some("cancelled")), "close 1"),
+            (closed(1), "exit"),
+        ],
+    );
+    let strict = Plan { before: Some(EndLease), ..alone };
+    check(
+        strict,
+        &[
+            (checked("a"), "open a/1"),
+            (opened(1), "show BeforeLeaseHook, report BeforeLeaseHook, run beforeLease for alice"),
+            (before(1, Some("x")), "show BeforeLeaseHookFailed, report BeforeLeaseHookFailed, linger"),
+            (lingered(1), "release a"),
+        ],
+    );
+    // Whoever has the lease no more needs no check.
+    check(
+        strict,
+        &[
+            (checked("a"), "open a/1"),
+            (opened(1), "show BeforeLeaseHook, report BeforeLeaseHook, run beforeLease for alice"),
+            (FREE, "deaf"),
+            (before(1, None), "close 1"),
+        ],
+    );
+}
+
+#[test]
+fn only_a_lease_of_the_service_is_a_check() {
+    let told = |client: &str, purpose: &str| {
+        let context = [("jumpstarter.dev/maintenance".to_owned(), purpose.to_owned())].into();
+        let (lease_name, client_name) = (Some("a".to_owned()), Some(client.to_owned()));
+        Assignment::told(StatusResponse { leased: true, lease_name, client_name, context, ..StatusResponse::default() })
+    };
+    for (client, purpose, expected) in [
+        ("jumpstarter-maintenance", "check", true),
+        ("jumpstarter-maintenance", "update", false),
+        ("alice", "check", false),
+    ] {
+        assert_eq!(told(client, purpose).unwrap().check, expected, "{client} {purpose}");
+    }
+    assert_eq!(Assignment::told(StatusResponse { leased: true, ..StatusResponse::default() }), None);
 }

@@ -40,7 +40,7 @@ pub(crate) async fn live(lab: Lab, name: String) {
         *dice.pick(&choice)
     };
     let hooks = if faults.failed_setups > 0.0 {
-        Hooks { before: hook(&mut dice), after: hook(&mut dice), one_lease_only: dice.chance(0.2) }
+        Hooks { before: hook(&mut dice), after: hook(&mut dice), one_lease_only: dice.chance(0.2), check: None }
     } else {
         Hooks::default()
     };

@@ -372,11 +372,10 @@ impl Speaker {
                     let again = !opened && !first;
                     (opened, first) = (true, false);
                     backoff.reset();
-                    let lease = message.lease_name.filter(|name| message.leased && !name.is_empty());
-                    self.lab.check().told(&self.name, lease.as_deref());
-                    let client = message.client_name.unwrap_or_default();
-                    let wanted = lease.map(|lease| Assignment { lease, client });
-                    if events.send(News::Told(wanted, message.revision, again)).await.is_err() {
+                    let revision = message.revision.clone();
+                    let wanted = Assignment::told(message);
+                    self.lab.check().told(&self.name, wanted.as_ref().map(|wanted| wanted.lease.as_str()));
+                    if events.send(News::Told(wanted, revision, again)).await.is_err() {
                         return;
                     }
                 }
