@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::{Stream, StreamExt as _};
+use jiff::Timestamp;
 use jumpstarter_config::{ClientConfig, Secret};
 use jumpstarter_protocol::{
     client::v1::{
@@ -25,7 +26,8 @@ use tonic::{
 
 use crate::{
     AccountUsage, ClientError, CreateLease, CreateLeaseGroup, Lease, LeaseGroup, LeaseWhy, UpdateLease, WhatIf,
-    around::Around, lease::split,
+    around::Around,
+    lease::{split, timestamp},
 };
 
 /// Limit of one call; the service holds a poll for less than this.
@@ -71,6 +73,19 @@ pub struct Exporter {
     pub enabled: bool,
     /// Labels that are going away, with what to use instead; empty text when nobody said.
     pub deprecated_labels: BTreeMap<String, String>,
+    /// Why it is not given out at present, if the service keeps it back.
+    pub quarantine: Option<Quarantine>,
+}
+
+/// An exporter is kept back since its leases fail, or because an operator said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantine {
+    /// One word, such as `HookFailures` or `ByHand`.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+    /// When it is checked, or given out again; `None` when somebody has to lift it.
+    pub until: Option<Timestamp>,
 }
 
 /// Which exporters to list.
@@ -408,5 +423,10 @@ fn exporter(found: jumpstarter_protocol::client::v1::Exporter) -> Result<Exporte
         online: found.online,
         enabled: found.enabled.unwrap_or(true),
         deprecated_labels: found.deprecated_labels.into_iter().collect(),
+        quarantine: found.quarantine.map(|it| Quarantine {
+            reason: it.reason,
+            message: it.message,
+            until: timestamp(it.until),
+        }),
     })
 }

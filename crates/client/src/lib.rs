@@ -44,7 +44,7 @@ mod usage;
 mod wait;
 mod why;
 
-pub use client::{Client, Exporter, ExporterQuery, LeaseQuery};
+pub use client::{Client, Exporter, ExporterQuery, LeaseQuery, Quarantine};
 pub use direct::DirectTls;
 pub use error::{ClientError, LeaseProblem};
 pub use host::LocalHost;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jumpstarter_model::condition::{exporter as exporter_condition, find, lease::noticed_at};
 use jumpstarter_model::{
-    Condition, Exporter, ExporterPhase, ExporterStatus, GoDuration, Lease, LeaseGroup, Selector, Timestamp,
+    Condition, Exporter, ExporterPhase, GoDuration, Lease, LeaseGroup, Selector, Timestamp, annotations,
 };
 use jumpstarter_protocol::{client::v1 as client, v1};
 use jumpstarter_scheduler::{
@@ -212,7 +212,7 @@ fn candidate_reason(reason: &CandidateReason) -> &'static str {
         CandidateReason::DurationTooLong(_) => "DurationTooLong",
         CandidateReason::OverQuota(_) => "OverQuota",
         CandidateReason::Offline => "Offline",
-        CandidateReason::Quarantined(_) => "Quarantined",
+        CandidateReason::Quarantined { .. } => "Quarantined",
         CandidateReason::Leased(_) => "Leased",
         CandidateReason::NotReady => "NotReady",
         CandidateReason::Kept(_) => "Kept",
@@ -226,6 +226,7 @@ fn candidate_reason(reason: &CandidateReason) -> &'static str {
 pub(crate) fn exporter(config: &ControllerConfig, exporter: &Exporter, show_hidden: bool) -> client::Exporter {
     let settings = config.live.get();
     let status = exporter.status.clone().unwrap_or_default();
+    let quarantine = quarantine(exporter);
     let labels: BTreeMap<String, String> = exporter.metadata.labels.clone().unwrap_or_default();
     let deprecated = settings
         .deprecated_labels
@@ -246,16 +247,27 @@ pub(crate) fn exporter(config: &ControllerConfig, exporter: &Exporter, show_hidd
         labels: shown.collect(),
         online: jumpstarter_model::condition::is_true(&status.conditions, "Online"),
         status: phase_number(status.exporter_status),
-        status_message: status_message(&status),
+        // Old clients show it, too.
+        status_message: quarantine.as_ref().map_or(status.status_message.unwrap_or_default(), |it| it.message.clone()),
         enabled: Some(exporter.is_enabled()),
         deprecated_labels: deprecated,
+        quarantine,
     }
 }
 
-/// What an exporter says of itself, or why it is kept back: old clients show it, too.
-fn status_message(status: &ExporterStatus) -> String {
-    let kept = find(&status.conditions, exporter_condition::QUARANTINED).filter(|kept| kept.status == "True");
-    kept.map_or_else(|| status.status_message.clone().unwrap_or_default(), |kept| kept.message.clone())
+/// Why an exporter is kept back, if it is.
+fn quarantine(exporter: &Exporter) -> Option<client::ExporterQuarantine> {
+    let status = exporter.status.as_ref()?;
+    let kept = find(&status.conditions, exporter_condition::QUARANTINED).filter(|kept| kept.status == "True")?;
+    let by_hand = exporter.metadata.annotations.as_ref().and_then(|all| all.get(annotations::QUARANTINE));
+    let automatic = status.health.as_ref().and_then(|health| health.quarantine.as_ref()?.until.as_ref());
+    let until =
+        annotations::quarantined_until(&kept.reason, by_hand.map(String::as_str), automatic.map(|until| until.0));
+    Some(client::ExporterQuarantine {
+        reason: kept.reason.clone(),
+        message: kept.message.clone(),
+        until: until.map(timestamp),
+    })
 }
 
 /// The wire number of an exporter's phase; peers that never report are unspecified.

@@ -57,8 +57,13 @@ pub enum CandidateReason {
     OverQuota(String),
     /// Not registered or not connected.
     Offline,
-    /// Kept back, since leases there fail or an operator said so, until this time or until somebody lifts that.
-    Quarantined(Option<Timestamp>),
+    /// Kept back, since leases there fail or an operator said so.
+    Quarantined {
+        /// The reason of the condition; empty while that is still to be written.
+        reason: String,
+        /// When it is checked or given out again; `None` when somebody has to lift it.
+        until: Option<Timestamp>,
+    },
     /// Held by this lease.
     Leased(String),
     /// Connected and not held, but not back to a known state.

@@ -1,5 +1,5 @@
 //! Exporters, and who holds them.
-use jumpstarter_client::{Exporter, Lease};
+use jumpstarter_client::{Exporter, Lease, Quarantine};
 use serde_json::{Map, Value, json};
 
 use super::{Present, View, leases, object, pairs};
@@ -97,14 +97,14 @@ fn row(held: &Held, columns: Columns, present: &Present) -> Vec<String> {
     cells
 }
 
-/// The name of the status without its prefix.
+/// The name of the status without its prefix, and whether the exporter is kept back.
 fn status(exporter: &Exporter) -> String {
     let name = exporter.status.as_str_name();
-    match name.strip_prefix("EXPORTER_STATUS_").unwrap_or(name) {
+    let name = match name.strip_prefix("EXPORTER_STATUS_").unwrap_or(name) {
         "UNSPECIFIED" => "UNKNOWN",
         name => name,
-    }
-    .to_owned()
+    };
+    if exporter.quarantine.is_some() { format!("{name}, QUARANTINED") } else { name.to_owned() }
 }
 
 fn to_json(held: &Held, columns: Columns, present: &Present) -> Value {
@@ -130,6 +130,9 @@ fn to_json(held: &Held, columns: Columns, present: &Present) -> Value {
     put("deprecated_labels", object(&exporter.deprecated_labels));
     if columns.message {
         put("status_message", json!(exporter.status_message));
+    }
+    if let Some(Quarantine { reason, message, until }) = &exporter.quarantine {
+        put("quarantine", json!({ "reason": reason, "message": message, "until": present.iso(*until) }));
     }
     Value::Object(fields)
 }

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use jiff::tz;
-use jumpstarter_client::{Exporter, ExporterStatus, Lease, LeaseCandidate, LeaseCondition, LeaseQueue};
+use jumpstarter_client::{Exporter, ExporterStatus, Lease, LeaseCandidate, LeaseCondition, LeaseQueue, Quarantine};
 use jumpstarter_config::{ClientConfig, Env, ObjectMeta, Secret};
 use serde_json::json;
 
@@ -81,6 +81,7 @@ fn exporter(name: &str) -> Exporter {
         online: true,
         enabled: true,
         deprecated_labels: BTreeMap::new(),
+        quarantine: None,
     }
 }
 
@@ -183,6 +184,33 @@ fn exporters_and_their_holders() {
     );
     let bare = exporters::list(&held, Columns::default(), &present()).json;
     assert_eq!(bare["exporters"][1].as_object().unwrap().len(), 4);
+}
+
+#[test]
+fn an_exporter_that_is_kept_back() {
+    let until = Some(at("2026-01-02T04:00:00Z"));
+    let quarantine = Quarantine { reason: "HookFailures".to_owned(), message: "since leases failed".to_owned(), until };
+    let kept = Exporter { quarantine: Some(quarantine), ..exporter("rig") };
+    let held = exporters::join(vec![kept, exporter("free")], &[]);
+    let shown = Columns { status: true, ..Columns::default() };
+    let table = text(&exporters::list(&held, shown, &present()), None);
+    let lines: Vec<_> = table.lines().map(str::trim_end).collect();
+    assert_eq!(
+        lines,
+        [
+            "NAME  STATUS                  LABELS",
+            "rig   AVAILABLE, QUARANTINED  a=,board=qemu",
+            "free  AVAILABLE               a=,board=qemu",
+        ]
+    );
+    let json = exporters::list(&held, Columns::default(), &present()).json;
+    assert_eq!(
+        json["exporters"][0]["quarantine"],
+        json!({
+            "reason": "HookFailures", "message": "since leases failed", "until": "2026-01-02T05:00:00+01:00"
+        })
+    );
+    assert_eq!(json["exporters"][1].get("quarantine"), None);
 }
 
 #[test]

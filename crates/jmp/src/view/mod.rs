@@ -50,12 +50,7 @@ impl Options {
 
 /// Shows one object.
 pub(crate) fn one(kind: Kind, object: &Value, options: Options) -> View {
-    View {
-        json: to_json(kind, object),
-        headings: headings(kind, options),
-        rows: rows(kind, object, options),
-        names: vec![qualified_name(kind, object)],
-    }
+    View { json: to_json(kind, object), ..table(kind, std::slice::from_ref(object), options) }
 }
 
 /// Shows a list.
@@ -67,8 +62,23 @@ pub(crate) fn list(kind: Kind, objects: &[Value], options: Options) -> View {
             "items": items,
             "kind": format!("{}List", kind.name()),
         }),
-        headings: headings(kind, options),
-        rows: objects.iter().flat_map(|object| rows(kind, object, options)).collect(),
+        ..table(kind, objects, options)
+    }
+}
+
+fn table(kind: Kind, objects: &[Value], options: Options) -> View {
+    let mut headings = headings(kind, options);
+    let mut rows = objects.iter().map(|object| (object, rows(kind, object, options))).collect::<Vec<_>>();
+    if matches!(kind, Kind::Exporter) && objects.iter().any(exporter::is_quarantined) {
+        headings.extend(exporter::QUARANTINE_HEADINGS);
+        for (object, rows) in &mut rows {
+            rows.iter_mut().for_each(|row| row.extend(exporter::quarantine_cells(object)));
+        }
+    }
+    View {
+        json: Value::Null,
+        headings,
+        rows: rows.into_iter().flat_map(|(_, rows)| rows).collect(),
         names: objects.iter().map(|object| qualified_name(kind, object)).collect(),
     }
 }

@@ -66,6 +66,48 @@ fn an_exporter_and_its_devices() {
 }
 
 #[test]
+fn exporters_that_are_kept_back_are_told_in_further_columns() {
+    let kept = |name: &str, reason: &str, by_hand: &str| {
+        let mut metadata = metadata(name);
+        metadata["annotations"] = json!({ "jumpstarter.dev/quarantine": by_hand });
+        let quarantined = json!({ "type": "Quarantined", "status": "True", "reason": reason, "message": "Since." });
+        let health =
+            json!({ "score": 49, "failures": [], "quarantine": { "until": "2026-01-02T04:05:00Z", "times": 1 } });
+        json!({
+            "metadata": metadata,
+            "status": { "exporterStatus": "Available", "conditions": [quarantined], "health": health },
+        })
+    };
+    let well = json!({ "metadata": metadata("well"), "status": { "exporterStatus": "Available" } });
+    let objects = [
+        kept("failing", "HookFailures", ""),
+        kept("taken", "ByHand", "2026-01-05T00:00:00Z"),
+        kept("locked", "ByHand", "true"),
+        well.clone(),
+    ];
+    let view = list(Kind::Exporter, &objects, options());
+    assert_eq!(view.headings[5..], ["QUARANTINE", "UNTIL"]);
+    let cells = view.rows.iter().map(|row| (row[1].as_str(), row[5].as_str(), row[6].as_str())).collect::<Vec<_>>();
+    assert_eq!(
+        cells,
+        [
+            ("Available, Quarantined", "HookFailures", "2026-01-02T04:05:00Z"),
+            ("Available, Quarantined", "ByHand", "2026-01-05T00:00:00Z"),
+            ("Available, Quarantined", "ByHand", "lifted"),
+            ("Available", "", ""),
+        ]
+    );
+    let status = &view.json["items"][0]["status"];
+    assert_eq!(
+        status["quarantine"],
+        json!({ "reason": "HookFailures", "message": "Since.", "until": "2026-01-02T04:05:00Z" })
+    );
+    assert_eq!(status["health"]["score"], 49);
+    assert_eq!(view.json["items"][2]["status"]["quarantine"]["until"], Value::Null);
+    assert_eq!(one(Kind::Exporter, &well, options()).headings.len(), 5);
+}
+
+#[test]
 fn a_lease_and_the_reasons_of_its_state() {
     let lease = |conditions: Value, ended: bool| {
         json!({

@@ -55,10 +55,12 @@ fn failures_reason(health: Option<&ExporterHealth>) -> &'static str {
     }
 }
 
-/// The last failures, the latest first.
+/// The last failures, the latest first. What the same is said of in a row is said once.
 fn failures(health: Option<&ExporterHealth>) -> String {
     let failures = health.into_iter().flat_map(|health| &health.failures).rev().take(NAMED);
-    let sentence = |failure: &jumpstarter_model::LeaseFailure| {
+    let mut said = "";
+    let mut sentences = Vec::new();
+    for failure in failures {
         let mut text = failure.reason.clone();
         if !failure.lease.is_empty() {
             text = format!("{text} of lease {}", failure.lease);
@@ -66,7 +68,38 @@ fn failures(health: Option<&ExporterHealth>) -> String {
         if let Some(time) = &failure.time {
             text = format!("{text} at {}", time.0);
         }
-        if failure.message.is_empty() { text } else { format!("{text} ({})", failure.message) }
-    };
-    failures.map(sentence).collect::<Vec<_>>().join("; ")
+        let again = std::mem::replace(&mut said, &failure.message) == failure.message;
+        sentences.push(if again || failure.message.is_empty() {
+            text
+        } else {
+            format!("{text} ({})", failure.message)
+        });
+    }
+    sentences.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use jumpstarter_model::LeaseFailure;
+
+    use super::*;
+
+    #[test]
+    fn what_every_failure_says_is_said_once() {
+        let failure = |lease: &str, message: &str| LeaseFailure {
+            lease: lease.to_owned(),
+            reason: "BeforeLeaseHookFailed".to_owned(),
+            message: message.to_owned(),
+            ..LeaseFailure::default()
+        };
+        let told = |messages: [&str; 4]| {
+            let failures = ["a", "b", "c", "d"].into_iter().zip(messages).map(|(lease, text)| failure(lease, text));
+            let health = ExporterHealth { failures: failures.collect(), ..ExporterHealth::default() };
+            super::failures(Some(&health)).replace("BeforeLeaseHookFailed of lease ", "")
+        };
+        assert_eq!(told(["x", "x", "x", "x"]), "d (x); c; b");
+        assert_eq!(told(["x", "y", "x", "x"]), "d (x); c; b (y)");
+        assert_eq!(told(["", "x", "", ""]), "d; c; b (x)");
+        assert_eq!(told(["", "", "x", ""]), "d; c (x); b");
+    }
 }

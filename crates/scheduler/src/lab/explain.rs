@@ -148,7 +148,8 @@ impl Lab {
             Access::Granted(_) | Access::Spot(_) => {}
         }
         if want.request.slot(bench) == Slot::Quarantined {
-            return CandidateReason::Quarantined(bench.kept().and_then(Kept::until));
+            let reason = bench.seen.health.as_ref().and_then(|record| record.reason()).unwrap_or_default().to_owned();
+            return CandidateReason::Quarantined { reason, until: bench.kept().and_then(Kept::until) };
         }
         match bench.usable {
             Usable::Offline => CandidateReason::Offline,
@@ -195,8 +196,11 @@ impl CandidateReason {
                 format!("the quota {quota} keeps {client} from having {exporter} now")
             }
             Self::Offline => format!("{exporter} is not online"),
-            Self::Quarantined(Some(until)) => format!("{exporter} is quarantined until {until}"),
-            Self::Quarantined(None) => format!("{exporter} is quarantined until somebody lifts that"),
+            Self::Quarantined { reason, until } => {
+                let about = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+                let until = until.map_or_else(|| "somebody lifts that".to_owned(), |until| until.to_string());
+                format!("{exporter} is quarantined{about} until {until}")
+            }
             Self::Leased(lease) => format!("{exporter} is held by lease {lease}"),
             Self::NotReady => format!("{exporter} is not held but not ready either"),
             Self::Kept(group) => format!("{exporter} is kept back for the group {group}, which is ahead in line"),

@@ -349,6 +349,32 @@ fn an_operator_may_ask_for_a_check() {
 }
 
 #[test]
+fn a_check_that_is_asked_for_while_somebody_has_the_device_comes_after_that() {
+    let mut world = idle(2);
+    world.put(lease("l").pinned("a").created(1));
+    world.settle();
+    world.report("a", ExporterPhase::LeaseReady);
+    world.annotate("a", transition::CHECK, Some("1"));
+    world.expect(&[("l", "Ready/Ready on a")]);
+    assert_eq!(world.leases.len(), 1, "nothing is taken from who has it");
+    world.release("l");
+    world.report("a", ExporterPhase::Available);
+    world.settle();
+    assert_eq!(world.leases.len(), 2);
+}
+
+#[test]
+fn to_lift_what_is_not_quarantined_is_to_forget_its_failures() {
+    let mut world = unchecked(2);
+    world.fail("a", 2);
+    assert!(world.score("a") > 0);
+    world.annotate("a", transition::LIFT_QUARANTINE, Some("alice"));
+    world.annotate("b", transition::LIFT_QUARANTINE, Some("alice"));
+    assert_eq!((world.quarantine("a").as_str(), world.score("a")), ("-", 0));
+    assert_eq!((world.quarantine("b").as_str(), world.score("b")), ("-", 0));
+}
+
+#[test]
 fn an_operator_may_quarantine_and_lift() {
     let mut world = idle(1);
     world.put(lease("l").created(1));
@@ -456,8 +482,13 @@ fn a_quarantined_device_saves_no_spot_lease_and_promises_nothing_for_sure() {
     let candidates = why.explanation.candidates.iter().map(|one| (one.exporter.as_str(), one.reason.clone()));
     assert_eq!(
         candidates.collect::<Vec<_>>(),
-        [("a", CandidateReason::Quarantined(Some(at(HOUR)))), ("b", CandidateReason::Leased("holder".into()))]
+        [
+            ("a", CandidateReason::Quarantined { reason: "HookFailures".into(), until: Some(at(HOUR)) }),
+            ("b", CandidateReason::Leased("holder".into()))
+        ]
     );
+    let message = &why.explanation.candidates[0].message;
+    assert_eq!(*message, format!("a is quarantined (HookFailures) until {}", at(HOUR)));
     world.edit_lease("holder", |lease| *lease = lease.clone().lasting(5 * HOUR));
     world.settle();
     let start = world.lab.why("l", &jumpstarter_scheduler::WhatIf::default(), world.now).unwrap().start.unwrap();
@@ -507,4 +538,18 @@ fn with_a_share_of_nothing_nobody_is_quarantined() {
     world.restart();
     world.fail("a", 9);
     assert_eq!(world.quarantine("a"), "-");
+}
+
+#[test]
+fn the_smallest_share_is_one_device_and_the_largest_all() {
+    for (share, out) in [(1, 1), (100, 4)] {
+        let mut world = unchecked(4);
+        world.config.quarantine.share = share;
+        world.restart();
+        for name in ["a", "b", "c", "d"] {
+            world.fail(name, 3);
+        }
+        let states = ["a", "b", "c", "d"].map(|name| world.quarantine(name));
+        assert_eq!(states.iter().filter(|state| state.starts_with("True")).count(), out, "{share} %: {states:?}");
+    }
 }

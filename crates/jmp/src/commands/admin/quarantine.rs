@@ -6,6 +6,7 @@ use clap::Args;
 use jumpstarter_model::{
     GoDuration, Timestamp,
     annotations::{CHECK, LIFT_QUARANTINE, QUARANTINE, QUARANTINE_REASON},
+    condition::exporter::{ONLINE, QUARANTINED},
     lease_time::whole_second,
 };
 use serde_json::{Map, Value};
@@ -66,29 +67,55 @@ pub(super) async fn unquarantine(args: &ExporterArgs) -> Result<(), Failure> {
     let name = super::required(args.name.as_ref(), "exporter")?;
     let changes =
         [(QUARANTINE, None), (QUARANTINE_REASON, None), (LIFT_QUARANTINE, Some(Timestamp::now().to_string()))];
-    annotate(&args.place, name, &changes).await?;
-    output::say(&format!("Exporter '{name}' is not quarantined any more"));
+    let before = annotate(&args.place, name, &changes).await?;
+    output::say(&format!("Exporter '{name}' {}", lifted(&before)));
     Ok(())
 }
 
 /// Has the controller check an exporter as soon as that is idle.
 pub(super) async fn check(args: &ExporterArgs) -> Result<(), Failure> {
     let name = super::required(args.name.as_ref(), "exporter")?;
-    annotate(&args.place, name, &[(CHECK, Some(Timestamp::now().to_string()))]).await?;
-    output::say(&format!("Exporter '{name}' is checked as soon as it is idle"));
+    let before = annotate(&args.place, name, &[(CHECK, Some(Timestamp::now().to_string()))]).await?;
+    output::say(&format!("Exporter '{name}' is checked as soon as it is {}", checkable(&before)));
     Ok(())
 }
 
-async fn annotate(place: &Place, name: &str, changes: &[(&str, Option<String>)]) -> Result<(), Failure> {
+/// What it means to lift the quarantine of an exporter that looks like this.
+fn lifted(before: &Value) -> &'static str {
+    let quarantined = before["metadata"]["annotations"].get(QUARANTINE).is_some() || holds(before, QUARANTINED);
+    match before["status"]["health"]["score"].as_i64() {
+        _ if quarantined => "is not quarantined any more",
+        Some(1..) => "was not quarantined; its failures so far count no more",
+        _ => "was not quarantined",
+    }
+}
+
+/// What an exporter that looks like this has to become before it is checked.
+fn checkable(before: &Value) -> &'static str {
+    let leased = before["status"]["leaseRef"]["name"].as_str().is_some_and(|lease| !lease.is_empty());
+    match (holds(before, ONLINE), leased) {
+        (false, _) => "online and idle",
+        (true, true) => "idle: its lease goes on",
+        (true, false) => "idle",
+    }
+}
+
+fn holds(object: &Value, condition: &str) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|it| it["type"] == condition && it["status"] == "True")
+}
+
+/// Changes annotations; the object as it was before.
+async fn annotate(place: &Place, name: &str, changes: &[(&str, Option<String>)]) -> Result<Value, Failure> {
     let cluster = place.connect().await?;
     let mut attempt = 1;
     loop {
         let stored = cluster.get(Kind::Exporter, name).await?;
         let wanted = annotated(stored.clone(), changes);
         if wanted == stored {
-            return Ok(());
+            return Ok(stored);
         }
-        let Err(failure) = cluster.replace(Kind::Exporter, name, wanted).await else { return Ok(()) };
+        let Err(failure) = cluster.replace(Kind::Exporter, name, wanted).await else { return Ok(stored) };
         let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
         if attempt == ATTEMPTS || version(&cluster.get(Kind::Exporter, name).await?) == version(&stored) {
             return Err(failure);
@@ -128,5 +155,24 @@ mod tests {
         assert_eq!(lifted["metadata"]["annotations"], json!({"mine": "x", LIFT_QUARANTINE: "now"}));
         let bare = annotated(json!({"metadata": {"name": "a"}}), &[(QUARANTINE, None)]);
         assert_eq!(bare, json!({"metadata": {"name": "a"}}));
+    }
+
+    #[test]
+    fn what_is_said_fits_what_was_there() {
+        let with = |kind: &str| json!({"status": {"conditions": [{"type": kind, "status": "True"}]}});
+        for (before, expected) in [
+            (with("Quarantined"), "is not quarantined any more"),
+            (json!({"metadata": {"annotations": {QUARANTINE: "true"}}}), "is not quarantined any more"),
+            (json!({"status": {"health": {"score": 20}}}), "was not quarantined; its failures so far count no more"),
+            (with("Online"), "was not quarantined"),
+            (json!({}), "was not quarantined"),
+        ] {
+            assert_eq!(lifted(&before), expected, "{before}");
+        }
+        let mut leased = with("Online");
+        assert_eq!(checkable(&leased), "idle");
+        leased["status"]["leaseRef"] = json!({"name": "a"});
+        assert_eq!(checkable(&leased), "idle: its lease goes on");
+        assert_eq!(checkable(&json!({})), "online and idle");
     }
 }

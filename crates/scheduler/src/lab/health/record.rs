@@ -104,6 +104,14 @@ impl Record {
         (record != Self::default()).then(|| Box::new(record))
     }
 
+    /// Why it is quarantined, in one word, if people are told that it is.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match self.told.as_ref()? {
+            Told::Quarantined { reason, .. } => Some(reason),
+            Told::Limited => None,
+        }
+    }
+
     /// The operator's quarantine, unless that is known to be over.
     pub(crate) fn by_hand(&self, lapsed: Option<Timestamp>) -> Option<&ByHand> {
         self.by_hand.as_ref().filter(|hand| hand.until.is_none() || hand.until != lapsed)
