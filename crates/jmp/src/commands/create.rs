@@ -1,9 +1,8 @@
 //! `jmp create lease`.
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
-use jiff::Timestamp;
 use jumpstarter_client::{Client, ClientError, CreateLease, Lease, LeaseState};
 use tokio::signal::unix::{Signal, SignalKind};
 
@@ -13,13 +12,15 @@ use crate::{
     complete,
     failure::Failure,
     lease_wait,
-    listing::{Present, deprecation, leases},
-    output::{self, ListMode},
-    values::{at_least_5s, duration, moment, pair},
+    listing::{deprecation, leases},
+    output,
 };
 
 mod group;
+mod options;
+
 use group::CreateGroupArgs;
+use options::{Marks, Outcome, Time};
 
 /// What can be created.
 #[derive(Subcommand)]
@@ -39,7 +40,16 @@ pub(crate) enum CreateCommand {
     ///
     ///   jmp create lease-group bench -l board=rpi4 -l board=psu --same rack --duration 1h --wait
     ///   jmp shell --lease bench-0
-    #[command(alias = "group", verbatim_doc_comment)]
+    #[command(
+        alias = "group",
+        verbatim_doc_comment,
+        mut_arg("begin_time", |arg| arg.help(
+            "Not before this moment, in ISO 8601; without a zone it is local time. Nothing is reserved for it"
+        )),
+        mut_arg("tags", |arg| arg.help("Tag to set on the leases; may be given more than once")),
+        mut_arg("context", |arg| arg.help("Context that the exporters are told, for their logs; may be given more than once")),
+        mut_arg("wait", |arg| arg.help("Wait until all hold their exporters; interrupted, the group is given back")),
+    )]
     LeaseGroup(CreateGroupArgs),
 }
 
@@ -54,36 +64,21 @@ pub(crate) struct CreateLeaseArgs {
     /// This exporter.
     #[arg(short = 'n', long, value_name = "EXPORTER", add = ArgValueCandidates::new(complete::exporters))]
     name: Option<String>,
-    /// How long: 30m, 3h30m, 1d, 01:30:00, PT1H30M, or seconds.
-    #[arg(long, value_parser = duration)]
-    duration: Duration,
-    /// Not before this moment, in ISO 8601; without a zone it is local time. An exporter is reserved from then on.
-    #[arg(long, value_name = "DATETIME", value_parser = moment)]
-    begin_time: Option<Timestamp>,
+    #[command(flatten)]
+    time: Time,
     /// Name of the lease; the service chooses one otherwise.
     #[arg(long, value_name = "ID")]
     lease_id: Option<String>,
-    /// Tag to set on the lease; may be given more than once.
-    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = pair)]
-    tags: Vec<(String, String)>,
-    /// Context that the exporter is told, for its logs; may be given more than once.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
-    context: Vec<(String, String)>,
+    #[command(flatten)]
+    marks: Marks,
     /// An exporter that is switched off may be used too; needs --name.
     #[arg(long)]
     allow_disabled: bool,
     /// Should the lease be held as spot and be preempted, another one waits in its stead.
     #[arg(long)]
     requeue: bool,
-    /// Wait until the lease holds an exporter; interrupted, the lease is given back.
-    #[arg(long)]
-    wait: bool,
-    /// With --wait: how long at most.
-    #[arg(long, value_name = "DURATION", value_parser = at_least_5s, requires = "wait")]
-    acquisition_timeout: Option<Duration>,
-    /// Output mode.
-    #[arg(short, long, value_enum, value_name = "MODE")]
-    output: Option<ListMode>,
+    #[command(flatten)]
+    outcome: Outcome,
 }
 
 /// Creates a lease.
@@ -98,17 +93,13 @@ pub(crate) async fn run(command: CreateCommand) -> Result<(), Failure> {
     let wanted = CreateLease {
         selector: args.selector.join(","),
         exporter_name: args.name.clone(),
-        duration: args.duration,
-        begin_time: args.begin_time,
         lease_id: args.lease_id.clone(),
-        tags: args.tags.iter().cloned().collect(),
-        context: context(&args.context)?,
         allow_disabled: args.allow_disabled,
         requeue: args.requeue,
+        ..options::lease(&args.time, &args.marks)?
     };
     let (client, config) = args.client.connect().await?;
-    // Caught before there is a lease: from then on an interruption gives it back.
-    let mut signals = if args.wait { Some(Signals::catch()?) } else { None };
+    let mut signals = args.outcome.signals()?;
     let mut lease = client.create_lease(&wanted).await?;
     for (label, message) in &lease.deprecated_labels {
         output::warn(&deprecation(&format!("selector label '{label}'"), message));
@@ -117,11 +108,9 @@ pub(crate) async fn run(command: CreateCommand) -> Result<(), Failure> {
         output::warn("this service does not queue preempted leases again: --requeue has no effect");
     }
     if let Some(signals) = &mut signals {
-        let limit = args.acquisition_timeout.unwrap_or(Duration::from_secs(config.leases.acquisition_timeout));
-        lease = waited(&client, lease, limit, signals).await?;
+        lease = waited(&client, lease, args.outcome.limit(&config), signals).await?;
     }
-    let view = leases::one(&lease, args.output == Some(ListMode::Wide), &Present::here());
-    output::write(&output::rendered(&view, args.output)?);
+    args.outcome.show(|wide, present| leases::one(&lease, wide, present))?;
     refused(std::slice::from_ref(&lease))
 }
 
@@ -171,25 +160,4 @@ impl Signals {
             _ = self.hangup.recv() => "SIGHUP received, terminating",
         }
     }
-}
-
-/// Context, within the limits that services have.
-fn context(entries: &[(String, String)]) -> Result<BTreeMap<String, String>, Failure> {
-    const KEY: usize = 32;
-    const VALUE: usize = 64;
-    const ENTRIES: usize = 8;
-    for (key, value) in entries {
-        if key.chars().count() > KEY {
-            return Err(Failure::Usage(format!("Context key too long: '{key}' (max {KEY} characters)")));
-        }
-        if value.chars().count() > VALUE {
-            let text = format!("Context value too long for key '{key}' (max {VALUE} characters)");
-            return Err(Failure::Usage(text));
-        }
-    }
-    let context: BTreeMap<_, _> = entries.iter().cloned().collect();
-    if context.len() > ENTRIES {
-        return Err(Failure::Usage(format!("Too many context entries (max {ENTRIES})")));
-    }
-    Ok(context)
 }

@@ -3,18 +3,19 @@ use std::time::Duration;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
-use jiff::Timestamp;
 use jumpstarter_client::{Client, CreateLease, CreateLeaseGroup, Lease};
 
-use super::{Signals, context, refused};
+use super::{
+    options::{self, Marks, Outcome, Time},
+    refused,
+};
 use crate::{
     client_args::ClientArgs,
     complete,
     failure::Failure,
     lease_wait,
-    listing::{Present, deprecation, leases},
-    output::{self, ListMode},
-    values::{at_least_5s, duration, moment, pair},
+    listing::{deprecation, leases},
+    output,
 };
 
 /// Options of the command.
@@ -33,35 +34,19 @@ pub(crate) struct CreateGroupArgs {
     /// A label whose value must be equal on all exporters; may be given more than once.
     #[arg(long, value_name = "KEY")]
     same: Vec<String>,
-    /// How long: 30m, 3h30m, 1d, 01:30:00, PT1H30M, or seconds.
-    #[arg(long, value_parser = duration)]
-    duration: Duration,
-    /// Not before this moment, in ISO 8601; without a zone it is local time. Nothing is reserved for it.
-    #[arg(long, value_name = "DATETIME", value_parser = moment)]
-    begin_time: Option<Timestamp>,
-    /// Tag to set on the leases; may be given more than once.
-    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = pair)]
-    tags: Vec<(String, String)>,
-    /// Context that the exporters are told, for their logs; may be given more than once.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
-    context: Vec<(String, String)>,
-    /// Wait until all hold their exporters; interrupted, the group is given back.
-    #[arg(long)]
-    wait: bool,
-    /// With --wait: how long at most.
-    #[arg(long, value_name = "DURATION", value_parser = at_least_5s, requires = "wait")]
-    acquisition_timeout: Option<Duration>,
-    /// Output mode.
-    #[arg(short, long, value_enum, value_name = "MODE")]
-    output: Option<ListMode>,
+    #[command(flatten)]
+    time: Time,
+    #[command(flatten)]
+    marks: Marks,
+    #[command(flatten)]
+    outcome: Outcome,
 }
 
 /// Creates a group of leases.
 pub(super) async fn run(args: CreateGroupArgs) -> Result<(), Failure> {
     let wanted = wanted(&args)?;
     let (client, config) = args.client.connect().await?;
-    // Caught before there are leases: from then on an interruption gives them back.
-    let mut signals = if args.wait { Some(Signals::catch()?) } else { None };
+    let mut signals = args.outcome.signals()?;
     let group = client.create_lease_group(&wanted).await?;
     for (label, message) in group.leases.iter().flat_map(|lease| &lease.deprecated_labels) {
         output::warn(&deprecation(&format!("selector label '{label}'"), message));
@@ -69,7 +54,7 @@ pub(super) async fn run(args: CreateGroupArgs) -> Result<(), Failure> {
     let mut members = group.leases;
     refused(&members)?;
     if let Some(signals) = &mut signals {
-        let limit = args.acquisition_timeout.unwrap_or(Duration::from_secs(config.leases.acquisition_timeout));
+        let limit = args.outcome.limit(&config);
         let outcome = tokio::select! {
             // Signals are not lost: each has its own queue of one. Waiting only looks.
             text = signals.next() => Err(Failure::Interrupted(text.to_owned())),
@@ -83,9 +68,7 @@ pub(super) async fn run(args: CreateGroupArgs) -> Result<(), Failure> {
             }
         };
     }
-    let view = leases::list(&members, args.output == Some(ListMode::Wide), &Present::here());
-    output::write(&output::rendered(&view, args.output)?);
-    Ok(())
+    args.outcome.show(|wide, present| leases::list(&members, wide, present))
 }
 
 /// One lease for each selector and each name, in this order.
@@ -93,13 +76,7 @@ fn wanted(args: &CreateGroupArgs) -> Result<CreateLeaseGroup, Failure> {
     if args.selector.is_empty() && args.name.is_empty() {
         return Err(Failure::Usage("at least one --selector/-l or --name/-n is required".to_owned()));
     }
-    let alike = CreateLease {
-        duration: args.duration,
-        begin_time: args.begin_time,
-        tags: args.tags.iter().cloned().collect(),
-        context: context(&args.context)?,
-        ..CreateLease::default()
-    };
+    let alike = options::lease(&args.time, &args.marks)?;
     let selected = args.selector.iter().map(|one| CreateLease { selector: one.clone(), ..alike.clone() });
     let named = args.name.iter().map(|one| CreateLease { exporter_name: Some(one.clone()), ..alike.clone() });
     Ok(CreateLeaseGroup { name: args.group.clone(), leases: selected.chain(named).collect(), same: args.same.clone() })
