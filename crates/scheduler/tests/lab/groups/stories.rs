@@ -8,7 +8,7 @@ use proptest::{prelude::*, sample::select};
 
 use super::{oracle, *};
 use crate::{
-    kit::{PHASES, client, halves, window},
+    kit::{PHASES, client, window},
     oracle::{granted, suits, waits},
 };
 
@@ -100,7 +100,6 @@ fn crowded_step() -> impl Strategy<Value = Step> {
 
 struct Story {
     world: World,
-    secs: i64,
     created: usize,
     /// Groups that have become ready.
     opened: BTreeSet<String>,
@@ -117,7 +116,7 @@ impl Story {
         let mut world = World::with(&EXPORTERS.map(place), &[]);
         world.put(client("bob", &[("team", "b")]));
         world.tears_down_at_once = false;
-        Self { world, secs: 0, created: 0, opened: BTreeSet::new(), foretold }
+        Self { world, created: 0, opened: BTreeSet::new(), foretold }
     }
 
     fn run(mut self, steps: &[Step]) {
@@ -128,11 +127,6 @@ impl Story {
         self.world.delete_quota("q");
         ["v", "w"].into_iter().for_each(|name| self.world.delete_window(name));
         self.drain();
-    }
-
-    fn pick(&self, index: usize) -> Option<String> {
-        let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended()).collect::<Vec<_>>();
-        (!live.is_empty()).then(|| live[index % live.len()].0.clone())
     }
 
     fn edit(&mut self, exporter: &str, edit: impl FnOnce(Exporter) -> Exporter) {
@@ -149,32 +143,31 @@ impl Story {
                 let group = format!("g{:03}", self.created);
                 let same: &[&str] = if *same { &["rack"] } else { &[] };
                 for (number, one) in wants.iter().enumerate().skip(*missing) {
-                    let lease = lease(&format!("{group}-{number}")).by(client).wants(one).created(self.secs);
+                    let lease = lease(&format!("{group}-{number}")).by(client).wants(one).created(self.world.secs());
                     let lease = lease.lasting(*secs).in_group(&group, wants.len(), same);
                     self.world.put(match begins {
-                        Some(begin) => lease.begins(self.secs + begin),
+                        Some(begin) => lease.begins(self.world.secs() + begin),
                         None => lease,
                     });
                 }
             }
             Step::Single { client, wants, secs } => {
                 self.created += 1;
-                let lease = lease(&format!("l{:03}", self.created)).by(client).wants(wants).created(self.secs);
+                let lease = lease(&format!("l{:03}", self.created)).by(client).wants(wants).created(self.world.secs());
                 self.world.put(lease.lasting(*secs));
             }
             Step::Release { lease } => {
-                if let Some(name) = self.pick(*lease) {
+                if let Some(name) = self.world.pick(*lease) {
                     self.world.edit_lease(&name, |lease| lease.spec.release = Some(true));
                 }
             }
             Step::Delete { lease } => {
-                if let Some(name) = self.pick(*lease) {
-                    self.world.leases.remove(&name);
-                    self.world.lab.observe(jumpstarter_scheduler::Change::LeaseDeleted(&name));
+                if let Some(name) = self.world.pick(*lease) {
+                    self.world.delete_lease(&name);
                 }
             }
             Step::Last { lease, secs } => {
-                if let Some(name) = self.pick(*lease) {
+                if let Some(name) = self.world.pick(*lease) {
                     self.world.edit_lease(&name, |lease| *lease = lease.clone().lasting(*secs));
                 }
             }
@@ -189,58 +182,32 @@ impl Story {
             }
             Step::NoPolicy { name } => self.world.delete_policy(name),
             Step::TornDown { exporter } => self.world.confirm_tear_down(exporter),
-            Step::Wait { secs } => self.wait(*secs),
+            Step::Wait { secs } => {
+                self.settle();
+                self.world.pass(*secs);
+            }
             Step::Settle => self.settle(),
-            Step::Crash { writes } => self.crash(*writes),
-            Step::Conflict { action } => self.conflict(*action),
+            Step::Crash { writes } => {
+                self.world.crash(*writes, |world, action| check_opening(world, &mut self.opened, action));
+            }
+            Step::Conflict { action } => {
+                self.world.conflict(*action, |world, action| check_opening(world, &mut self.opened, action));
+            }
             Step::Ahead { client, wants, begins, secs } => {
                 self.created += 1;
-                let lease = lease(&format!("r{:03}", self.created)).by(client).wants(wants).created(self.secs);
-                self.world.put(lease.begins(self.secs + begins).lasting(*secs));
+                let lease = lease(&format!("r{:03}", self.created)).by(client).wants(wants).created(self.world.secs());
+                self.world.put(lease.begins(self.world.secs() + begins).lasting(*secs));
             }
-            Step::Window { name, begin, secs } => self.world.put(window(name, self.secs + begin, *secs)),
+            Step::Window { name, begin, secs } => self.world.put(window(name, self.world.secs() + begin, *secs)),
             Step::NoWindow { name } => self.world.delete_window(name),
             Step::Quota { devices } => self.world.put(quota("q").devices(*devices)),
             Step::NoQuota => self.world.delete_quota("q"),
         }
     }
 
-    fn wait(&mut self, secs: i64) {
-        self.settle();
-        if let Some(wake_at) = self.world.wake_at
-            && wake_at > at(self.secs + 1)
-        {
-            let before = wake_at.as_second() - at(0).as_second() - 1;
-            self.world.now = at(before.min(self.secs + secs));
-            assert_eq!(self.world.decide(), [], "woken too late");
-        }
-        self.secs += secs;
-        self.world.now = at(self.secs);
-    }
-
-    /// What the core decides; a core that knows nothing but the objects decides the same.
-    fn decide(&mut self) -> Vec<Action> {
-        let sorted = |actions: &[Action]| {
-            let mut texts = actions.iter().map(|action| format!("{action:?}")).collect::<Vec<_>>();
-            texts.sort();
-            texts
-        };
-<<<<<<< HEAD
-        let mut new = rebuilt(&self.world);
-        let fresh = new.decide(self.world.now);
-=======
-        let fresh = self.world.rebuilt().decide(self.world.now);
->>>>>>> f01c20a (Tell random histories of each kind in a file of its own, over one driver)
-        let actions = self.world.decide();
-        assert_eq!(self.world.lab.kept_back(), new.kept_back(), "kept back, and kept back by a new core");
-        assert_eq!(sorted(&actions), sorted(&fresh.actions), "decided, and decided by a new core");
-        assert_eq!(self.world.wake_at, fresh.wake_at, "woken, and woken by a new core");
-        actions
-    }
-
     fn settle(&mut self) {
         for _ in 0..50 {
-            let actions = self.decide();
+            let actions = self.world.decide_as_rebuilt();
             let gives = |action: &&Action| matches!(action, Action::Assign { .. } | Action::Claim { .. });
             let tells = |action: &&Action| matches!(action, Action::Wait { .. } | Action::Refuse { .. });
             let first = actions
@@ -276,75 +243,16 @@ impl Story {
     }
 
     fn carry_out(&mut self, action: &Action) {
-        if let Action::MakeReady { lease } | Action::Assign { lease, ready: true, .. } = action {
-            self.check_opening(lease);
-        }
+        check_opening(&self.world, &mut self.opened, action);
         self.world.carry_out(action);
-    }
-
-    /// When the first of a group is ready, all of its leases hold devices, with equal labels when they were given out.
-    fn check_opening(&mut self, lease: &str) {
-        let Some(Ok(says)) = LeaseGroup::of(&self.world.leases[lease].metadata) else { return };
-        if self.opened.insert(says.name.clone()) {
-            let members = self.members(&says.name);
-            let holders = members.values().filter(|lease| !lease.is_ended() && lease.assigned_exporter().is_some());
-            assert_eq!(holders.count(), says.size, "members of {} that hold something", says.name);
-        }
-    }
-
-    fn members(&self, group: &str) -> BTreeMap<&String, &Lease> {
-        let leases = self.world.leases.iter();
-        leases.filter(|(_, lease)| LeaseGroup::name_of(&lease.metadata) == Some(group)).collect()
-    }
-
-    fn crash(&mut self, writes: usize) {
-        let actions = self.decide();
-        let mut left = writes;
-        'crashed: for action in &actions {
-            let Some(transition) = self.world.transition(action) else { continue };
-            for half in halves(transition) {
-                if left == 0 {
-                    break 'crashed;
-                }
-                left -= 1;
-                if let Action::MakeReady { lease } = action {
-                    self.check_opening(lease);
-                }
-                self.world.write(action, half);
-            }
-        }
-        self.world.restart();
-    }
-
-    fn conflict(&mut self, failing: usize) {
-        let actions = self.decide();
-        for (index, action) in actions.iter().enumerate() {
-            if index == failing {
-                self.world.settled(action);
-            } else if let Some(transition) = self.world.transition(action) {
-                if let Action::MakeReady { lease } = action {
-                    self.check_opening(lease);
-                }
-                self.world.write(action, transition);
-                self.world.settled(action);
-            } else {
-                return self.world.restart();
-            }
-        }
     }
 
     /// What holds whenever everything is written.
     fn check(&self) {
-        for (name, exporter) in &self.world.exporters {
-            let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended());
-            let holders = live.filter(|(_, lease)| lease.assigned_exporter() == Some(name));
-            let holders = holders.map(|(lease, _)| lease.clone()).collect::<Vec<_>>();
-            let claim = exporter.status.as_ref().and_then(|status| status.lease_ref.clone());
-            assert_eq!(holders, claim.map(|claim| claim.name).into_iter().collect::<Vec<_>>(), "holders of {name}");
-        }
+        self.world.check_holders();
         for lease in self.world.leases.values() {
             let Some(Ok(says)) = LeaseGroup::of(&lease.metadata) else { continue };
-            let members = self.members(&says.name);
+            let members = members(&self.world, &says.name);
             let live = members.values().filter(|lease| !lease.is_ended()).collect::<Vec<_>>();
             let holds = live.iter().filter(|lease| lease.assigned_exporter().is_some()).count();
             let ready = live
@@ -365,10 +273,8 @@ impl Story {
                 self.world.confirm_tear_down(name);
             }
             self.settle();
-            let live = self.world.leases.iter().filter(|(_, lease)| !lease.is_ended());
-            let holders = live.filter(|(_, lease)| lease.assigned_exporter().is_some());
             // One after the other, so that devices come free one by one.
-            let Some(name) = holders.map(|(name, _)| name.clone()).next() else {
+            let Some(name) = self.world.holders().into_iter().next() else {
                 if self.world.owes.is_empty() {
                     break;
                 }
@@ -376,8 +282,7 @@ impl Story {
             };
             self.world.edit_lease(&name, |lease| lease.spec.release = Some(true));
             self.settle();
-            self.secs += 1;
-            self.world.now = at(self.secs);
+            self.world.now = at(self.world.secs() + 1);
         }
         if !self.foretold {
             // Some wait for what is reserved.
@@ -391,6 +296,22 @@ impl Story {
             assert!(servable.next().is_none(), "{:?} was never served", lease.metadata.name);
         }
     }
+}
+
+/// When the first of a group is ready, all of its leases hold devices, with equal labels when they were given out.
+fn check_opening(world: &World, opened: &mut BTreeSet<String>, action: &Action) {
+    let (Action::MakeReady { lease } | Action::Assign { lease, ready: true, .. }) = action else { return };
+    let Some(Ok(says)) = LeaseGroup::of(&world.leases[lease].metadata) else { return };
+    if opened.insert(says.name.clone()) {
+        let members = members(world, &says.name);
+        let holders = members.values().filter(|lease| !lease.is_ended() && lease.assigned_exporter().is_some());
+        assert_eq!(holders.count(), says.size, "members of {} that hold something", says.name);
+    }
+}
+
+fn members<'a>(world: &'a World, group: &str) -> BTreeMap<&'a String, &'a Lease> {
+    let leases = world.leases.iter();
+    leases.filter(|(_, lease)| LeaseGroup::name_of(&lease.metadata) == Some(group)).collect()
 }
 
 proptest! {
