@@ -161,7 +161,7 @@ impl Lab {
     }
 
     /// The turn of a waiting lease at one exporter.
-    fn turn_at(&self, age: &Age, exporter: &Name, now: Timestamp) -> Option<Turn> {
+    pub(super) fn turn_at(&self, age: &Age, exporter: &str, now: Timestamp) -> Option<Turn> {
         let (entry, bench) = (self.leases.get(&age.name)?, self.exporters.get(exporter)?);
         self.turn(self.line(bench.scope), age, &entry.client, entry.times.requested(now), now)
     }

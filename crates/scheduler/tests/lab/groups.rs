@@ -307,6 +307,39 @@ fn nobody_makes_way_for_a_group() {
 }
 
 #[test]
+fn nobody_makes_way_for_who_stands_behind_a_group() {
+    let told = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::GiveNotice { .. }));
+    let mut world = World::with(&[device("a", "x", "1"), device("b", "psu", "1")], &[]);
+    world.put(policy("p", "", &[rule("team=b", 0), rule("team=a", 0).spot()]));
+    world.put(lease("spot"));
+    world.put(lease("on-b").wants("board=psu").by("bob").lasting(2000));
+    world.settle();
+    put_all(&mut world, duo("g", 1).map(|lease| lease.by("bob")));
+    world.settle_at(1);
+    // `a` would be kept back for the group until `on-b` ends, and this one lasts longer.
+    world.put(lease("behind").by("bob").created(2).lasting(3000));
+    let actions = world.settle_at(2);
+    assert!(!told(&actions), "{actions:?}");
+    for name in ["g-x", "g-psu"] {
+        world.edit_lease(name, |lease| *lease = lease.clone().released());
+    }
+    let actions = world.settle_at(3);
+    assert!(told(&actions), "the group has given up: {actions:?}");
+}
+
+#[test]
+fn who_stands_behind_a_group_that_cannot_be_foreseen_drives_spot_out() {
+    let mut world = World::with(&[device("a", "x", "1"), device("b", "psu", "1").online(false)], &[]);
+    world.put(policy("p", "", &[rule("team=b", 0), rule("team=a", 0).spot()]));
+    world.put(lease("spot"));
+    world.settle();
+    put_all(&mut world, duo("g", 1).map(|lease| lease.by("bob")));
+    world.put(lease("behind").by("bob").created(2).lasting(3000));
+    let actions = world.settle_at(2);
+    assert!(actions.iter().any(|action| matches!(action, Action::GiveNotice { .. })), "{actions:?}");
+}
+
+#[test]
 fn who_asks_is_told_what_the_group_lacks() {
     let mut world = World::with(&[device("a", "x", "1"), device("b", "psu", "1")], &[lease("holds").created(-1)]);
     world.settle();

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 
 use crate::kit::{
     ExporterExt as _, LeaseExt as _, QuotaExt as _, RuleExt as _, World, at, client, exporter, lease, policy, quota,
-    rule,
+    rule, window,
 };
 
 /// Exporters `a`, `b`, `c`, these quotas, and leases in the order of their age.
@@ -335,6 +335,18 @@ fn nobody_makes_way_for_a_lease_at_its_cap() {
         ("l2", OVER),
         ("l3", OVER),
     ]);
+}
+
+#[test]
+fn nobody_makes_way_for_a_lease_at_its_cap_where_maintenance_is_ahead() {
+    let mut world = held_as_spot();
+    world.put(quota("q").of("team=a").devices(1));
+    world.put(window("w", 100_000, 60));
+    for (secs, name) in (5..).zip(["l1", "l2", "l3"]) {
+        world.put(lease(name).created(secs));
+    }
+    world.settle_at(10);
+    world.expect(&[("s1", "Ready/Ready on a"), ("s2", "Ready/Ready on b"), ("l1", "Ready/Ready on c"), ("l2", OVER)]);
 }
 
 #[test]

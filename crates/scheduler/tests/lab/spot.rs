@@ -3,7 +3,7 @@
 use jumpstarter_model::{ExporterPhase, Lease};
 use jumpstarter_scheduler::{Action, transition};
 
-use crate::kit::{ExporterExt as _, LeaseExt as _, RuleExt as _, World, at, exporter, lease, policy, rule};
+use crate::kit::{ExporterExt as _, LeaseExt as _, RuleExt as _, World, at, exporter, lease, policy, rule, window};
 
 /// Alice, of team a, has spot access to the exporters of `board=x`; bob, of team b, has them in full right.
 fn lab(exporters: &[&str], leases: &[Lease]) -> World {
@@ -147,6 +147,20 @@ fn an_exporter_on_its_way_back_saves_a_spot_lease() {
     // It does not come back after all.
     world.edit_exporter("a", |exporter| exporter.phase(ExporterPhase::AfterLeaseHookFailed));
     assert_eq!(told(&world.settle_at(2)), ["spot"]);
+}
+
+#[test]
+fn an_exporter_on_its_way_back_saves_a_spot_lease_also_where_maintenance_is_ahead() {
+    let mut world = lab(&["a", "b"], &[lease("s1"), lease("s2")]).with_grace(0);
+    world.tears_down_at_once = false;
+    world.put(window("w", 100_000, 60));
+    world.put(full("full"));
+    world.settle_at(10);
+    let waits = ("full", "Pending/NotReady");
+    world.expect(&[("s1", "Ready/Ready on a"), ("s2", "not Ready/Preempted on b, ended"), waits]);
+    world.edit_lease("s1", |lease| lease.spec.tags = None);
+    world.settle_at(20);
+    world.expect(&[("s1", "Ready/Ready on a"), waits]);
 }
 
 #[test]

@@ -41,18 +41,11 @@ struct Node<'a> {
 struct Piece {
     exporter: Name,
     scope: Scope,
-    /// When it can be given out.
-    comes: Comes,
+    /// When it can be given out: now, where nobody knows how long its tear-down takes. What is ahead of it is looked at as
+    /// of then.
+    comes: Timestamp,
     /// The node that has it.
     at: Option<usize>,
-}
-
-/// When an exporter can be given out. What is ahead of it is looked at as of then.
-#[derive(Clone, Copy)]
-enum Comes {
-    At(Timestamp),
-    /// Nobody knows: of one with something ahead, only whoever has reserved it for this time can be sure.
-    Sometime,
 }
 
 /// Nodes of one want with full access to one scope.
@@ -162,8 +155,7 @@ impl<'a> Round<'a> {
     pub(super) fn judge(mut self) -> Verdict {
         let mut verdict = Verdict::default();
         for (at, noticed, exporter) in std::mem::take(&mut self.coming) {
-            let comes = if at == Timestamp::MIN { Comes::Sometime } else { Comes::At(at) };
-            let needed = self.admit(&exporter, comes);
+            let needed = self.admit(&exporter, at.max(self.now));
             if noticed
                 && needed
                 && let Some(lease) = self.noticed(&exporter)
@@ -187,7 +179,7 @@ impl<'a> Round<'a> {
                 return;
             }
             self.meet(&exporter);
-            let comes = Comes::At(self.horizon);
+            let comes = self.horizon;
             let helps = self.neighbours(&exporter, comes).any(|node| hungry.contains(&node));
             if helps && self.admit(&exporter, comes) {
                 chosen.extend(self.lab.holders.get(&exporter).and_then(|leases| leases.first()).cloned());
@@ -239,28 +231,27 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Nodes with full access to an exporter that let it go before anybody else has a claim on it.
-    fn neighbours(&self, exporter: &Name, comes: Comes) -> impl Iterator<Item = usize> {
+    /// Nodes with full access to an exporter that get it when it is free, and let it go before anybody else has a claim
+    /// on it.
+    fn neighbours(&self, exporter: &Name, comes: Timestamp) -> impl Iterator<Item = usize> {
         let scope = self.lab.exporters.get(exporter).map(|bench| bench.scope);
         let keys = self.lab.contenders(exporter).filter_map(move |id| Some((id, scope?)));
         let all = keys.filter_map(|key| self.reach.get(&key)).flat_map(|reach| reach.all.iter().copied());
         all.filter(move |node| self.fits(exporter, *node, comes))
     }
 
-    fn fits(&self, exporter: &Name, node: usize, comes: Comes) -> bool {
+    fn fits(&self, exporter: &Name, node: usize, comes: Timestamp) -> bool {
         let (want, kind) = (self.wanted[node], self.nodes[node].kind);
-        match comes {
-            _ if !self.lab.is_booked_up(exporter) => true,
-            Comes::At(at) => self.lab.fits_kind(exporter, want, kind, at),
-            Comes::Sometime => {
-                let due = self.lab.calendar.due(exporter, self.now).and_then(|lease| self.lab.leases.get(lease));
-                due.is_some_and(|due| want.kinds.get(kind).is_some_and(|alike| alike.contains(&due.age)))
-            }
+        // It would be kept back for a group ahead, and given to whoever is done with it before: for no other good.
+        let first = want.kinds.get(kind).and_then(|alike| alike.first());
+        if first.is_some_and(|first| self.lab.would_be_kept_from(exporter, first, self.now)) {
+            return false;
         }
+        self.lab.fits_kind(exporter, want, kind, comes)
     }
 
     /// Takes an exporter in if it lets one more lease be served. Returns whether it does.
-    fn admit(&mut self, exporter: &Name, comes: Comes) -> bool {
+    fn admit(&mut self, exporter: &Name, comes: Timestamp) -> bool {
         let Some(scope) = self.lab.exporters.get(exporter).map(|bench| bench.scope) else { return false };
         self.meet(exporter);
         self.pieces.push(Piece { exporter: exporter.clone(), scope, comes, at: None });
@@ -324,8 +315,11 @@ impl<'a> Round<'a> {
     /// A node with room and full access to an exporter.
     fn open_node(&mut self, piece: usize) -> Option<usize> {
         let Piece { exporter, scope, comes, .. } = &self.pieces[piece];
-        if self.lab.is_booked_up(exporter) {
-            return self.neighbours(exporter, *comes).find(|node| self.nodes[*node].room > 0);
+        if self.lab.is_booked_up(exporter) || self.lab.is_sought_by_groups(exporter) {
+            return self.neighbours(exporter, *comes).find(|node| {
+                let Node { room, kind, .. } = self.nodes[*node];
+                room > 0 && self.purse.allows(self.lab, *scope, kind, self.now)
+            });
         }
         for id in self.lab.contenders(exporter) {
             let Some(reach) = self.reach.get_mut(&(id, *scope)) else { continue };

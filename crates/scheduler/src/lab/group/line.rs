@@ -20,7 +20,7 @@ use super::{
 /// What is known of a group that waits with all of its members.
 #[derive(Debug)]
 pub(super) struct Line {
-    group: Name,
+    pub(super) group: Name,
     client: Name,
     pub(super) age: Age,
     /// Members in the order of their age, and what each wants.
@@ -299,6 +299,7 @@ impl Lab {
         if let Some(known) = self.groups.by_name.get_mut(group) {
             self.groups.clients.entry(client.clone()).or_default().insert(group.clone());
             known.line = Some(Line::new(group.clone(), client, age, seekers, same.clone()));
+            self.marked.contest = true;
         }
         self.groups.turns.insert(group.clone());
     }
@@ -321,6 +322,8 @@ impl Lab {
         self.groups.turns.remove(group);
         self.groups.set_alarm(group, None);
         let Some(line) = self.groups.by_name.get_mut(group).and_then(|group| group.line.take()) else { return };
+        // Others may have reason again to drive somebody out.
+        self.marked.contest = true;
         for (_, id) in &line.seekers {
             if let Some(want) = self.wants.get_mut(id) {
                 want.shelves.leave(&line.same, group);

@@ -17,7 +17,7 @@ use super::{
         want::WantId,
     },
     keep::{Keep, Standing},
-    line::{Class, Outlook},
+    line::{Class, Line, Outlook},
 };
 use crate::Action;
 
@@ -52,6 +52,32 @@ impl Lab {
     pub(super) fn is_kept_until(&self, exporter: &str, standing: &Standing, ends: Timestamp, now: Timestamp) -> bool {
         let Some(keep) = self.groups.kept.get(exporter) else { return false };
         ends > keep.until && self.standing_of_keep(keep, now).is_some_and(|keeper| keeper < *standing)
+    }
+
+    /// Whether a lease that waits stands behind a group for which an exporter would be kept back, were it free.
+    pub(in super::super) fn would_be_kept_from(&self, exporter: &str, age: &Age, now: Timestamp) -> bool {
+        let known =
+            || Some((self.exporters.get(exporter)?, self.leases.get(&age.name)?, self.turn_at(age, exporter, now)?));
+        let Some((bench, entry, turn)) = known().filter(|_| !self.groups.by_name.is_empty()) else { return false };
+        let wants = bench.wants.iter().filter_map(|id| self.wants.get(id));
+        let mut ahead = wants.flat_map(|want| self.lines_ahead(want, turn, entry, now));
+        ahead.any(|line| self.may_keep(line, now))
+    }
+
+    /// Whether devices may be kept back for a group in line: it is known when it can have all, and it may have so much.
+    fn may_keep(&self, line: &Line, now: Timestamp) -> bool {
+        let worst = self.ranks_in_line(line, now).last().copied();
+        let outlook = worst.and_then(|worst| self.last_outlook(line, worst, now));
+        outlook.is_some_and(|(_, outlook)| {
+            outlook.last.class != Class::Unforeseen && self.can_afford(&line.group, &outlook, now)
+        })
+    }
+
+    /// Whether some group in line could use an exporter.
+    pub(in super::super) fn is_sought_by_groups(&self, exporter: &str) -> bool {
+        let bench = self.exporters.get(exporter).filter(|_| !self.groups.by_name.is_empty());
+        let mut wants = bench.into_iter().flat_map(|bench| &bench.wants).filter_map(|id| self.wants.get(id));
+        wants.any(|want| !want.shelves.is_empty())
     }
 
     fn standing_of_keep(&self, keep: &Keep, now: Timestamp) -> Option<Standing> {

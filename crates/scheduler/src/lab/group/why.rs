@@ -44,7 +44,7 @@ impl Lab {
         wants.any(|(want, turn)| self.lines_ahead(want, turn, ask.entry, now).next().is_some())
     }
 
-    fn lines_ahead<'a>(
+    pub(super) fn lines_ahead<'a>(
         &'a self,
         want: &'a Want,
         turn: Turn,
