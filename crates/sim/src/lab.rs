@@ -149,14 +149,18 @@ async fn simulate(plan: Plan) -> Report {
         closing: CancellationToken::new(),
         plan,
     };
+    lab.note(format_args!("{:?}", lab.plan.faults));
     furnish(&lab);
     let mut config = ControllerConfig::new(NAMESPACE, "controller.example:8082", ROUTER);
     // What simulated exporters do to leases is not their fault, and the rules of the checker know no quarantine.
     config.quarantine.share = 0;
     config.lease_retention = Duration::from_mins(20);
+    config.turnaround = Duration::from_secs(lab.plan.faults.turnaround);
     config.preemption_grace = Duration::from_secs(lab.plan.faults.grace);
-    if lab.plan.flaw == Flaw::ShortGrace {
-        config.preemption_grace /= 4;
+    match lab.plan.flaw {
+        Flaw::ShortGrace => config.preemption_grace /= 4,
+        Flaw::NoTurnaround => config.turnaround = Duration::ZERO,
+        _ => {}
     }
     let factory = Factory {
         config,
@@ -224,6 +228,8 @@ async fn live(lab: &Lab, factory: Factory) {
         people.spawn(peers::client::live(lab.clone(), format!("c{number}")));
     }
     people.spawn(peers::administrator::live(lab.clone()));
+    people.spawn(peers::group::by_hand(lab.clone()));
+    people.spawn(peers::maintainer::live(lab.clone()));
     let day = async {
         tokio::select! {
             biased;

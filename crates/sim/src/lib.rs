@@ -20,6 +20,7 @@ mod report;
 mod router;
 mod server;
 pub mod store;
+mod windows;
 
 pub use checker::Counts;
 pub use lab::run;

@@ -53,6 +53,14 @@ pub enum Flaw {
     LostSuccessor,
     /// The service takes every lease for one that holds its device as spot.
     SpotForAll,
+    /// The service keeps no time free between two who have an exporter one after the other.
+    NoTurnaround,
+    /// The service does not see that leases belong together.
+    LooseGroups,
+    /// The service sees quotas that allow twice as many devices.
+    LooseCaps,
+    /// The service sees maintenance windows that are open for half of their time.
+    ShortWindows,
 }
 
 /// Shares (of calls, or of opportunities) in which things go wrong. Zero is never.
@@ -128,6 +136,12 @@ pub struct Faults {
     pub grace: u64,
     /// Whether quotas are in force.
     pub quotas: bool,
+    /// What clients ask for that is a group of leases.
+    pub groups: f64,
+    /// Seconds that are kept free between two reservations of an exporter.
+    pub turnaround: u64,
+    /// In an hour: somebody makes, changes or deletes a maintenance window.
+    pub windows: u64,
 }
 
 impl Faults {
@@ -180,7 +194,26 @@ impl Faults {
             spot: often(1) == 1,
             grace: often(60),
             quotas: often(1) == 1,
+            groups: 0.0,
+            turnaround: 0,
+            windows: 0,
         }
+        .featured(seed)
+    }
+
+    /// The same with what came later, which is drawn for itself: so the faults of a seed stayed what they were.
+    fn featured(self, seed: u64) -> Self {
+        let mut dice = Dice::named(seed, "features");
+        let groups = if dice.chance(0.5) { 0.25 } else { 0.0 };
+        let turnaround = if dice.chance(0.5) { dice.number(1..=60) } else { 0 };
+        let windows = if dice.chance(0.3) { dice.number(5..=60) } else { 0 };
+        Self { groups, turnaround, windows, ..self }
+    }
+
+    /// Without what came later than most faults.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        Self { spot: false, groups: 0.0, turnaround: 0, windows: 0, ..self }
     }
 }
 

@@ -50,6 +50,9 @@ fn nothing_is_wrong_with_the_labs_of_many_seeds() {
     let granted: u64 = reports.iter().map(|report| report.counts.granted).sum();
     let tunnels: u64 = reports.iter().map(|report| report.counts.tunnels).sum();
     assert!(granted > SEEDS && tunnels > SEEDS, "labs in which nothing happens prove nothing: {granted}, {tunnels}");
+    let reserved: u64 = reports.iter().map(|report| report.counts.reserved).sum();
+    let groups: u64 = reports.iter().map(|report| report.counts.groups).sum();
+    assert!(reserved > 0 && groups > 0, "nothing was promised, or no group was served: {reserved}, {groups}");
 }
 
 #[test]
@@ -86,8 +89,8 @@ fn seeds_that_have_found_something_stay_quiet() {
     ];
     for (seed, minutes, kind) in found {
         let mut plan = Plan { length: Duration::from_mins(minutes), ..Plan::swarm(seed) };
-        // They were found before there was that.
-        plan.faults.spot = false;
+        // They were found before there was what has come since.
+        plan.faults = plan.faults.plain();
         let report = run(&plan);
         assert!(report.violation.is_none(), "{kind} again? {report}");
     }
@@ -177,4 +180,28 @@ fn a_lease_that_is_not_queued_again_is_seen() {
 #[test]
 fn a_holder_in_full_right_that_has_to_make_way_is_seen() {
     found_among_spot(Flaw::SpotForAll, &["full-right"]);
+}
+
+#[test]
+fn a_promised_time_that_is_given_away_is_seen() {
+    let promises = Faults { scheduled: 0.5, turnaround: 60, ..Faults::none() };
+    found(Flaw::NoTurnaround, &["reserved"], (4, 12), &promises);
+}
+
+#[test]
+fn a_group_that_is_served_in_part_is_seen() {
+    let groups = Faults { groups: 0.5, ..Faults::none() };
+    found(Flaw::LooseGroups, &["together"], (4, 8), &groups);
+}
+
+#[test]
+fn more_devices_than_a_quota_allows_are_seen() {
+    let capped = Faults { quotas: true, ..Faults::none() };
+    found(Flaw::LooseCaps, &["capped"], (4, 12), &capped);
+}
+
+#[test]
+fn maintenance_that_is_cut_short_is_seen() {
+    let windows = Faults { windows: 60, ..Faults::none() };
+    found(Flaw::ShortWindows, &["maintained"], (4, 12), &windows);
 }

@@ -25,7 +25,14 @@ impl Checker {
         let conditions = lease.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
         let reason = find(conditions, "Ready").map(|ready| ready.reason.clone()).unwrap_or_default();
         if new.refused {
-            return self.refused_rightly(name, &new);
+            let refused = |kind: &str| find(conditions, kind).filter(|found| found.status == "True");
+            let why = refused("Unsatisfiable").or_else(|| refused("Invalid"));
+            let why = why.map(|found| found.reason.clone()).unwrap_or_default();
+            return match why.as_str() {
+                "ReservationConflict" => self.its_time_is_taken(name, &new),
+                _ if new.group.is_some() => self.group_refused_rightly(name, &new, &why),
+                _ => self.refused_rightly(name, &new),
+            };
         }
         self.followed(name, &new, reason == "Preempted");
         match reason.as_str() {
@@ -37,7 +44,8 @@ impl Checker {
                     })
                 });
                 let leaves = new.exporter.as_ref().and_then(|exporter| self.exporters.get(exporter)?.left);
-                if !someone && leaves.is_none_or(|since| self.at() > since + GOODBYE) {
+                let left = leaves.is_some_and(|since| self.at() <= since + GOODBYE);
+                if !someone && !left && !self.may_end_with_its_group(name, &new) {
                     let text = format!("{name} was ended, and nobody who may has asked for it");
                     self.violation("ended-by-right", text, &[name]);
                 }

@@ -6,15 +6,23 @@ use std::{
 };
 
 use jumpstarter_model::{
-    ExporterPhase, Lease, LeaseSpec, Selector, Timestamp,
+    ExporterPhase, Lease, LeaseGroup, LeaseSpec, Selector, Timestamp,
     condition::{is_true, lease::noticed_at},
     lease_time,
 };
-use jumpstarter_scheduler::transition::{REQUEUE, REQUEUED_FROM};
+use jumpstarter_scheduler::transition::{REQUEUE, REQUEUED_FROM, reserved};
 use jumpstarter_store::Object;
 
 /// Place among equals: creation, then uid.
 pub(super) type Age = (Timestamp, String);
+
+/// What is reserved for a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) exporter: String,
+    pub(super) begin: Timestamp,
+    pub(super) end: Timestamp,
+}
 
 /// A lease as stored last.
 #[derive(Clone, Debug)]
@@ -41,6 +49,12 @@ pub(super) struct LeaseFacts {
     pub(super) follows: Option<String>,
     /// Whether it was refused.
     pub(super) refused: bool,
+    /// What it has reserved while it waits, since when that is stored, and what it had reserved when it got an exporter.
+    pub(super) plan: Option<Plan>,
+    pub(super) planned: Duration,
+    pub(super) plan_before: Option<Plan>,
+    /// What it has said first of the group that it is in.
+    pub(super) group: Option<LeaseGroup>,
     /// Since when it is stored, and since when it has an exporter.
     pub(super) known: Duration,
     pub(super) granted: Option<Duration>,
@@ -50,6 +64,8 @@ pub(super) struct LeaseFacts {
     /// Calm seconds for which its end is due, and for which it has waited for a free exporter.
     pub(super) overdue: u32,
     pub(super) waited: u32,
+    /// Calm seconds for which nothing is reserved for it although it could be.
+    pub(super) unplanned: u32,
     /// Calm seconds for which nobody makes way for it, and for which nobody needs that it makes way.
     pub(super) unmoved: u32,
     pub(super) needless: u32,
@@ -61,6 +77,8 @@ impl LeaseFacts {
         let exporter = lease.assigned_exporter().map(str::to_owned);
         let note = |key: &str| lease.metadata.annotations.as_ref().and_then(|notes| notes.get(key)).cloned();
         let notice = noticed_at(&status.conditions);
+        let plan = reserved(lease).filter(|_| exporter.is_none() && !status.ended);
+        let plan = plan.map(|(exporter, begin, end)| Plan { exporter: exporter.to_owned(), begin, end });
         let refused = ["Unsatisfiable", "Invalid"].iter().any(|kind| is_true(&status.conditions, kind));
         Self {
             client: lease.spec.client_ref.name.clone(),
@@ -81,6 +99,10 @@ impl LeaseFacts {
             requeue: note(REQUEUE).as_deref() == Some("true"),
             follows: note(REQUEUED_FROM),
             refused,
+            plan,
+            planned: at,
+            plan_before: None,
+            group: LeaseGroup::of(&lease.metadata).and_then(Result::ok),
             known: at,
             granted: exporter.is_some().then_some(at),
             over: status.ended.then_some(at),
@@ -88,6 +110,7 @@ impl LeaseFacts {
             lengths: lease.spec.duration.iter().map(ToString::to_string).collect(),
             overdue: 0,
             waited: 0,
+            unplanned: 0,
             unmoved: 0,
             needless: 0,
             spec: lease.spec.clone(),
@@ -106,7 +129,16 @@ impl LeaseFacts {
         if self.notice == old.notice {
             self.noticed = old.noticed;
         }
-        (self.unmoved, self.needless) = (old.unmoved, old.needless);
+        (self.unmoved, self.needless, self.unplanned) = (old.unmoved, old.needless, old.unplanned);
+        if self.plan == old.plan {
+            self.planned = old.planned;
+        }
+        self.plan_before = if self.exporter.is_none() {
+            self.plan.clone()
+        } else {
+            old.plan.clone().or_else(|| old.plan_before.clone())
+        };
+        self.group.clone_from(&old.group);
         self.waited = if self.exporter.is_none() { old.waited } else { 0 };
     }
 
@@ -127,6 +159,17 @@ impl LeaseFacts {
     /// When it is to end.
     pub(super) fn due(&self) -> Option<Timestamp> {
         Some(lease_time::planned_end(&self.spec, self.begin?))
+    }
+
+    /// When it is to end, where that does not depend on when it begins.
+    pub(super) fn planned_end(&self) -> Option<Timestamp> {
+        let begin = self.spec.begin_time.as_ref()?;
+        Some(lease_time::planned_end(&self.spec, begin.0))
+    }
+
+    /// Whether an exporter is to be reserved for it, and is not.
+    pub(super) fn seeks_a_plan(&self) -> bool {
+        self.spec.begin_time.is_some() && self.plan.is_none() && self.group.is_none()
     }
 
     pub(super) fn word(&self) -> &'static str {
@@ -190,6 +233,8 @@ pub(super) struct ExporterFacts {
     pub(super) left: Option<Duration>,
     /// It does not tell what it has heard.
     pub(super) old: bool,
+    /// When something has changed that decides who may have it.
+    pub(super) altered: Duration,
 }
 
 /// A session that is open.

@@ -3,8 +3,10 @@
 //! It sees each commit at the moment at which it is made, what peers are told, and what sessions exporters have open. It
 //! knows nothing of what the service thinks.
 
+mod calendar;
 mod end;
 mod facts;
+mod group;
 mod order;
 mod promises;
 mod quiet;
@@ -24,7 +26,9 @@ use jumpstarter_store::{Event, Key, Kind, Object};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    calendar::Calendar,
     facts::{ExporterFacts, LeaseFacts, OrderDoubt},
+    group::Groups,
     promises::Asked,
     quota::Accounts,
     spot::Contest,
@@ -34,6 +38,10 @@ use crate::{clock::Time, dice::Dice, log::Log, plan::Plan, report::Violation, se
 /// More writes of one object in so short a time are a quarrel.
 const STORM: Duration = Duration::from_secs(10);
 const STORM_WRITES: u32 = 120;
+/// Longest time after which something arrives that a leader has written before it was replaced.
+const REPLACED: Duration = Duration::from_mins(2);
+/// Time after which a call to the store that is never answered has been made again.
+const HANGS: Duration = Duration::from_secs(75);
 
 /// What is known of the whole lab.
 pub(crate) struct Checker {
@@ -48,6 +56,8 @@ pub(crate) struct Checker {
     waiting: BTreeSet<String>,
     /// Leases that were to begin later, as long as they are kept.
     scheduled: BTreeSet<String>,
+    /// For whom exporters are claimed, and since when.
+    claims: BTreeMap<String, BTreeMap<String, Duration>>,
     exporters: BTreeMap<String, ExporterFacts>,
     /// Those that are free as far as the store says, and those that have sessions open.
     free: BTreeSet<String>,
@@ -61,6 +71,8 @@ pub(crate) struct Checker {
     asked: Asked,
     spot: Contest,
     accounts: Accounts,
+    calendar: Calendar,
+    groups: Groups,
     doubts: Vec<OrderDoubt>,
     /// How often each object was written since when.
     written: BTreeMap<Key, (Duration, u32)>,
@@ -88,6 +100,10 @@ pub struct Counts {
     pub ended: u64,
     /// Of these, leases that had to make way.
     pub preempted: u64,
+    /// Leases that got the device that was reserved for them.
+    pub reserved: u64,
+    /// Groups all leases of which were ready.
+    pub groups: u64,
     /// Tunnels that were opened.
     pub tunnels: u64,
     /// Sessions that exporters opened.
@@ -110,6 +126,7 @@ impl Checker {
             live: BTreeSet::new(),
             waiting: BTreeSet::new(),
             scheduled: BTreeSet::new(),
+            claims: BTreeMap::new(),
             exporters: BTreeMap::new(),
             free: BTreeSet::new(),
             in_session: BTreeSet::new(),
@@ -119,6 +136,8 @@ impl Checker {
             asked: Asked::default(),
             spot: Contest::default(),
             accounts: Accounts::default(),
+            calendar: Calendar::default(),
+            groups: Groups::default(),
             doubts: Vec::new(),
             written: BTreeMap::new(),
             trouble_until: Duration::ZERO,
@@ -172,6 +191,11 @@ impl Checker {
         self.services == 1 && self.at() > self.trouble_until
     }
 
+    /// Whether a leader was replaced just now: each knows only what it has given out itself.
+    fn is_replaced(&self) -> bool {
+        self.plan.faults.rivals > 0 && self.at() < self.service_since + REPLACED
+    }
+
     /// The earliest and the latest date that a clock of the service may show.
     fn dates(&self) -> (Timestamp, Timestamp) {
         let now = self.time.now();
@@ -182,6 +206,11 @@ impl Checker {
     /// after half a minute.
     fn patience(&self, usual: u32) -> u32 {
         if self.plan.faults.hangs > 0.0 { usual + 75 } else { usual }
+    }
+
+    /// Longest time in calm for which something that was decided is not stored.
+    fn slack(&self) -> Duration {
+        if self.plan.faults.hangs > 0.0 { HANGS } else { Duration::ZERO }
     }
 
     /// The label by which policies know a client.
@@ -210,6 +239,7 @@ impl Checker {
                 Ok(exporter) => self.exporter_written(object, &exporter),
                 Err(error) => self.violation("readable", format!("{object:?}: {error}"), &[object.name()]),
             },
+            (event, Kind::MaintenanceWindow) => self.window_written(object, matches!(event, Event::Deleted(_))),
             _ => {}
         }
     }
@@ -247,18 +277,22 @@ impl Checker {
             }
         }
         self.moved(&name, old.as_ref());
+        self.reserved(&name, old.as_ref());
+        self.in_group(&name, old.as_ref());
         self.noticed(&name, old.as_ref());
         self.held(&name, old.as_ref());
         self.ended(&name, old.as_ref(), lease);
         let exporter = self.leases.get(&name).and_then(|facts| facts.exporter.clone());
-        if old.is_none_or(|old| old.exporter.is_none())
-            && let Some(exporter) = exporter
-        {
-            self.counts.granted += 1;
-            self.on_terms(&name);
-            self.within_caps(&name);
-            self.free_no_more(&exporter);
+        let Some(exporter) = exporter else { return };
+        if let Some(old) = old.filter(|old| old.exporter.is_some()) {
+            return self.lengthened(&name, &old);
         }
+        self.counts.granted += 1;
+        self.on_terms(&name);
+        self.within_caps(&name);
+        self.free_no_more(&exporter);
+        let claimed = self.claims.get(&name).and_then(|claims| claims.get(&exporter)).copied().unwrap_or(at);
+        self.ends_before_the_next(&name, claimed);
     }
 
     fn indexed(&mut self, name: &str, lease: Option<&LeaseFacts>) {
@@ -326,6 +360,8 @@ impl Checker {
         self.written.remove(&Key::new(Kind::Lease, NAMESPACE, name));
         self.indexed(name, None);
         let Some(old) = self.leases.remove(name) else { return };
+        self.reserved(name, Some(&old));
+        self.left_group(name, &old);
         if let Some(exporter) = old.holds()
             && let Some(facts) = self.exporters.get_mut(exporter)
         {
@@ -356,6 +392,9 @@ impl Checker {
                 format_args!("commit {version}: exporter {name} {link} {phase:?} claimed for {claim:?}").to_string();
             self.log.note(at, format_args!("{line}"));
         }
+        if facts.labels != labels || facts.enabled != exporter.is_enabled() {
+            facts.altered = at;
+        }
         (facts.kind, facts.labels) = (kind, labels);
         facts.enabled = exporter.is_enabled();
         facts.claim.clone_from(&claim);
@@ -376,9 +415,19 @@ impl Checker {
         } else {
             self.free.remove(&name);
         }
-        if let Some(lease) = claim
-            && was.as_deref() != Some(&lease)
+        if claim == was {
+            return;
+        }
+        if let Some(before) = was
+            && let Some(claims) = self.claims.get_mut(&before)
         {
+            claims.remove(&name);
+            if claims.is_empty() {
+                self.claims.remove(&before);
+            }
+        }
+        if let Some(lease) = claim {
+            self.claims.entry(lease.clone()).or_default().insert(name.clone(), at);
             self.claimed(&name, &lease);
         }
     }
@@ -399,6 +448,8 @@ impl Checker {
         self.ends_in_time();
         self.makes_way();
         self.keeps_caps();
+        self.keeps_promises();
+        self.goes_together();
         self.waits_no_longer();
         self.resolve_doubts();
         self.tears_down_in_time();

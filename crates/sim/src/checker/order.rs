@@ -2,17 +2,13 @@
 
 use std::{cmp::Reverse, time::Duration};
 
-use super::{Checker, LeaseFacts, OrderDoubt, facts::Age};
+use super::{Checker, LeaseFacts, OrderDoubt, REPLACED, facts::Age};
 use crate::policies::{self, Grant};
 
 /// What was stored so recently may not have been seen yet.
 const FRESH: Duration = Duration::from_secs(5);
-/// Longest time after which something arrives that a leader has written before it was replaced.
-const REPLACED: Duration = Duration::from_mins(2);
 /// Time for the device that the first one gets instead to be written down.
 const RESOLVED: Duration = Duration::from_secs(20);
-/// Time after which a call to the store that is never answered has been made again.
-const HANGS: Duration = Duration::from_secs(75);
 /// Calm before a doubt counts.
 const CALM: Duration = Duration::from_mins(1);
 
@@ -70,11 +66,14 @@ impl Checker {
         }
         let (dates, now) = (self.dates(), self.time.now());
         let (Some(facts), Some(lease)) = (self.exporters.get(exporter), self.leases.get(served)) else { return };
-        // Who has asked for this time beforehand has it, whoever waits.
-        if lease.spec.begin_time.is_some() {
+        // Who has reserved it has it, whoever waits.
+        if lease.plan.as_ref().is_some_and(|plan| plan.exporter == exporter) {
             return;
         }
-        let Some(rank) = self.rank(lease, exporter) else { return };
+        let Some(mut rank) = self.rank(lease, exporter) else { return };
+        if let Some(first) = self.first_of_group(lease) {
+            rank.1 = first;
+        }
         let waiting = self.waiting.iter().filter_map(|name| Some((name, self.leases.get(name)?)));
         let first = { waiting }.find(|(name, other)| {
             let begun = other.spec.begin_time.as_ref().map_or(other.known, |begin| {
@@ -86,9 +85,11 @@ impl Checker {
                 && at > other.known + FRESH
                 && at > begun + FRESH
                 && other.wants(exporter, facts)
-                && !self.may_be_kept(other)
-                && !self.may_be_in_the_way(other)
+                && other.group.is_none()
                 && self.rank(other, exporter).is_some_and(|other| other < rank)
+                && !self.may_be_kept(other)
+                && !self.may_be_in_the_way(name, other, exporter)
+                && !self.may_be_kept_for_a_group(exporter)
         });
         if let Some((first, _)) = first {
             let doubt =
@@ -104,7 +105,7 @@ impl Checker {
             return self.doubts.clear();
         }
         // What it got may be written by a call that is never answered, and has to be made again.
-        let slack = if self.plan.faults.hangs > 0.0 { HANGS } else { Duration::ZERO };
+        let slack = self.slack();
         let (due, rest): (Vec<OrderDoubt>, Vec<OrderDoubt>) =
             std::mem::take(&mut self.doubts).into_iter().partition(|doubt| at > doubt.at + RESOLVED + slack);
         self.doubts = rest;

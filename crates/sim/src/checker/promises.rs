@@ -5,8 +5,10 @@ use std::{
     time::Duration,
 };
 
-use jumpstarter_model::ExporterPhase;
+use jumpstarter_model::{ExporterPhase, Lease, LeaseSpec, LocalObjectReference, Selector, lease_time};
 use jumpstarter_protocol::v1::ExporterStatus;
+use jumpstarter_store::Object;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::{Checker, LeaseFacts};
 use crate::peers::{
@@ -42,6 +44,26 @@ impl Checker {
             None if self.is_past(id) => {}
             None => self.violation("acknowledged", format!("{id} was created and is not there"), &[id]),
         }
+    }
+
+    /// A client was told that it cannot have what it has asked for.
+    pub(crate) fn create_refused(&mut self, client: &str, wish: &Wish, status: &tonic::Status) {
+        let taken = status.code() == tonic::Code::FailedPrecondition && wish.begin.is_some();
+        if !taken || !status.message().contains("can be reserved") {
+            return;
+        }
+        let Ok(selector) = Selector::parse(&wish.selector) else { return };
+        let spec = LeaseSpec {
+            client_ref: LocalObjectReference::new(client),
+            selector: selector.to_label_selector(),
+            exporter_ref: wish.pinned.clone().map(LocalObjectReference::new),
+            duration: Some(go_duration(wish.duration)),
+            begin_time: wish.begin.map(|begin| Time(lease_time::whole_second(begin))),
+            ..LeaseSpec::default()
+        };
+        let lease = Lease { metadata: ObjectMeta::default(), spec, status: None };
+        let wished = LeaseFacts::of(&Object::from_resource(&lease), &lease, self.at());
+        self.its_time_is_taken(&wish.id, &wished);
     }
 
     pub(crate) fn release_asked(&mut self, lease: &str, by: &str) {

@@ -12,8 +12,6 @@ use crate::quotas::{self, PERIOD, TIME, TIMED_POOL};
 const FRESH: Duration = Duration::from_secs(10);
 /// Time for what ends at the same moment to be written down.
 const WRITTEN: Duration = Duration::from_secs(10);
-/// Longest time after which something arrives that a leader has written before it was replaced.
-const REPLACED: Duration = Duration::from_mins(2);
 
 /// What teams hold.
 #[derive(Debug, Default)]
@@ -55,11 +53,6 @@ impl Checker {
             self.has_devices(name);
             self.accounts.grants.push((self.at(), name.to_owned()));
         }
-    }
-
-    /// Whether a leader was replaced just now: each knows only what it has given out itself.
-    fn is_replaced(&self) -> bool {
-        self.plan.faults.rivals > 0 && self.at() < self.service_since + REPLACED
     }
 
     /// With this lease its team has no more devices than it may have.

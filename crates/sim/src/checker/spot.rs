@@ -8,7 +8,7 @@ use std::{
 
 use jiff::SignedDuration;
 
-use super::{Checker, LeaseFacts};
+use super::{Checker, LeaseFacts, REPLACED};
 
 /// What was stored so recently may not have been seen yet, or has just been seen otherwise.
 const FRESH: Duration = Duration::from_secs(15);
@@ -18,8 +18,6 @@ const STORED: Duration = Duration::from_secs(4);
 const UNMOVED: u32 = 30;
 /// Calm seconds for which a notice may stand that nobody needs.
 const NEEDLESS: u32 = 20;
-/// Longest time after which something arrives that a leader has written before it was replaced.
-const REPLACED: Duration = Duration::from_mins(2);
 /// Time for all that was decided at once to be written down.
 const RESOLVED: Duration = Duration::from_secs(20);
 /// Labs with more exporters than this are not matched as a whole every second.
@@ -37,14 +35,14 @@ pub(super) struct Contest {
 }
 
 /// Who could be served by which exporters, side by side.
-struct Matching<'a> {
+pub(super) struct Matching<'a> {
     /// For each lease the exporters that it could have.
-    edges: Vec<(&'a str, BTreeSet<&'a str>)>,
+    pub(super) edges: Vec<(&'a str, BTreeSet<&'a str>)>,
 }
 
 impl<'a> Matching<'a> {
     /// Whom these exporters serve, as many as possible; in doubt those that come first in the list.
-    fn served(&self, exporters: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
+    pub(super) fn served(&self, exporters: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
         let mut holder = BTreeMap::new();
         let seeks = |at: usize| self.edges[at].1.intersection(exporters).copied();
         let served = (0..self.edges.len()).filter(|at| augment(*at, &seeks, &mut holder, &mut BTreeSet::new()));
@@ -105,7 +103,8 @@ impl Checker {
         let lately = move |since: Option<Duration>| since.is_none_or(|since| at < since + FRESH);
         self.leases.values().filter(move |lease| {
             let begun = lease.spec.begin_time.as_ref().is_none_or(|begin| begin.0 <= latest);
-            begun && lately(lease.granted) && lately(lease.over) && self.seeks(lease, exporter)
+            let single = lease.group.is_none();
+            single && begun && lately(lease.granted) && lately(lease.over) && self.seeks(lease, exporter)
         })
     }
 
@@ -151,7 +150,8 @@ impl Checker {
     /// The lowest priority makes way first, then the youngest.
     fn is_the_turn_of(&mut self, name: &str, exporter: &str) {
         let Some(told) = self.leases.get(name).filter(|lease| lease.notice.is_some()) else { return };
-        if self.scheduled.iter().any(|name| self.leases.get(name).is_some_and(|lease| !lease.ended)) {
+        let scheduled = self.scheduled.iter().any(|name| self.leases.get(name).is_some_and(|lease| !lease.ended));
+        if scheduled || self.groups.any_waits() || self.calendar.has_windows() {
             return;
         }
         let at = self.at();
@@ -308,7 +308,9 @@ impl Checker {
         let mut waiting: Vec<(&String, &LeaseFacts)> =
             self.waiting.iter().filter_map(|name| Some((name, self.leases.get(name)?))).collect();
         waiting.sort_by(|(_, one), (_, other)| one.created.cmp(&other.created));
-        let edges = waiting.into_iter().filter(|(_, lease)| lease.waits((dates.1, dates.0)) || lease.waits(dates));
+        // Nobody makes way for a group.
+        let edges = waiting.into_iter().filter(|(_, lease)| lease.group.is_none());
+        let edges = edges.filter(|(_, lease)| lease.waits((dates.1, dates.0)) || lease.waits(dates));
         let edges = edges.map(|(name, lease)| {
             let all = self.exporters.keys().map(String::as_str);
             (name.as_str(), all.filter(|exporter| self.has_full_access(lease, exporter)).collect())
@@ -316,6 +318,7 @@ impl Checker {
         let all = Matching { edges: edges.collect() };
         // Who has asked for a later time may count on a device already, or keep others from it.
         let promised = self.scheduled.iter().any(|name| self.leases.get(name).is_some_and(|lease| !lease.ended));
+        let promised = promised || self.groups.any_waits() || self.calendar.has_windows();
         let settled = |name: &&str| {
             let settled =
                 |lease: &LeaseFacts| lease.waits(dates) && at > lease.known + FRESH && !self.may_be_kept(lease);

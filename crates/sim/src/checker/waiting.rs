@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jiff::SignedDuration;
-
 use super::{Checker, ExporterFacts, LeaseFacts};
 
 /// Calm seconds for which a lease may wait although a device that it asks for is free and its exporter well.
@@ -12,22 +10,22 @@ const SERVED: u32 = 30;
 /// nothing, and some time.
 const SERVED_AT_LAST: u32 = 420;
 
-/// Time for news of a promise to arrive, and in which one that is kept or void may still be taken to stand.
-const PROMISED: Duration = Duration::from_secs(10);
-/// The same for its begin.
-const LAG: SignedDuration = SignedDuration::from_secs(60);
-
 /// Free exporters. Those that differ in nothing that a lease could ask for are looked at once.
 #[derive(Default)]
 struct Free<'a> {
     by_name: BTreeMap<&'a str, bool>,
     /// The last of each kind, and whether one of them is well.
     kinds: BTreeMap<usize, (&'a str, bool)>,
+    /// Those that are not like others of their kind, and whether they are well.
+    particular: Vec<(&'a str, bool)>,
 }
 
 impl<'a> Free<'a> {
-    fn add(&mut self, name: &'a str, facts: &'a ExporterFacts, well: bool) {
+    fn add(&mut self, name: &'a str, facts: &'a ExporterFacts, well: bool, particular: bool) {
         self.by_name.insert(name, well);
+        if particular {
+            return self.particular.push((name, well));
+        }
         let kind = self.kinds.entry(facts.kind).or_insert((name, well));
         *kind = (name, kind.1 || well);
     }
@@ -36,7 +34,7 @@ impl<'a> Free<'a> {
     fn for_lease<'b>(&'b self, lease: &LeaseFacts) -> Box<dyn Iterator<Item = (&'a str, bool)> + 'b> {
         match lease.pinned() {
             Some(name) => Box::new(self.by_name.get_key_value(name).map(|(name, well)| (*name, *well)).into_iter()),
-            None => Box::new(self.kinds.values().copied()),
+            None => Box::new(self.kinds.values().chain(&self.particular).copied()),
         }
     }
 }
@@ -53,17 +51,21 @@ impl Checker {
             if facts.free_since.is_some_and(|since| at > since + Duration::from_secs(2)) {
                 let undisturbed = facts.disturbed.is_none_or(|until| at > until + Duration::from_mins(6));
                 let well = undisturbed && !facts.lied && facts.sessions.is_empty();
-                free.add(name, facts, well && at > self.service_since + Duration::from_mins(6));
+                let well = well && at > self.service_since + Duration::from_mins(6);
+                free.add(name, facts, well, self.calendar.is_particular(name));
             }
         }
         let (mut late, served) = (Vec::new(), self.patience(SERVED));
         let mut waits = Vec::new();
         for name in &self.waiting {
             let Some(lease) = self.leases.get(name).filter(|lease| lease.waits(dates)) else { continue };
-            let kept = self.is_kept(lease) || self.may_be_in_the_way(lease);
+            // Groups wait for several at once.
+            let kept = lease.group.is_some() || self.is_kept(lease);
             let could = |exporter: &str| {
                 self.exporters.get(exporter).is_some_and(|facts| lease.wants(exporter, facts))
                     && self.grant(lease, exporter).is_some()
+                    && !self.may_be_in_the_way(name, lease, exporter)
+                    && !self.may_be_kept_for_a_group(exporter)
             };
             let (mut any, mut well) = (None, false);
             for (exporter, is_well) in free.for_lease(lease).filter(|(exporter, _)| !kept && could(exporter)) {
@@ -86,20 +88,6 @@ impl Checker {
             let text = format!("{lease} waits although {exporter} is free");
             self.violation("served", text, &[&lease, &exporter]);
         }
-    }
-
-    /// Whether somebody has a device promised for a time at which this lease would still hold it.
-    pub(super) fn may_be_in_the_way(&self, lease: &LeaseFacts) -> bool {
-        let (at, latest) = (self.at(), self.dates().1);
-        let asked = lease.spec.duration.unwrap_or_default().to_signed();
-        let lately = |since: Option<Duration>| since.is_none_or(|since| at < since + PROMISED);
-        self.scheduled.iter().filter_map(|name| self.leases.get(name)).any(|other| {
-            let begin = other.spec.begin_time.as_ref().map(|begin| begin.0);
-            begin.is_some_and(|begin| begin < latest + asked + LAG)
-                && other.created != lease.created
-                && lately(other.granted)
-                && lately(other.over)
-        })
     }
 
     /// A device is not free any more, whatever its exporter says.

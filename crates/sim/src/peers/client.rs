@@ -13,7 +13,7 @@ use super::{
 use crate::{dice::Dice, lab::Lab, router::Served};
 
 /// Between two looks at a lease, as existing clients look.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+pub(super) const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// What a look at a lease says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,7 @@ pub(crate) async fn live(lab: Lab, name: String) {
     let mut work = Work {
         link: Link::new(lab.network.wire(&name), "Client", &name, &token),
         dice: Dice::named(lab.plan.seed, &format!("work {name}")),
+        group_dice: Dice::named(lab.plan.seed, &format!("groups {name}")),
         lab: lab.clone(),
         name: name.clone(),
         count: 0,
@@ -72,12 +73,15 @@ pub(crate) async fn live(lab: Lab, name: String) {
     work.tidy().await;
 }
 
-struct Work {
-    lab: Lab,
-    name: String,
-    link: Link,
-    dice: Dice,
-    count: u64,
+/// One process of a client.
+pub(super) struct Work {
+    pub(super) lab: Lab,
+    pub(super) name: String,
+    pub(super) link: Link,
+    pub(super) dice: Dice,
+    /// What comes of groups is drawn for itself.
+    pub(super) group_dice: Dice,
+    pub(super) count: u64,
 }
 
 impl Work {
@@ -90,6 +94,10 @@ impl Work {
                 return;
             }
             self.count += 1;
+            if self.group_dice.chance(self.lab.plan.faults.groups) {
+                self.group_cycle().await;
+                continue;
+            }
             let wish = self.wish();
             self.cycle(wish).await;
         }
@@ -138,6 +146,7 @@ impl Work {
                 }
                 Err(status) if refused(&status) => {
                     self.lab.note(format_args!("{}: {} not created: {}", self.name, wish.id, status.message()));
+                    self.lab.check().create_refused(&self.name, wish, &status);
                     return None;
                 }
                 Err(_) => sleep(backoff.next(&mut self.dice)).await,
@@ -178,7 +187,7 @@ impl Work {
     }
 
     /// Uses the device: dials, works through the tunnel, dials again.
-    async fn work(&mut self, lease: &str, exporter: &str, until: Instant) {
+    pub(super) async fn work(&mut self, lease: &str, exporter: &str, until: Instant) {
         while Instant::now() < until && !self.lab.is_closing() {
             match self.dial(lease).await {
                 Ok(Some(served)) => {
@@ -207,7 +216,7 @@ impl Work {
     }
 
     /// Lets the lease run out.
-    async fn watch_end(&mut self, wish: &Wish) {
+    pub(super) async fn watch_end(&mut self, wish: &Wish) {
         loop {
             sleep(BETWEEN_LOOKS).await;
             match self.link.look(&wish.id).await {
@@ -225,7 +234,7 @@ impl Work {
     }
 
     /// Gives a lease back, until the service has it.
-    async fn give_back(&mut self, lease: &str) {
+    pub(super) async fn give_back(&mut self, lease: &str) {
         let mut backoff = Backoff::default();
         self.lab.check().lets_go(&self.name, lease);
         self.lab.check().release_asked(lease, &self.name);

@@ -5,8 +5,8 @@ use std::{str::FromStr as _, time::Duration};
 use jumpstarter_model::{GoDuration, Timestamp};
 use jumpstarter_protocol::{
     client::v1::{
-        CreateLeaseRequest, DeleteLeaseRequest, GetLeaseRequest, Lease, ListLeasesRequest, UpdateLeaseRequest,
-        client_service_client::ClientServiceClient,
+        CreateLeaseGroupRequest, CreateLeaseRequest, DeleteLeaseGroupRequest, DeleteLeaseRequest, GetLeaseRequest,
+        Lease, ListLeasesRequest, UpdateLeaseRequest, client_service_client::ClientServiceClient,
     },
     v1::{
         DialRequest, DialResponse, ExporterStatus, ListenRequest, ListenResponse, RegisterRequest, ReleaseLeaseRequest,
@@ -43,6 +43,28 @@ pub(crate) struct Wish {
     pub(crate) duration: Duration,
     pub(crate) begin: Option<Timestamp>,
     pub(crate) requeue: bool,
+}
+
+/// What a client asks for all at once: leases called `ID-0`, `ID-1` and so on.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupWish {
+    pub(crate) id: String,
+    pub(crate) leases: Vec<Wish>,
+    /// Keys of labels that all exporters are to have in common.
+    pub(crate) same: Vec<String>,
+}
+
+impl Wish {
+    fn to_proto(&self) -> Lease {
+        Lease {
+            selector: self.selector.clone(),
+            exporter_name: self.pinned.clone(),
+            duration: Some(proto_duration(self.duration)),
+            begin_time: self.begin.map(proto_time),
+            requeue: self.requeue,
+            ..Lease::default()
+        }
+    }
 }
 
 pub(crate) fn path(lease: &str) -> String {
@@ -146,17 +168,26 @@ impl Link {
     }
 
     pub(crate) async fn create(&self, wish: &Wish) -> Result<Lease, Status> {
-        let lease = Lease {
-            selector: wish.selector.clone(),
-            exporter_name: wish.pinned.clone(),
-            duration: Some(proto_duration(wish.duration)),
-            begin_time: wish.begin.map(proto_time),
-            requeue: wish.requeue,
-            ..Lease::default()
-        };
         let parent = format!("namespaces/{NAMESPACE}");
-        let request = CreateLeaseRequest { parent, lease_id: wish.id.clone(), lease: Some(lease) };
+        let request = CreateLeaseRequest { parent, lease_id: wish.id.clone(), lease: Some(wish.to_proto()) };
         within(CALL, self.client.clone().create_lease(self.request(request))).await
+    }
+
+    pub(crate) async fn create_group(&self, wish: &GroupWish) -> Result<(), Status> {
+        let request = CreateLeaseGroupRequest {
+            parent: format!("namespaces/{NAMESPACE}"),
+            group_id: wish.id.clone(),
+            leases: wish.leases.iter().map(Wish::to_proto).collect(),
+            same: wish.same.clone(),
+        };
+        within(LOOK, self.client.clone().create_lease_group(self.request(request))).await.map(drop)
+    }
+
+    /// Gives back all leases of a group that have not ended.
+    pub(crate) async fn release_group(&self, group: &str) -> Result<(), Status> {
+        let parent = format!("namespaces/{NAMESPACE}");
+        let request = DeleteLeaseGroupRequest { parent, group: group.to_owned() };
+        within(LOOK, self.client.clone().delete_lease_group(self.request(request))).await.map(drop)
     }
 
     pub(crate) async fn look(&self, lease: &str) -> Result<Lease, Status> {

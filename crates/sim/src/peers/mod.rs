@@ -3,7 +3,9 @@
 pub(crate) mod administrator;
 pub(crate) mod client;
 pub(crate) mod exporter;
+pub(crate) mod group;
 pub(crate) mod link;
+pub(crate) mod maintainer;
 mod sessions;
 
 use std::time::Duration;

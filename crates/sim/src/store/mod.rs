@@ -12,10 +12,12 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use jumpstarter_model::{GoDuration, lease_group::GROUP_LABEL};
 use jumpstarter_scheduler::transition::REQUEUED_FROM;
 use jumpstarter_store::{
     Clock, EventStream, Key, Kind, List, ListOptions, Object, ResourceVersion, Store, StoreError, Write,
 };
+use serde_json::Value;
 use tokio::{
     sync::{Notify, oneshot},
     time::{Instant, sleep, sleep_until},
@@ -262,12 +264,26 @@ impl Inner {
 
     /// What the service gets to see of an object.
     fn shown(&self, object: Object) -> Object {
-        if object.kind() != Kind::Lease {
-            return object;
-        }
-        match self.flaw {
-            Flaw::YoungestFirst => self.mirrored(object),
-            Flaw::SpotForAll => as_spot(object),
+        match (self.flaw, object.kind()) {
+            (Flaw::None, _) => object,
+            (Flaw::YoungestFirst, Kind::Lease) => self.mirrored(object),
+            (Flaw::SpotForAll, Kind::Lease) => as_spot(object),
+            (Flaw::LooseGroups, Kind::Lease) => seen_as(object, |value| {
+                if let Some(labels) = value.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+                    labels.remove(GROUP_LABEL);
+                }
+            }),
+            (Flaw::LooseCaps, Kind::LeaseQuota) => seen_as(object, |value| {
+                if let Some(most) = value.pointer("/spec/maxDevices").and_then(Value::as_u64) {
+                    value["spec"]["maxDevices"] = (2 * most).into();
+                }
+            }),
+            (Flaw::ShortWindows, Kind::MaintenanceWindow) => seen_as(object, |value| {
+                let length = value.pointer("/spec/duration").and_then(|text| text.as_str()?.parse::<GoDuration>().ok());
+                if let Some(length) = length {
+                    value["spec"]["duration"] = GoDuration::from_nanos(length.as_nanos() / 2).to_string().into();
+                }
+            }),
             _ => object,
         }
     }
@@ -310,6 +326,13 @@ fn forgotten(write: &Write) -> Object {
 /// Creates a lease in the stead of another.
 fn stands_in(write: &Write) -> bool {
     matches!(write, Write::Create(object) if object.annotations().contains_key(REQUEUED_FROM))
+}
+
+/// An object with something changed about it.
+fn seen_as(object: Object, change: impl FnOnce(&mut Value)) -> Object {
+    let mut value = object.value().clone();
+    change(&mut value);
+    Object::from_value(value).unwrap_or(object)
 }
 
 /// A lease that holds a device, as if it held it as spot.
