@@ -1,11 +1,13 @@
 //! Tokens of clients and exporters: Secrets and the status fields that name them (kubernetes.md §2.4, §3.1, §4.8).
 //!
 //! One watch feeds a view; an object is looked at when something that its credential depends on has changed, and at
-//! the times when a verdict changes by itself. All writes are compare-and-swap; one is made at a time.
+//! the times when a verdict changes by itself. All writes are compare-and-swap. Objects are brought in order side by
+//! side: thousands come at once when a lab moves in, and each takes two writes one after the other.
 
 mod judge;
 mod owner;
 mod state;
+mod works;
 mod write;
 
 use std::{future::ready, sync::Arc, time::Duration};
@@ -23,7 +25,8 @@ use tracing::{debug, info, warn};
 use self::{
     judge::{Holder, Verdict, fingerprint, judge, next_change},
     owner::Owner,
-    state::{State, holders_of},
+    state::{View, holders_of},
+    works::Works,
 };
 use crate::{
     config::ControllerConfig,
@@ -66,10 +69,10 @@ impl Credentials {
     /// Reconciles until `stop` fires.
     pub(crate) async fn run(&self, stop: CancellationToken) {
         keys::announce(&self.issuer.ring(), self.config.clock.now());
-        let mut state = State::default();
+        let state = View::default();
         while !stop.is_cancelled() {
             let round = async {
-                match self.round(&mut state).await {
+                match self.round(&state).await {
                     Ok(()) | Err(CredentialError::Store(StoreError::Gone { .. })) => {}
                     Err(error) => {
                         warn!(error = &error as &dyn std::error::Error, "credentials");
@@ -87,7 +90,7 @@ impl Credentials {
     }
 
     /// Looks at everything, then at what changes, until the watch ends.
-    async fn round(&self, state: &mut State) -> Result<(), CredentialError> {
+    async fn round(&self, state: &View) -> Result<(), CredentialError> {
         let mut from: Option<ResourceVersion> = None;
         let mut objects = Vec::new();
         for kind in [Kind::Secret, Kind::Client, Kind::Exporter] {
@@ -99,14 +102,19 @@ impl Credentials {
             Some(object) => _ = keys::follow(&self.issuer, object),
             None => keys::restore(&*self.store, &self.config.namespace, &self.issuer).await?,
         }
-        state.reset(objects);
+        state.lock().reset(objects);
         let kinds = [Kind::Client, Kind::Exporter, Kind::Secret];
         let mut events = self.store.watch(&kinds, from.unwrap_or_default()).await?;
         let mut pace = tokio::time::interval(RENEWAL_PAUSE);
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut works = Works::new();
         loop {
             let now = self.config.clock.now();
-            let sleep = state.next_due().map_or(LONGEST_SLEEP, |at| until(at, now));
+            let (sleep, renewals, pending) = {
+                let state = state.lock();
+                (state.next_due(), state.renewals(), state.has_pending())
+            };
+            let sleep = sleep.map_or(LONGEST_SLEEP, |at| until(at, now));
             tokio::select! {
                 // News first: whoever makes a client waits for its token. All are cancel safe.
                 biased;
@@ -114,26 +122,33 @@ impl Credentials {
                     Some(event) => self.event(state, event?).await?,
                     None => return Ok(()),
                 },
-                _ = pace.tick(), if state.renewals() > 0 => self.renew(state).await?,
-                () = ready(()), if state.has_pending() => {
-                    if let Some(key) = state.next_pending() {
-                        self.reconcile(state, &key, false).await?;
+                Some(done) = works.next() => works.settle(&mut state.lock(), done, self.config.clock.now())?,
+                _ = pace.tick(), if renewals > 0 && works.has_room() => {
+                    let key = state.lock().next_renewal();
+                    if let Some(key) = key.and_then(|key| works.admit(key)) {
+                        works.begin(key.clone(), true, self.reconcile(state, key, true));
+                    }
+                }
+                () = ready(()), if pending && works.has_room() => {
+                    let key = state.lock().next_pending();
+                    if let Some(key) = key.and_then(|key| works.admit(key)) {
+                        works.begin(key.clone(), false, self.reconcile(state, key, false));
                     }
                     tokio::task::yield_now().await;
                 }
-                () = tokio::time::sleep(sleep) => state.collect_due(self.config.clock.now()),
+                () = tokio::time::sleep(sleep) => state.lock().collect_due(self.config.clock.now()),
             }
         }
     }
 
-    async fn event(&self, state: &mut State, event: Event) -> Result<(), CredentialError> {
+    async fn event(&self, state: &View, event: Event) -> Result<(), CredentialError> {
         let object = event.object();
         if object.namespace() != self.config.namespace || !concerns_us(object) {
             return Ok(());
         }
         let news = match &event {
-            Event::Added(object) | Event::Modified(object) => state.put(object),
-            Event::Deleted(object) => state.remove(object),
+            Event::Added(object) | Event::Modified(object) => state.lock().put(object),
+            Event::Deleted(object) => state.lock().remove(object),
         };
         if !news {
             return Ok(());
@@ -142,29 +157,12 @@ impl Credentials {
             if matches!(event, Event::Deleted(_)) {
                 keys::restore(&*self.store, &self.config.namespace, &self.issuer).await?;
             } else if keys::follow(&self.issuer, object) {
-                state.look_at_all();
+                state.lock().look_at_all();
             }
         } else if object.kind() == Kind::Secret {
-            for key in holders_of(object.key()) {
-                self.reconcile(state, &key, false).await?;
-            }
+            holders_of(object.key()).for_each(|key| state.lock().look_at_first(key));
         } else if !matches!(event, Event::Deleted(_)) {
-            self.reconcile(state, object.key(), false).await?;
-        }
-        Ok(())
-    }
-
-    /// Replaces the next token that was signed by an older key.
-    async fn renew(&self, state: &mut State) -> Result<(), CredentialError> {
-        if let Some(key) = state.next_renewal() {
-            let outcome = self.reconcile(state, &key, true).await;
-            if outcome.is_err() {
-                state.renew_later(&key);
-            }
-            outcome?;
-        }
-        if state.renewals() == 0 {
-            info!("every token that is kept is signed by the current key");
+            state.lock().look_at_first(object.key().clone());
         }
         Ok(())
     }
@@ -173,14 +171,14 @@ impl Credentials {
     /// token that is still good.
     ///
     /// # Errors
-    /// When the store is in trouble: the same would happen to every object.
-    async fn reconcile(&self, state: &mut State, key: &Key, renew: bool) -> Result<(), CredentialError> {
-        let outcome = self.bring_in_order(state, key, renew).await;
-        state.mark_stuck(key, outcome.is_err());
+    /// When the store is in trouble.
+    async fn reconcile(&self, state: &View, key: Key, renew: bool) -> Result<(), CredentialError> {
+        let outcome = self.bring_in_order(state, &key, renew).await;
+        state.lock().mark_stuck(&key, outcome.is_err());
         outcome
     }
 
-    async fn bring_in_order(&self, state: &mut State, key: &Key, renew: bool) -> Result<(), CredentialError> {
+    async fn bring_in_order(&self, state: &View, key: &Key, renew: bool) -> Result<(), CredentialError> {
         for attempt in 0..ATTEMPTS {
             let outcome = async {
                 if attempt > 0 {
@@ -205,19 +203,21 @@ impl Credentials {
             }
         }
         let later = self.config.clock.now().as_second().saturating_add(RETRY_OBJECT.as_secs().cast_signed());
-        state.wake_at(key, Timestamp::from_second(later).ok());
+        state.lock().wake_at(key, Timestamp::from_second(later).ok());
         Ok(())
     }
 
     /// The view may be behind: asks the store itself.
-    async fn read_again(&self, state: &mut State, key: &Key) -> Result<(), CredentialError> {
+    async fn read_again(&self, state: &View, key: &Key) -> Result<(), CredentialError> {
+        let known = state.lock().version(key);
         let object = self.store.get(key).await?;
         let owner = object.as_ref().map(Owner::of).transpose()?.flatten();
-        state.replace(key, object);
+        state.lock().replace(key, known, object);
         if let Some(owner) = owner {
             let secret = self.key(&owner.holder());
+            let known = state.lock().version(&secret);
             let object = self.store.get(&secret).await?;
-            state.replace(&secret, object);
+            state.lock().replace(&secret, known, object);
         }
         Ok(())
     }
@@ -227,15 +227,16 @@ impl Credentials {
     }
 
     /// Level-triggered: looks at what is and writes what is missing.
-    async fn step(&self, state: &mut State, key: &Key, renew: bool) -> Result<(), CredentialError> {
-        let Some(object) = state.get(key) else { return Ok(()) };
+    async fn step(&self, state: &View, key: &Key, renew: bool) -> Result<(), CredentialError> {
+        let object = state.lock().get(key);
+        let Some(object) = object else { return Ok(()) };
         // The name alone tells the Secret, so that a settled object is not decoded.
         let suffix = if key.kind == Kind::Client { "client" } else { "exporter" };
         let secret_key = Key::new(Kind::Secret, &self.config.namespace, format!("{}-{suffix}", key.name));
-        let secret = state.get(&secret_key);
+        let mut secret = state.lock().get(&secret_key);
         let (endpoint, generation) = (&self.config.endpoint, self.issuer.generation());
         let mark = fingerprint(&object, secret.as_ref(), endpoint, generation);
-        if !renew && state.is_settled(key, mark) {
+        if !renew && state.lock().is_settled(key, mark) {
             return Ok(());
         }
         let owner = match Owner::of(&object) {
@@ -243,7 +244,7 @@ impl Credentials {
             Ok(None) => return Ok(()),
             Err(error) => {
                 // Until somebody changes it.
-                state.settle(key, mark, None);
+                state.lock().settle(key, mark, None);
                 return Err(error.into());
             }
         };
@@ -254,18 +255,20 @@ impl Credentials {
             Verdict::Keep { expires } => expires,
             Verdict::Adopt { expires } => {
                 let written = self.write_secret(typed, &holder, None).await?;
-                state.put(&written);
+                state.lock().put(&written);
+                secret = Some(written);
                 debug!(secret = %secret_key, "token adopted");
                 expires
             }
             Verdict::Renew { expires } if !renew => {
-                state.renew_later(key);
+                state.lock().renew_later(key);
                 expires
             }
             Verdict::Renew { .. } | Verdict::Issue => {
                 let issued = self.issuer.issue(&holder.subject.to_string(), now)?;
                 let written = self.write_secret(typed, &holder, Some(&issued)).await?;
-                state.put(&written);
+                state.lock().put(&written);
+                secret = Some(written);
                 info!(secret = %secret_key, expires = %issued.expires_at, "token issued");
                 issued.expires_at
             }
@@ -275,14 +278,17 @@ impl Credentials {
                     holder.secret_name()
                 );
                 self.tell(&object, EventKind::Warning, "CredentialTaken", message);
-                state.settle(key, mark, None);
+                state.lock().settle(key, mark, None);
                 return Ok(());
             }
         };
         let object = self.write_status(state, object, &owner, expires, now).await?;
-        let secret = state.get(&secret_key);
+        // Of the Secret that was judged or written: one that came meanwhile is looked at for itself.
         let mark = fingerprint(&object, secret.as_ref(), endpoint, generation);
-        state.settle(key, mark, Some(next_change(expires, now)));
+        let mut state = state.lock();
+        if state.version(key).is_some() {
+            state.settle(key, mark, Some(next_change(expires, now)));
+        }
         Ok(())
     }
 }

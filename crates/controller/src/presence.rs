@@ -112,6 +112,8 @@ struct Entry {
 struct State {
     entries: HashMap<String, Entry>,
     changed: BTreeSet<String>,
+    /// How many of them have a stream open.
+    open: usize,
     streams: u64,
     words: u64,
 }
@@ -188,10 +190,11 @@ impl Presence {
         if entry.restarted {
             entry.begin_anew();
         }
-        entry.stream = Some((id, replaced.clone()));
+        let first = entry.stream.replace((id, replaced.clone())).is_none();
         entry.attended = true;
         entry.last_sign = Some(now);
         entry.left = false;
+        state.open += usize::from(first);
         self.mark(&mut state, exporter);
         Ok(Attendance { presence: self.clone(), exporter: exporter.to_owned(), id, replaced })
     }
@@ -346,9 +349,11 @@ impl Presence {
 
     /// Forgets an exporter that was deleted; an open stream is ended.
     pub(crate) fn forget(&self, exporter: &str) {
-        if let Some(entry) = self.lock().entries.remove(exporter)
+        let mut state = self.lock();
+        if let Some(entry) = state.entries.remove(exporter)
             && let Some((_, stream)) = entry.stream
         {
+            state.open -= 1;
             stream.cancel();
         }
     }
@@ -453,7 +458,7 @@ impl Presence {
     /// Number of exporters with an open stream.
     #[must_use]
     pub(crate) fn online_count(&self) -> usize {
-        self.lock().entries.values().filter(|entry| entry.stream.is_some()).count()
+        self.lock().open
     }
 
     /// Exporters whose presence changed since the last call.
@@ -503,6 +508,7 @@ impl Drop for Attendance {
             if entry.last_sign.is_some() {
                 entry.last_sign = Some(Instant::now());
             }
+            state.open -= 1;
             self.presence.mark(&mut state, &self.exporter);
         }
     }

@@ -105,7 +105,7 @@ pub(crate) struct Runtime {
     /// The next alarm of each exporter; an alarm that comes early only costs a look.
     alarm_of: HashMap<String, Instant>,
     /// When the Online condition of an exporter was corrected last, while that is a moment ago.
-    corrected: BTreeMap<String, Instant>,
+    corrected: attend::Corrections,
     quarrels: quarrels::Quarrels,
     /// Leases whose claims looked wrong, and when they were read again for that.
     looked_up: BTreeMap<String, Instant>,
@@ -170,7 +170,7 @@ impl Runtime {
             aside: BTreeMap::new(),
             alarms: BinaryHeap::new(),
             alarm_of: HashMap::new(),
-            corrected: BTreeMap::new(),
+            corrected: attend::Corrections::default(),
             quarrels: quarrels::Quarrels::default(),
             looked_up: BTreeMap::new(),
             look_at: BTreeSet::new(),

@@ -1,6 +1,9 @@
 //! What the reconciler knows and what it still has to look at.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use jumpstarter_model::Timestamp;
 use jumpstarter_store::{Key, Kind, Object, ResourceVersion};
@@ -21,6 +24,16 @@ impl Kept {
 
     fn object(&self) -> Option<Object> {
         Object::from_value(serde_json::from_str(&self.text).ok()?).ok()
+    }
+}
+
+/// The state as works side by side see it. Lock it for one statement, never across an await.
+#[derive(Default)]
+pub(super) struct View(Mutex<State>);
+
+impl View {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,11 +107,18 @@ impl State {
         known
     }
 
-    /// What the store says now, in place of what the watch said.
-    pub(super) fn replace(&mut self, key: &Key, object: Option<Object>) {
+    /// The version that is known of an object.
+    pub(super) fn version(&self, key: &Key) -> Option<ResourceVersion> {
+        Some(self.view.get(key)?.version)
+    }
+
+    /// What the store said when it was asked, with `known` the version of the view before that: what the watch has told
+    /// meanwhile stays.
+    pub(super) fn replace(&mut self, key: &Key, known: Option<ResourceVersion>, object: Option<Object>) {
         match object {
-            Some(object) => _ = self.view.insert(key.clone(), Kept::new(&object)),
-            None => self.drop_key(key),
+            Some(object) => _ = self.put(&object),
+            None if self.version(key) == known => self.drop_key(key),
+            None => {}
         }
     }
 
@@ -148,6 +168,11 @@ impl State {
             self.settled.remove(&key);
             self.pending.push_back(key);
         }
+    }
+
+    /// Looks at it before all else: something has happened to it.
+    pub(super) fn look_at_first(&mut self, key: Key) {
+        self.pending.push_front(key);
     }
 
     pub(super) fn next_pending(&mut self) -> Option<Key> {
@@ -235,6 +260,26 @@ mod tests {
         assert_eq!(pending(&mut state), ["b", "c", "a"]);
         state.mark_stuck(&key("a"), false);
         assert_eq!(pending(&mut state), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn what_was_read_does_not_undo_what_was_told_meanwhile() {
+        let object = |version: u64| {
+            let exporter = serde_json::json!({
+                "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "Exporter",
+                "metadata": { "name": "a", "namespace": "lab", "uid": "a", "resourceVersion": version.to_string() },
+            });
+            Object::from_value(exporter).unwrap()
+        };
+        let mut state = State::default();
+        state.put(&object(2));
+        state.replace(&key("a"), None, None);
+        state.replace(&key("a"), None, Some(object(1)));
+        assert_eq!(state.version(&key("a")), Some(ResourceVersion(2)));
+        state.replace(&key("a"), Some(ResourceVersion(2)), Some(object(3)));
+        assert_eq!(state.version(&key("a")), Some(ResourceVersion(3)));
+        state.replace(&key("a"), Some(ResourceVersion(3)), None);
+        assert_eq!(state.version(&key("a")), None);
     }
 
     #[test]

@@ -10,14 +10,14 @@ use super::{
     ATTEMPTS, CredentialError, Credentials,
     judge::{Holder, TOKEN_KEY, token_life},
     owner::Owner,
-    state::State,
+    state::View,
 };
 
 impl Credentials {
     /// Names the Secret in the status, and warns of its end. Returns the object as it is then.
     pub(super) async fn write_status(
         &self,
-        state: &mut State,
+        state: &View,
         object: Object,
         owner: &Owner,
         expires: Timestamp,
@@ -33,7 +33,7 @@ impl Credentials {
                 (first, warn_client) = (change.first_credential, change.expires_soon);
                 let written = self.store.transact(vec![Write::UpdateStatus(change.object)]).await?;
                 let written = written.into_iter().next().unwrap_or(object);
-                state.put(&written);
+                state.lock().put(&written);
                 written
             }
         };
@@ -46,7 +46,7 @@ impl Credentials {
             );
         }
         let (expiring, reason, message) = token_life(expires, now);
-        let news = state.warn(object.key(), expiring.then_some(reason));
+        let news = state.lock().warn(object.key(), expiring.then_some(reason));
         // A client's condition remembers across restarts what was told; an exporter has none.
         if warn_client || holder.kind == Kind::Exporter && news {
             let (kind, name) = (holder.subject.kind, holder.name());

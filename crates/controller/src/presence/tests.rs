@@ -262,3 +262,18 @@ async fn a_lease_of_before_a_restart_that_its_exporter_never_heard_of_is_yet_to_
     presence.reported("e", ExporterPhase::Available, Some(word));
     assert!(!presence.sight("e").0.owes_tear_down);
 }
+
+#[tokio::test(start_paused = true)]
+async fn open_streams_are_counted() {
+    let presence = presence();
+    let (one, other) = (presence.open("e").unwrap(), presence.open("f").unwrap());
+    let again = presence.open("e").unwrap();
+    assert_eq!(presence.online_count(), 2);
+    drop(one);
+    assert_eq!(presence.online_count(), 2, "the stream was replaced");
+    presence.forget("f");
+    drop(other);
+    assert_eq!(presence.online_count(), 1);
+    drop(again);
+    assert_eq!(presence.online_count(), 0);
+}

@@ -1,6 +1,11 @@
 //! Brings what is stored of exporters in line with who is there.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use jumpstarter_scheduler::Change;
 use tokio::time::Instant;
@@ -13,6 +18,35 @@ use super::{
 
 /// Shortest time between two corrections of one exporter's Online condition.
 const CORRECT_AGAIN: Duration = Duration::from_secs(1);
+
+/// Exporters whose Online condition was corrected a moment ago.
+#[derive(Default)]
+pub(super) struct Corrections {
+    names: HashSet<Arc<str>>,
+    /// The same in the order of time, so that forgetting costs nothing that does not grow old.
+    expiring: VecDeque<(Instant, Arc<str>)>,
+}
+
+impl Corrections {
+    /// Whether a correction may be made now; else how long to wait.
+    fn admit(&mut self, name: &str, now: Instant) -> Result<(), Duration> {
+        while let Some((_, old)) = self.expiring.pop_front_if(|(at, _)| now >= *at + CORRECT_AGAIN) {
+            self.names.remove(&old);
+        }
+        if self.names.contains(name) {
+            let last = self.expiring.iter().find(|(_, known)| **known == *name).map_or(now, |(at, _)| *at);
+            return Err(last + CORRECT_AGAIN - now);
+        }
+        let name = Arc::<str>::from(name);
+        self.names.insert(Arc::clone(&name));
+        self.expiring.push_back((now, name));
+        Ok(())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+}
 
 impl Runtime {
     /// Turns changes of presence into edits of the Online condition.
@@ -59,13 +93,9 @@ impl Runtime {
         if edits::online(&exporter, sight.online, known, clock).is_some() {
             // Somebody else may hold the opposite: a leader that does not know yet that it was replaced. Each would
             // correct the other at once and for ever.
-            let now = Instant::now();
-            if let Some(last) = self.corrected.get(name).filter(|last| now < **last + CORRECT_AGAIN) {
-                let wait = *last + CORRECT_AGAIN - now;
+            if let Err(wait) = self.corrected.admit(name, Instant::now()) {
                 return self.look_again(name, wait);
             }
-            self.corrected.retain(|_, last| now < *last + CORRECT_AGAIN);
-            self.corrected.insert(name.to_owned(), now);
             self.take_command(Envelope::internal(Command::edit_exporter(
                 name,
                 Box::new(move |exporter, now| Ok(edits::online(exporter, sight.online, known, now))),
@@ -89,5 +119,22 @@ impl Runtime {
             self.alarm_of.insert(name.to_owned(), at);
             self.alarms.push(Reverse((at, name.to_owned())));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_exporter_is_corrected_once_a_second() {
+        let (mut corrections, begin) = (Corrections::default(), Instant::now());
+        let at = |millis| begin + Duration::from_millis(millis);
+        assert_eq!(corrections.admit("e", at(0)), Ok(()));
+        assert_eq!(corrections.admit("e", at(400)), Err(Duration::from_millis(600)));
+        assert_eq!(corrections.admit("another", at(400)), Ok(()));
+        assert_eq!(corrections.admit("e", at(1000)), Ok(()));
+        assert_eq!(corrections.admit("e", at(1500)), Err(Duration::from_millis(500)));
+        assert_eq!(corrections.len(), 1);
     }
 }

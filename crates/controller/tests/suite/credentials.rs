@@ -9,11 +9,12 @@ use jumpstarter_protocol::{
     client::v1::{GetLeaseRequest, ListExportersRequest, RotateTokenRequest},
     v1::{DialRequest, RegisterRequest, StatusRequest},
 };
-use jumpstarter_store::Kind;
+use jumpstarter_store::{Key, Kind};
+use k8s_openapi::api::core::v1::Secret;
 use tonic::{Code, Status, metadata::MetadataMap};
 
 use crate::support::{
-    FakeClient, Lab, eventually,
+    FakeClient, Faults, Lab, eventually,
     exporter::offer,
     for_exporter,
     lab::{NAMESPACE, now, pairs, with},
@@ -296,4 +297,18 @@ async fn an_external_user_name_is_not_taken_from_an_internal_token() {
         list(&bob, changed(&alice.identity.token, &[("jumpstarter-name", Some("bob"))])).await.ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_slow_to_be_stored_keeps_no_other_waiting() {
+    let (lab, store) = Lab::behind(Faults::SLOW, 1, |_| ()).await;
+    *store.held_write.lock().unwrap() = Some(Key::new(Kind::Secret, NAMESPACE, "slow-client"));
+    let (slow, quick) = (async { lab.client("slow").await }, async {
+        // Looked at after the slow one, which comes first by its name and is there already.
+        eventually("the slow one is stored", async || lab.get::<Client>("slow").await).await;
+        lab.exporter("quick", &[]).await;
+        assert!(lab.get::<Secret>("slow-client").await.is_none());
+        *store.held_write.lock().unwrap() = None;
+    });
+    tokio::join!(slow, quick);
 }

@@ -1,18 +1,18 @@
 //! Answers on demand. Clients that wait ask every few seconds, so these look at no more exporters than they must.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jumpstarter_model::{GoDuration, Timestamp, condition::lease as condition};
 
 use super::{
     Lab,
-    access::Access,
+    access::{Access, Scope},
     calendar::Stay,
     exporter::{Bench, Usable},
     health::Kept,
     lease::Entry,
     names::Name,
-    want::{Slot, Want},
+    want::{Slot, Want, WantId},
 };
 use crate::{AccessError, Candidate, CandidateReason, Explanation, Grant, LeaseStanding, Obstacle, SpokenFor};
 
@@ -63,44 +63,54 @@ impl Lab {
     fn count_ahead(&self, entry: &Entry, want: &Want, now: Timestamp) -> usize {
         let requested = entry.times.requested(now);
         let age = self.age_in_line(entry);
-        let queues = self.wants.values().filter(|want| !want.is_idle()).count();
-        let (mut ahead, mut seen) = (HashSet::new(), HashSet::new());
-        for ((scope, slot), names) in &want.tally {
-            if matches!(slot, Slot::Mismatch | Slot::Disabled) {
-                continue;
-            }
-            let line = self.line(*scope);
+        let rivals = self.rivals(want);
+        let mut ahead = HashSet::new();
+        let scopes: BTreeSet<Scope> = want.tally.keys().map(|(scope, _)| *scope).collect();
+        for scope in scopes {
+            let line = self.line(scope);
             let Some((mine, kept)) = self.turn_if_kept(line, &entry.age, &entry.client, requested, now) else {
                 continue;
             };
-            let of_scope = |seen: &HashSet<_>| seen.iter().filter(|(of, _)| of == scope).count();
-            let mut found = of_scope(&seen);
-            for bench in names.iter().filter_map(|(_, name)| self.exporters.get(name)) {
-                if found == queues {
-                    // Nobody else stands anywhere.
-                    break;
-                }
-                for id in &bench.wants {
-                    let Some(other) = self.wants.get(id).filter(|other| !other.is_idle()) else { continue };
-                    if !other.takes(bench) || !seen.insert((*scope, *id)) {
-                        continue;
+            for (_, other) in rivals.iter().filter(|rival| self.meet((entry.want, want), **rival, scope)) {
+                ahead.extend(self.members_ahead(other, mine, entry, now));
+                for (other, client, requested) in self.queue(other, now) {
+                    if *other >= *age && self.is_unbeaten(line, mine, other, now) {
+                        break;
                     }
-                    found += 1;
-                    ahead.extend(self.members_ahead(other, mine, entry, now));
-                    for (other, client, requested) in self.queue(other, now) {
-                        if *other >= *age && self.is_unbeaten(line, mine, other, now) {
-                            break;
-                        }
-                        let theirs = self.turn_if_kept(line, other, client, requested, now);
-                        if theirs.is_some_and(|(theirs, held)| (held <= kept) && (theirs, other) < (mine, age)) {
-                            ahead.insert(&other.name);
-                        }
+                    let theirs = self.turn_if_kept(line, other, client, requested, now);
+                    if theirs.is_some_and(|(theirs, held)| (held <= kept) && (theirs, other) < (mine, age)) {
+                        ahead.insert(&other.name);
                     }
                 }
             }
         }
         ahead.remove(&entry.age.name);
         ahead.len()
+    }
+
+    /// Requests with which somebody waits, and that may be about the same exporters: those of these exporters, or all
+    /// there are, whichever are fewer to look at.
+    fn rivals(&self, want: &Want) -> Vec<(Option<WantId>, &Want)> {
+        let seats: usize = want.tally.values().map(BTreeSet::len).sum();
+        let all = |id: &WantId| Some((Some(*id), self.wants.get(id).filter(|other| !other.is_idle())?));
+        if seats >= self.wants.len() {
+            return self.wants.keys().filter_map(all).collect();
+        }
+        let benches = want.tally.values().flatten().filter_map(|(_, name)| self.exporters.get(name));
+        let ids: BTreeSet<WantId> = benches.flat_map(|bench| bench.wants.iter().copied()).collect();
+        ids.iter().filter_map(all).collect()
+    }
+
+    /// Whether some exporter of a scope can serve either of two requests.
+    fn meet(&self, one: (Option<WantId>, &Want), other: (Option<WantId>, &Want), scope: Scope) -> bool {
+        let (few, many) = if one.1.seats(scope) <= other.1.seats(scope) { (one, other) } else { (other, one) };
+        if few.0 == many.0 {
+            return few.1.takers(scope).next().is_some();
+        }
+        // Most that have nothing in common say so by one label.
+        let serves = |bench: &Bench| many.0.is_some_and(|id| bench.wants.contains(&id)) && many.1.takes(bench);
+        !few.1.request.excludes(&many.1.request)
+            && few.1.takers(scope).any(|name| self.exporters.get(name).is_some_and(serves))
     }
 
     fn candidates(&self, entry: &Entry, want: &Want, now: Timestamp) -> Vec<Candidate> {

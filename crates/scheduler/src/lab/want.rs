@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jumpstarter_model::{Selector, Timestamp, selector::Operator};
+use jumpstarter_model::{
+    Selector, Timestamp,
+    selector::{Operator, Requirement},
+};
 
 use super::{
     access::Scope,
@@ -38,6 +41,20 @@ impl Request {
             Some(pinned) => **pinned == *name,
             None => self.selector.matches(labels),
         }
+    }
+
+    /// Whether one label tells that no exporter is what both of these are about. `false` says nothing.
+    pub(crate) fn excludes(&self, other: &Self) -> bool {
+        if let (Some(one), Some(other)) = (&self.pinned, &other.pinned) {
+            return one != other;
+        }
+        let named = |requirement: &&Requirement| matches!(requirement.operator(), Operator::Equals | Operator::In);
+        let theirs = || other.selector.requirements().iter().filter(named);
+        self.selector
+            .requirements()
+            .iter()
+            .filter(named)
+            .any(|mine| theirs().any(|theirs| mine.key() == theirs.key() && mine.values().is_disjoint(theirs.values())))
     }
 
     /// Where an exporter that it is about stands.
@@ -148,6 +165,18 @@ impl Want {
     /// The exporters that leases hold here as spot, by what policies say of them.
     pub(crate) fn spots(&self) -> impl Iterator<Item = (Scope, &BTreeSet<Seat>)> {
         self.tally.iter().filter(|((_, slot), _)| *slot == Slot::Spot).map(|((scope, _), seats)| (*scope, seats))
+    }
+
+    /// Number of exporters of a scope that the request is about.
+    pub(crate) fn seats(&self, scope: Scope) -> usize {
+        self.tally.range((scope, Slot::Mismatch)..=(scope, Slot::Free)).map(|(_, seats)| seats.len()).sum()
+    }
+
+    /// Those of them that can serve it, now or later.
+    pub(crate) fn takers(&self, scope: Scope) -> impl Iterator<Item = &Name> {
+        let places = self.tally.range((scope, Slot::Mismatch)..=(scope, Slot::Free));
+        let places = places.filter(|((_, slot), _)| !matches!(slot, Slot::Mismatch | Slot::Disabled));
+        places.flat_map(|(_, seats)| seats).map(|(_, name)| name)
     }
 
     /// Whether an exporter that is about this can be used for it, now or later.

@@ -31,6 +31,53 @@ fn the_queue_counts_those_who_compete() {
     assert_eq!(position(&world, "second"), Some(1));
 }
 
+proptest::proptest! {
+    #[test]
+    fn the_queue_counts_whoever_may_take_the_same_exporter(
+        boards in proptest::collection::vec((0_usize..3, 0_usize..2, proptest::bool::weighted(0.8)), 1..8),
+        asked in proptest::collection::vec((0_usize..8, proptest::option::weighted(0.3, 0_usize..8)), 2..14),
+    ) {
+        const SELECTORS: [&str; 8] =
+            ["board=b0", "board=b1", "pool=p0", "board in (b0, b2)", "board notin (b0)", "pool", "board=b2,pool=p1", "!odd"];
+        let exporters: Vec<_> = boards
+            .iter()
+            .enumerate()
+            .map(|(at, (board, pool, enabled))| {
+                let exporter = exporter(&format!("e{at}")).online(false).enabled(*enabled);
+                exporter.label("board", &format!("b{board}")).label("pool", &format!("p{pool}"))
+            })
+            .collect();
+        let takes = |(selector, pinned): &(usize, Option<usize>), at: usize| {
+            let (board, pool, enabled) = boards[at];
+            let fits = match selector {
+                0 | 1 => board == *selector,
+                2 => pool == 0,
+                3 => board != 1,
+                4 => board != 0,
+                6 => board == 2 && pool == 1,
+                _ => true,
+            };
+            enabled && pinned.map_or(fits, |pinned| pinned == at)
+        };
+        let mut leases = Vec::new();
+        for (at, (selector, pinned)) in asked.iter().enumerate() {
+            let lease = lease(&format!("l{at}")).wants(SELECTORS[*selector]).created(i64::try_from(at).unwrap());
+            leases.push(match pinned {
+                Some(pinned) => lease.pinned(&format!("e{pinned}")),
+                None => lease,
+            });
+        }
+        let mut world = World::with(&exporters, &leases);
+        world.settle();
+        let waits: Vec<bool> = asked.iter().map(|one| (0..boards.len()).any(|at| takes(one, at))).collect();
+        for (mine, one) in asked.iter().enumerate().filter(|(at, _)| waits[*at]) {
+            let shares = |other: &(usize, Option<usize>)| (0..boards.len()).any(|at| takes(one, at) && takes(other, at));
+            let ahead = asked[..mine].iter().filter(|other| shares(other)).count();
+            proptest::prop_assert_eq!(position(&world, &format!("l{mine}")), Some(1 + ahead), "l{}", mine);
+        }
+    }
+}
+
 #[test]
 fn the_queue_counts_priorities() {
     let mut world = World::with(&[exporter("a").claimed_for("h")], &[lease("h").on("a").ready()]);

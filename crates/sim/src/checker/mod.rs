@@ -297,16 +297,18 @@ impl Checker {
 
     fn indexed(&mut self, name: &str, lease: Option<&LeaseFacts>) {
         let put = |index: &mut BTreeSet<String>, is: bool| {
-            if is {
-                index.insert(name.to_owned())
-            } else {
-                index.remove(name)
-            };
+            if is { index.insert(name.to_owned()) } else { index.remove(name) }
         };
         let live = lease.filter(|lease| !lease.ended);
         put(&mut self.live, live.is_some());
         put(&mut self.scheduled, lease.is_some_and(|lease| lease.spec.begin_time.is_some()));
-        put(&mut self.waiting, live.is_some_and(|lease| lease.exporter.is_none()));
+        let waits = live.is_some_and(|lease| lease.exporter.is_none());
+        let turned = put(&mut self.waiting, waits);
+        let Some(client) = lease.or_else(|| self.leases.get(name)).map(|lease| &lease.client) else { return };
+        self.accounts.owns(client, name, lease.is_some());
+        if turned {
+            self.accounts.waits(self.teams.get(client), waits);
+        }
     }
 
     /// What a lease never does.

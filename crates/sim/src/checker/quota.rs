@@ -1,6 +1,9 @@
 //! Nobody has more than quotas allow.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use jumpstarter_model::Timestamp;
@@ -20,6 +23,10 @@ pub(super) struct Accounts {
     held: BTreeMap<String, (usize, Option<Duration>)>,
     /// Leases that have got a device, and when.
     grants: Vec<(Duration, String)>,
+    /// Leases that are stored, by client.
+    own: BTreeMap<String, BTreeSet<String>>,
+    /// How many leases of a team wait.
+    waiting: BTreeMap<String, usize>,
 }
 
 impl Accounts {
@@ -27,6 +34,21 @@ impl Accounts {
     pub(super) fn count(&mut self, team: Option<&String>, step: isize) {
         let (held, _) = self.held.entry(team.cloned().unwrap_or_default()).or_default();
         *held = held.saturating_add_signed(step);
+    }
+
+    /// A lease of this client is stored, or gone.
+    pub(super) fn owns(&mut self, client: &str, lease: &str, stored: bool) {
+        if stored {
+            self.own.entry(client.to_owned()).or_default().insert(lease.to_owned());
+        } else if let Some(own) = self.own.get_mut(client) {
+            own.remove(lease);
+        }
+    }
+
+    /// One more lease of a team waits, or one less.
+    pub(super) fn waits(&mut self, team: Option<&String>, more: bool) {
+        let count = self.waiting.entry(team.cloned().unwrap_or_default()).or_default();
+        *count = if more { *count + 1 } else { count.saturating_sub(1) };
     }
 }
 
@@ -95,8 +117,8 @@ impl Checker {
     /// What its client has lengthened is left out, or not.
     fn used(&self, lease: &LeaseFacts, now: Timestamp, lengthened: bool) -> i64 {
         let from = now - SignedDuration::from_secs(PERIOD);
-        let own = self.leases.values().filter(|other| other.client == lease.client && self.is_timed(other));
-        let spans = own.filter_map(|other| {
+        let own = self.accounts.own.get(&lease.client).into_iter().flatten().filter_map(|name| self.leases.get(name));
+        let spans = own.filter(|other| self.is_timed(other)).filter_map(|other| {
             let begin = other.begin?.max(from);
             let end = if other.ended { other.end? } else { other.due()? };
             let counts = lengthened || other.lengths.len() <= 1;
@@ -112,10 +134,8 @@ impl Checker {
 
     /// Whether a quota may keep a lease that waits from what it asks for, if all of its team are to be served.
     pub(super) fn may_be_kept(&self, lease: &LeaseFacts) -> bool {
-        let team = self.teams.get(&lease.client);
-        let waiting = self.waiting.iter().filter_map(|name| self.leases.get(name));
-        self.plan.faults.quotas
-            && self.may_be_kept_with(lease, waiting.filter(|other| self.teams.get(&other.client) == team).count())
+        let team = self.teams.get(&lease.client).map_or("", String::as_str);
+        self.may_be_kept_with(lease, self.accounts.waiting.get(team).copied().unwrap_or(0))
     }
 
     fn may_be_kept_with(&self, lease: &LeaseFacts, more: usize) -> bool {

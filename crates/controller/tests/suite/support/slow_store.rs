@@ -60,6 +60,8 @@ pub(crate) struct SlowStore {
     /// What is read of this object is answered only when this is taken away; and how often that was asked for.
     pub(crate) held: Mutex<Option<Key>>,
     pub(crate) held_reads: AtomicUsize,
+    /// Transactions that begin with this object are made only when this is taken away.
+    pub(crate) held_write: Mutex<Option<Key>>,
     /// When set, no call is ever answered.
     pub(crate) hangs: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -76,6 +78,7 @@ impl SlowStore {
             cut_off: AtomicUsize::new(0),
             held: Mutex::new(None),
             held_reads: AtomicUsize::new(0),
+            held_write: Mutex::new(None),
             hangs: Arc::default(),
         }
     }
@@ -196,6 +199,10 @@ impl Store for SlowStore {
     fn transact(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Object>, StoreError>> {
         Box::pin(async move {
             self.transactions.fetch_add(1, Ordering::Relaxed);
+            let held = writes.first().map(|write| write.key().clone());
+            while held.is_some() && *self.held_write.lock().unwrap() == held {
+                sleep(Duration::from_millis(5)).await;
+            }
             let first = writes.first().map(|write| write.key().kind);
             let mut budget = match *self.cut.lock().unwrap() {
                 Some((kind, budget)) if first == Some(kind) => budget,
