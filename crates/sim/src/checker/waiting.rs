@@ -1,6 +1,6 @@
 //! Whoever waits and could be served is served.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 use super::{Checker, ExporterFacts, LeaseFacts};
 
@@ -57,6 +57,12 @@ impl Checker {
         }
         let (mut late, served) = (Vec::new(), self.patience(SERVED));
         let mut waits = Vec::new();
+        // Whether groups may have an exporter kept for them, asked once for each and not once for each who waits.
+        let groups = RefCell::new(BTreeMap::new());
+        let for_groups = |exporter: &str| {
+            let ask = || self.may_be_kept_for_a_group(exporter);
+            *groups.borrow_mut().entry(exporter.to_owned()).or_insert_with(ask)
+        };
         for name in &self.waiting {
             let Some(lease) = self.leases.get(name).filter(|lease| lease.waits(dates)) else { continue };
             // Groups wait for several at once.
@@ -65,7 +71,7 @@ impl Checker {
                 self.exporters.get(exporter).is_some_and(|facts| lease.wants(exporter, facts))
                     && self.grant(lease, exporter).is_some()
                     && !self.may_be_in_the_way(name, lease, exporter)
-                    && !self.may_be_kept_for_a_group(exporter)
+                    && !for_groups(exporter)
             };
             let (mut any, mut well) = (None, false);
             for (exporter, is_well) in free.for_lease(lease).filter(|(exporter, _)| !kept && could(exporter)) {
