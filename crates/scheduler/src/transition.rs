@@ -4,43 +4,36 @@
 //! and the write. The store's compare-and-swap covers what happens after that.
 
 mod health;
-
-use std::fmt::Write as _;
+mod reserve;
+mod spot;
 
 use jumpstarter_model::{
-    Exporter, Lease, LeaseGroup, LocalObjectReference, Timestamp,
+    Exporter, Lease, LocalObjectReference, Timestamp,
     condition::{self, lease as reason, set_condition},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 
 pub use jumpstarter_model::annotations::{CHECK, LIFT_QUARANTINE, QUARANTINE, QUARANTINE_REASON};
+
+use self::{
+    reserve::reserve,
+    spot::{announced_successor, give_notice, preempt, withdraw_notice},
+};
+pub use self::{
+    reserve::{RESERVED_EXPORTER, RESERVED_TIME, reserved},
+    spot::{REQUEUE, REQUEUED_AS, REQUEUED_FROM, is_successor, successor_name},
+};
 
 use crate::{Action, EndCause, RefusedAs};
 
 /// Label of ended leases; list filters of existing clients depend on it.
 pub const LEASE_ENDED: &str = "jumpstarter.dev/lease-ended";
-/// Annotation of a lease: `"true"` asks for another one in its stead should it be preempted.
-pub const REQUEUE: &str = "jumpstarter.dev/requeue";
-/// Annotation of a preempted lease: the name of the one that waits in its stead.
-pub const REQUEUED_AS: &str = "jumpstarter.dev/requeued-as";
-/// Annotation of that one: the name of the lease that was preempted.
-pub const REQUEUED_FROM: &str = "jumpstarter.dev/requeued-from";
-
 /// Annotation, label and context of the service's own leases: what they are for.
 pub const MAINTENANCE: &str = "jumpstarter.dev/maintenance";
 /// Value of [`MAINTENANCE`]: the lease shows whether the exporter works.
 pub const MAINTENANCE_CHECK: &str = "check";
 /// The client that the service's own leases belong to. Policies and quotas are not about it.
 pub const MAINTENANCE_CLIENT: &str = "jumpstarter-maintenance";
-
-/// Annotation of a scheduled lease: the exporter that is reserved for it.
-pub const RESERVED_EXPORTER: &str = "jumpstarter.dev/reserved-exporter";
-/// Annotation of a scheduled lease: the time for which that is, as `BEGIN/END`. Without it, or when the lease asks for
-/// another time by now, the reservation is looked at again.
-pub const RESERVED_TIME: &str = "jumpstarter.dev/reserved-time";
-
-/// Most characters of a lease's name that goes on in its successor's; with the rest it is a label.
-const MAX_STEM: usize = 50;
 
 /// The objects to write, each complete. Where they cannot be written in one transaction, a lease that ends is written
 /// before its exporter and everything else after its exporter, so that a crash in between leaves a state that
@@ -180,47 +173,6 @@ fn unclaim(name: &str, lease: Option<&Lease>, exporter: &Exporter, now: Timestam
     })
 }
 
-/// What a lease says that is reserved for it: the exporter, the first instant and the first one after it.
-pub fn reserved(lease: &Lease) -> Option<(&str, Timestamp, Timestamp)> {
-    let annotations = lease.metadata.annotations.as_ref()?;
-    let exporter = annotations.get(RESERVED_EXPORTER).filter(|name| !name.is_empty())?;
-    let time = annotations.get(RESERVED_TIME).and_then(|time| time.split_once('/'));
-    let time = time.and_then(|(begin, end)| Some((begin.parse().ok()?, end.parse().ok()?)));
-    // One without a time is a wish, as good as one for another time.
-    let (begin, end) = time.unwrap_or((Timestamp::MIN, Timestamp::MIN));
-    Some((exporter, begin, end))
-}
-
-fn reserve(
-    lease: &Lease,
-    reserved: Option<&(String, Timestamp, Timestamp)>,
-    message: Option<&str>,
-    now: Timestamp,
-) -> Option<Transition> {
-    if lease.is_ended() || lease.assigned_exporter().is_some() {
-        return None;
-    }
-    let mut told = lease.clone();
-    let said = message.is_some_and(|message| wait(&mut told, reason::SCHEDULED, message, now));
-    let mut noted = told.clone();
-    let annotations = noted.metadata.annotations.get_or_insert_default();
-    annotations.retain(|key, _| key != RESERVED_EXPORTER && key != RESERVED_TIME);
-    if let Some((exporter, begin, end)) = reserved {
-        annotations.insert(RESERVED_EXPORTER.to_owned(), exporter.clone());
-        annotations.insert(RESERVED_TIME.to_owned(), format!("{begin}/{end}"));
-    }
-    if annotations.is_empty() {
-        noted.metadata.annotations = None;
-    }
-    let lease_metadata = (noted.metadata != lease.metadata).then_some(noted);
-    let lease_status = said.then_some(told);
-    (lease_metadata.is_some() || lease_status.is_some()).then(|| Transition {
-        lease_status,
-        lease_metadata,
-        ..Transition::default()
-    })
-}
-
 fn label(lease: &Lease) -> Option<Transition> {
     let mut labelled = with_label(lease);
     if let Some(successor) = announced_successor(lease) {
@@ -228,15 +180,6 @@ fn label(lease: &Lease) -> Option<Transition> {
     }
     (lease.is_ended() && labelled != *lease)
         .then_some(Transition { lease_metadata: Some(labelled), ..Transition::default() })
-}
-
-/// The lease in the stead of a preempted one, as its status tells; the annotation is a write of its own.
-fn announced_successor(lease: &Lease) -> Option<String> {
-    let ready = condition::find(&lease.status.as_ref()?.conditions, reason::READY)?;
-    let successor = successor_name(lease);
-    let exporter = lease.assigned_exporter()?;
-    let announced = ready.message == reason::preempted(exporter, Some(&successor));
-    (ready.reason == reason::PREEMPTED && announced).then_some(successor)
 }
 
 /// Changes the status of a live lease.
@@ -287,105 +230,6 @@ fn close(lease: &mut Lease, cause: EndCause, message: &str, now: Timestamp) -> b
 fn still_due(lease: &Lease, now: Timestamp) -> bool {
     let begin = lease.status.as_ref().and_then(|status| status.begin_time.as_ref()).map_or(now, |begin| begin.0);
     jumpstarter_model::lease_time::planned_end(&lease.spec, begin) <= now
-}
-
-/// Ends a spot lease for the sake of others.
-fn preempt(
-    lease: &Lease,
-    exporter: Option<&Exporter>,
-    name: &str,
-    successor: Option<&str>,
-    now: Timestamp,
-) -> Option<Transition> {
-    if !holds_as_spot(lease, name) {
-        return None;
-    }
-    let mut ended = end(lease, exporter, now, |lease| {
-        set_last(lease, reason::READY, false, reason::PREEMPTED, &reason::preempted(name, successor), now);
-        true
-    })?;
-    if let Some(successor) = successor {
-        ended.successor = Some(lease_in_stead_of(lease, successor));
-        let metadata = &mut ended.lease_metadata.get_or_insert_with(|| lease.clone()).metadata;
-        metadata.annotations.get_or_insert_default().insert(REQUEUED_AS.to_owned(), successor.to_owned());
-    }
-    Some(ended)
-}
-
-fn holds_as_spot(lease: &Lease, exporter: &str) -> bool {
-    let spot = lease.status.as_ref().and_then(|status| status.spot_access) == Some(true);
-    spot && !lease.is_ended() && lease.assigned_exporter() == Some(exporter)
-}
-
-/// Returns whether anything changed.
-fn give_notice(lease: &mut Lease, exporter: &str, ends: Timestamp, now: Timestamp) -> bool {
-    let conditions = lease.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    if !holds_as_spot(lease, exporter) || reason::noticed_at(conditions).is_some() {
-        return false;
-    }
-    let text = reason::preemption_notice(exporter, ends);
-    set_last(lease, reason::PREEMPTING, true, reason::PREEMPTION_NOTICE, &text, now)
-}
-
-/// Returns whether anything changed.
-fn withdraw_notice(lease: &mut Lease, exporter: &str, now: Timestamp) -> bool {
-    let conditions = lease.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    if reason::noticed_at(conditions).is_none() {
-        return false;
-    }
-    let ready = condition::is_true(conditions, reason::READY);
-    let text = reason::preemption_withdrawn(exporter);
-    set_last(lease, reason::PREEMPTING, false, reason::WITHDRAWN, &text, now);
-    if ready {
-        // Clients show the last one.
-        set_last(lease, reason::READY, true, reason::READY, reason::ACQUIRED, now);
-    }
-    true
-}
-
-/// The name of the lease that waits in the stead of this one should it be preempted: the same for ever, and another for
-/// every lease that ever was. It begins like the first of the line.
-pub fn successor_name(lease: &Lease) -> String {
-    let name = lease.metadata.name.as_deref().unwrap_or_default();
-    let again = lease.metadata.annotations.iter().flatten().any(|(key, _)| key == REQUEUED_FROM);
-    let stem = if again { name.rsplit_once("-r").map_or(name, |(stem, _)| stem) } else { name };
-    let stem = stem[..stem.floor_char_boundary(MAX_STEM)].trim_end_matches(['-', '.']);
-    // FNV-1a; forty bits of it tell a line's few leases apart.
-    let uid = lease.metadata.uid.as_deref().unwrap_or_default();
-    let hash = name
-        .bytes()
-        .chain([0])
-        .chain(uid.bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let mut successor = format!("{stem}-r");
-    _ = write!(successor, "{:010x}", hash >> 24);
-    successor
-}
-
-/// Whether `found` is the lease that waits in the stead of `lease`.
-pub fn is_successor(found: &Lease, lease: &str) -> bool {
-    found.metadata.annotations.iter().flatten().any(|(key, value)| key == REQUEUED_FROM && value == lease)
-}
-
-/// What is asked for is the same; it goes to the end of the queue.
-fn lease_in_stead_of(lease: &Lease, name: &str) -> Lease {
-    let mut labels = lease.metadata.labels.clone().unwrap_or_default();
-    labels.remove(LEASE_ENDED);
-    let mut annotations = lease.metadata.annotations.clone().unwrap_or_default();
-    // A group goes on without its member, and the new one waits for itself.
-    LeaseGroup::erase(&mut labels, &mut annotations);
-    annotations.retain(|key, _| key != RESERVED_EXPORTER && key != RESERVED_TIME);
-    annotations.insert(REQUEUED_FROM.to_owned(), lease.metadata.name.clone().unwrap_or_default());
-    let metadata = ObjectMeta {
-        name: Some(name.to_owned()),
-        namespace: lease.metadata.namespace.clone(),
-        labels: (!labels.is_empty()).then_some(labels),
-        annotations: Some(annotations),
-        ..ObjectMeta::default()
-    };
-    let mut spec = lease.spec.clone();
-    spec.release = None;
-    Lease { metadata, spec, status: None }
 }
 
 fn refuse(lease: &mut Lease, as_: RefusedAs, reason: &str, message: &str, now: Timestamp) -> bool {

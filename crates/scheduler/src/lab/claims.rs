@@ -81,7 +81,8 @@ impl Lab {
             return Claim::Untold;
         };
         let fits = request.is_about(name, &bench.seen.labels)
-            && !matches!(request.slot(bench), Slot::Mismatch | Slot::Disabled | Slot::Quarantined)
+            && request.slot(bench).can_serve()
+            && request.slot(bench) != Slot::Quarantined
             && !self.holders.contains_key(name)
             && self.fits(name, entry, now);
         // It is counted already: what was given out within the quotas of then is not taken back.

@@ -136,17 +136,10 @@ impl Lab {
         want: &Want,
         now: Timestamp,
     ) -> CandidateReason {
-        match want.request.slot(bench) {
-            Slot::Mismatch => return CandidateReason::SelectorMismatch,
-            Slot::Disabled => return CandidateReason::Disabled,
-            Slot::Offline
-            | Slot::Quarantined
-            | Slot::Leased
-            | Slot::Spot
-            | Slot::Returning
-            | Slot::NotReady
-            | Slot::Booked
-            | Slot::Free => {}
+        let slot = want.request.slot(bench);
+        if !slot.can_serve() {
+            let mismatch = slot == Slot::Mismatch;
+            return if mismatch { CandidateReason::SelectorMismatch } else { CandidateReason::Disabled };
         }
         match self.book.access(bench.scope, &entry.client, entry.times.requested(now)) {
             Access::Denied | Access::NoClient => return CandidateReason::NoAccess,
@@ -157,7 +150,7 @@ impl Lab {
             }
             Access::Granted(_) | Access::Spot(_) => {}
         }
-        if want.request.slot(bench) == Slot::Quarantined {
+        if slot == Slot::Quarantined {
             let reason = bench.seen.health.as_ref().and_then(|record| record.reason()).unwrap_or_default().to_owned();
             return CandidateReason::Quarantined { reason, until: bench.kept().and_then(Kept::until) };
         }

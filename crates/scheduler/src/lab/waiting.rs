@@ -238,7 +238,7 @@ impl Lab {
 
     /// The first quota that keeps a lease, one that keeps it for ever before others.
     fn over_quota(&self, entry: &Entry, want: &Want, now: Timestamp) -> String {
-        let scopes = want.tally.keys().filter(|(_, slot)| !matches!(slot, Slot::Mismatch | Slot::Disabled));
+        let scopes = want.tally.keys().filter(|(_, slot)| slot.can_serve());
         let over = scopes.filter_map(|(scope, _)| self.book.over(*scope, &entry.client, entry.times.span(), now));
         over.min().map(|over| over.message).unwrap_or_default()
     }

@@ -96,6 +96,13 @@ pub(crate) enum Slot {
     Free,
 }
 
+impl Slot {
+    /// Whether such an exporter can serve the request, now or later.
+    pub(crate) fn can_serve(self) -> bool {
+        !matches!(self, Self::Mismatch | Self::Disabled)
+    }
+}
+
 /// A kind of exporter: what policies say of it, and where it stands.
 pub(crate) type Place = (Scope, Slot);
 
@@ -181,7 +188,7 @@ impl Want {
 
     /// Whether an exporter that is about this can be used for it, now or later.
     pub(crate) fn takes(&self, bench: &Bench) -> bool {
-        !matches!(self.request.slot(bench), Slot::Mismatch | Slot::Disabled)
+        self.request.slot(bench).can_serve()
     }
 
     /// Everybody who waits with this request, members of groups too.

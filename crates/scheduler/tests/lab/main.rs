@@ -8,7 +8,6 @@ mod explain;
 mod forecasts;
 mod groups;
 mod health;
-mod health_stories;
 mod in_flight;
 mod kit;
 mod lifecycle;

@@ -221,7 +221,8 @@ impl Lab {
     fn is_reservable(&self, request: &Request, exporter: &str) -> bool {
         self.exporters.get(exporter).is_some_and(|bench| {
             request.is_about(exporter, &bench.seen.labels)
-                && !matches!(request.slot(bench), Slot::Mismatch | Slot::Disabled | Slot::Quarantined)
+                && request.slot(bench).can_serve()
+                && request.slot(bench) != Slot::Quarantined
         })
     }
 }

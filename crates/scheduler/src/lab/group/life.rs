@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use jumpstarter_model::{LeaseGroup, Timestamp, condition::lease as condition};
 
 use super::{
-    super::{Lab, lease::Entry, names::Name, times::later, want::Slot},
+    super::{Lab, lease::Entry, names::Name, times::later},
     shelves::values,
 };
 use crate::{Action, EndCause, RefusedAs};
@@ -210,7 +210,7 @@ impl Lab {
             let fits = entry.want.is_some()
                 && bench.seen.online
                 && request.is_about(exporter, &bench.seen.labels)
-                && !matches!(request.slot(bench), Slot::Mismatch | Slot::Disabled)
+                && request.slot(bench).can_serve()
                 && !self.holders.contains_key(exporter);
             let values = values(&says.same, &bench.seen.labels)?;
             let same = equal.get_or_insert_with(|| values.clone()) == &values;

@@ -153,7 +153,7 @@ impl Lab {
         for (name, want) in &line.seekers {
             let (Some(entry), Some(want)) = (self.leases.get(name), self.wants.get(want)) else { return Vec::new() };
             let requested = entry.times.requested(now);
-            let places = want.tally.keys().filter(|(_, slot)| !matches!(slot, Slot::Mismatch | Slot::Disabled));
+            let places = want.tally.keys().filter(|(_, slot)| slot.can_serve());
             let ranks =
                 places.filter_map(|(scope, _)| self.book.access(*scope, &entry.client, requested).rank_by_policy());
             let ranks = ranks.collect::<BTreeSet<_>>();

@@ -129,7 +129,7 @@ impl Lab {
         let mut scopes = HashSet::new();
         for name in self.matching(request) {
             let Some(bench) = self.exporters.get(&name) else { continue };
-            if matches!(request.slot(bench), Slot::Mismatch | Slot::Disabled) {
+            if !request.slot(bench).can_serve() {
                 continue;
             }
             let line = self.line(bench.scope);
