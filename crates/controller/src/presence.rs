@@ -2,6 +2,8 @@
 //!
 //! Held in memory. The lab runtime is told which exporters changed and writes conditions on transitions only.
 
+mod debt;
+mod process;
 #[cfg(test)]
 mod tests;
 
@@ -16,17 +18,14 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub(crate) use self::debt::Word;
+use self::debt::{Debt, Session};
+
 /// Takeovers of one exporter's stream within [`CONTEST_WINDOW`] before newcomers are held off: two processes with one
 /// identity would otherwise push each other out for ever.
 const CONTESTED_AFTER: usize = 3;
 /// Window in which takeovers are counted.
 const CONTEST_WINDOW: Duration = Duration::from_secs(30);
-/// Names of processes that are remembered of an exporter: what comes late comes from one of the last.
-const PROCESSES: usize = 4;
-/// How long after its lease an exporter with a failed hook may still speak: three times the second that it waits. One
-/// that shuts down says OFFLINE at once.
-const AFTER_FAILED_HOOK: Duration = Duration::from_secs(3);
-
 /// What the runtime needs to know of one exporter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sight {
@@ -38,45 +37,10 @@ pub(crate) struct Sight {
     pub(crate) overdue: bool,
 }
 
-/// What a session's exporter said last, as far as the limit of its tear-down depends on it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Session {
-    /// It serves, or gets ready to.
-    #[default]
-    Serving,
-    /// It runs its tear-down hook, which may take long.
-    Closing,
-    /// A hook failed, and nothing runs any more. Released exporters say nothing further when their lease is released
-    /// within the second that they wait before they release it themselves.
-    Failed,
-}
-
 /// Another process holds this exporter's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this exporter is already served by another process with the same credentials: stop one of them")]
 pub(crate) struct Contested;
-
-impl Entry {
-    /// A new process knows of no lease.
-    fn begin_anew(&mut self) {
-        self.owes_since = None;
-        self.owes_word = 0;
-        self.told = None;
-        self.session = Session::Serving;
-        self.reports = false;
-        self.phase = None;
-        self.restarted = false;
-    }
-}
-
-/// Names a message on a Status stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Word(u64);
-
-impl Word {
-    /// What an exporter was told before this process began.
-    pub(crate) const EARLIER: Self = Self(0);
-}
 
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that the exporter told or was told")]
@@ -139,24 +103,6 @@ impl Presence {
         let hook_limit = hook_limit.max(tear_down);
         let incarnation = Uuid::new_v4().simple().to_string().into();
         Self { state: Arc::default(), changed: Arc::default(), incarnation, grace, tear_down, hook_limit }
-    }
-
-    /// A name for the next message on a Status stream: later ones are greater, whatever the stream.
-    pub(crate) fn next_word(&self) -> Word {
-        let mut state = self.lock();
-        state.words += 1;
-        Word(state.words)
-    }
-
-    /// How exporters are told the name of a message.
-    pub(crate) fn revision(&self, word: Word) -> String {
-        format!("{}.{}", self.incarnation, word.0)
-    }
-
-    /// What an exporter says that it has heard: nothing of this process when it names none of its messages.
-    pub(crate) fn heard(&self, revision: &str) -> Word {
-        let number = revision.strip_prefix(&*self.incarnation).and_then(|rest| rest.strip_prefix('.')?.parse().ok());
-        Word(number.unwrap_or(0))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -231,122 +177,6 @@ impl Presence {
         self.mark(&mut state, exporter);
     }
 
-    /// Notes what the exporter says, or said before a restart, of itself. `heard`: the last message that it knew then,
-    /// where it tells; a report from before it heard of a lease confirms no tear-down of that.
-    pub(crate) fn reported(&self, exporter: &str, phase: ExporterPhase, heard: Option<Word>) {
-        match phase {
-            ExporterPhase::Unspecified => return,
-            ExporterPhase::Offline => return self.left(exporter),
-            ExporterPhase::Available => self.torn_down(exporter, heard),
-            ExporterPhase::AfterLeaseHook => self.in_session(exporter, Session::Closing),
-            ExporterPhase::BeforeLeaseHookFailed | ExporterPhase::AfterLeaseHookFailed => {
-                self.in_session(exporter, Session::Failed);
-            }
-            ExporterPhase::BeforeLeaseHook | ExporterPhase::LeaseReady => {
-                self.in_session(exporter, Session::Serving);
-            }
-        }
-        if let Some(entry) = self.lock().entries.get_mut(exporter) {
-            entry.phase = Some(phase);
-        }
-    }
-
-    /// What the process that is connected, or was, reported last. It does not repeat that after a lost connection.
-    #[must_use]
-    pub(crate) fn last_report(&self, exporter: &str) -> Option<ExporterPhase> {
-        self.lock().entries.get(exporter)?.phase
-    }
-
-    /// Notes that a process of the exporter registers: a new one knows of no lease. A request that comes twice is not
-    /// one; where processes do not tell their name, it looks like that while a stream is open.
-    pub(crate) fn started(&self, exporter: &str, process: &str) {
-        let mut state = self.lock();
-        let entry = state.entries.entry(exporter.to_owned()).or_default();
-        if process.is_empty() && entry.stream.is_some() {
-            entry.restarted = true;
-            return;
-        }
-        if !process.is_empty() {
-            if entry.processes.iter().any(|known| known == process) {
-                return;
-            }
-            if entry.processes.len() == PROCESSES {
-                entry.processes.pop_front();
-            }
-            entry.processes.push_back(process.to_owned());
-        }
-        entry.begin_anew();
-        self.mark(&mut state, exporter);
-    }
-
-    /// Whether this process of the exporter was replaced: what it said comes late.
-    #[must_use]
-    pub(crate) fn is_outdated(&self, exporter: &str, process: &str) -> bool {
-        let state = self.lock();
-        let Some(entry) = state.entries.get(exporter) else { return false };
-        let newest = entry.processes.back().is_some_and(|newest| newest == process);
-        !newest && entry.processes.iter().any(|known| known == process)
-    }
-
-    /// Notes what an exporter is in the store, whoever it told so.
-    pub(crate) fn noticed(&self, exporter: &str, phase: ExporterPhase) {
-        if let Some(entry) = self.lock().entries.get_mut(exporter) {
-            entry.phase = Some(phase);
-        }
-    }
-
-    /// Notes that the exporter is about to be told of a lease, so that it owes a tear-down from now on. Telling it
-    /// the same again, on another stream, changes nothing: it may have ended its session of that lease already, and
-    /// will not say so twice. But as long as it has not said so, the earlier message may never have reached it.
-    pub(crate) fn told_leased(&self, exporter: &str, lease: &str, word: Word) {
-        let mut state = self.lock();
-        let entry = state.entries.entry(exporter.to_owned()).or_default();
-        entry.told_word = word.0;
-        if entry.told.as_deref() == Some(lease) {
-            if entry.owes_since.is_some() {
-                entry.owes_word = word.0;
-            }
-            return;
-        }
-        entry.owes_since = Some(Instant::now());
-        entry.owes_word = word.0;
-        entry.session = Session::Serving;
-        entry.told = Some(lease.to_owned());
-        self.mark(&mut state, exporter);
-    }
-
-    /// Notes that the exporter reports a session, so that it owes a tear-down; its limit starts anew.
-    fn in_session(&self, exporter: &str, session: Session) {
-        let mut state = self.lock();
-        let entry = state.entries.entry(exporter.to_owned()).or_default();
-        entry.reports = true;
-        entry.session = session;
-        entry.owes_since = Some(Instant::now());
-        self.mark(&mut state, exporter);
-    }
-
-    /// Notes that the exporter said that it has no session.
-    fn torn_down(&self, exporter: &str, heard: Option<Word>) {
-        let mut state = self.lock();
-        let entry = state.entries.entry(exporter.to_owned()).or_default();
-        entry.reports = true;
-        let latest = if entry.told.is_some() { entry.told_word } else { 0 };
-        if heard.is_some_and(|heard| heard.0 < entry.owes_word.max(latest)) {
-            // It did not know of the lease yet, and is about to begin its session. What was stored before a restart may
-            // have said that this was over.
-            if entry.told.is_some() && entry.owes_since.is_none() {
-                entry.owes_since = Some(Instant::now());
-                entry.owes_word = latest;
-                self.mark(&mut state, exporter);
-            }
-            return;
-        }
-        entry.session = Session::Serving;
-        if entry.owes_since.take().is_some() {
-            self.mark(&mut state, exporter);
-        }
-    }
-
     /// Forgets an exporter that was deleted; an open stream is ended.
     pub(crate) fn forget(&self, exporter: &str) {
         let mut state = self.lock();
@@ -373,56 +203,12 @@ impl Presence {
                 next = (now < until).then_some(until);
                 now < until
             });
-        let mut overdue = false;
-        let owes = entry.owes_since.is_some_and(|since| {
-            // While a session may run the debt stands; the limit counts from the last word.
-            if entry.told.is_some() {
-                return true;
-            }
-            let until = since
-                + match entry.session {
-                    Session::Serving => self.tear_down,
-                    Session::Closing => self.hook_limit,
-                    Session::Failed => AFTER_FAILED_HOOK.min(self.tear_down),
-                };
-            if now < until {
-                next = Some(next.map_or(until, |soonest: Instant| soonest.min(until)));
-            }
-            overdue = now >= until;
-            !overdue
-        });
-        (Sight { online, owes_tear_down: owes, overdue }, next)
-    }
-
-    /// The lease that the exporter was told of last, unless it was told since that it is free.
-    #[must_use]
-    pub(crate) fn told(&self, exporter: &str) -> Option<String> {
-        self.lock().entries.get(exporter)?.told.clone()
-    }
-
-    /// Notes that the lease the exporter was told of is over, so that the limit of its debt starts now. Peers that
-    /// never report a status owe nothing once told; `silent` says that none is known of this one.
-    pub(crate) fn told_free(&self, exporter: &str, silent: bool) {
-        let mut state = self.lock();
-        if let Some(entry) = state.entries.get_mut(exporter) {
-            entry.told = None;
-            if silent && !entry.reports {
-                entry.owes_since = None;
-            } else if entry.owes_since.is_some() {
-                entry.owes_since = Some(Instant::now());
-            }
+        let debt = entry.debt(now, self.tear_down, self.hook_limit);
+        if let Debt::Until(until) = debt {
+            next = Some(next.map_or(until, |soonest: Instant| soonest.min(until)));
         }
-        self.mark(&mut state, exporter);
-    }
-
-    /// Whether the exporter was told of this lease and has reported since that it has no session any more.
-    #[must_use]
-    pub(crate) fn session_over(&self, exporter: &str, lease: &str) -> bool {
-        let state = self.lock();
-        state
-            .entries
-            .get(exporter)
-            .is_some_and(|entry| entry.told.as_deref() == Some(lease) && entry.owes_since.is_none())
+        let owes_tear_down = matches!(debt, Debt::Open | Debt::Until(_));
+        (Sight { online, owes_tear_down, overdue: debt == Debt::Overdue }, next)
     }
 
     /// Time since the last sign of life; nothing when there never was one.

@@ -1,4 +1,4 @@
-use super::*;
+use super::{debt::AFTER_FAILED_HOOK, *};
 
 const GRACE: Duration = Duration::from_secs(8);
 const TEAR_DOWN: Duration = Duration::from_mins(5);
