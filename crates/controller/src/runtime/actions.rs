@@ -7,7 +7,7 @@ use jumpstarter_scheduler::{
     Action, EndCause,
     transition::{self, Transition},
 };
-use jumpstarter_store::{Key, Kind};
+use jumpstarter_store::{Key, Kind, Write};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -74,16 +74,7 @@ impl Runtime {
             // Another leader may have done what explains it, and news of that is on its way.
             let before = self.exporters_of(&keys);
             self.flights.begin(&keys);
-            let job = Job {
-                work: Work::Action(action),
-                follow: None,
-                assumed: None,
-                keys,
-                before,
-                misses: 0,
-                known: Vec::new(),
-            };
-            return self.read_again(job, Duration::ZERO);
+            return self.read_again(Job { before, ..Job::new(Work::Action(action), keys) }, Duration::ZERO);
         }
         let name = action.exporter().or_else(|| lease.as_ref()?.assigned_exporter());
         let exporter = name.and_then(|name| self.world.exporter(name));
@@ -97,9 +88,12 @@ impl Runtime {
             return self.observe_again(&keys);
         };
         let before = self.exporters_of(&keys);
-        self.flights.begin(&keys);
-        let job =
-            Job { work: Work::Action(action), follow: None, assumed: None, keys, before, misses: 0, known: Vec::new() };
+        self.begin(Job { before, ..Job::new(Work::Action(action), keys) }, writes);
+    }
+
+    /// Begins to write; nobody else writes these objects until it has ended.
+    pub(super) fn begin(&mut self, job: Job, writes: Vec<Write>) {
+        self.flights.begin(&job.keys);
         self.jobs.push(jobs::write(Arc::clone(&self.store), job, writes));
     }
 

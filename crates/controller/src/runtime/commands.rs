@@ -1,7 +1,5 @@
 //! Carries out what callers ask for, together with what follows from it.
 
-use std::sync::Arc;
-
 use jumpstarter_model::{Lease, Timestamp};
 use jumpstarter_scheduler::{
     Action,
@@ -13,7 +11,7 @@ use super::{
     Runtime,
     draft::{self, Draft},
     inbox::{Envelope, Plan, Refusal},
-    jobs::{self, Job, Work},
+    jobs::{Job, Work},
 };
 
 impl Runtime {
@@ -61,9 +59,7 @@ impl Runtime {
             assumed = Some(draft);
         }
         let before = self.exporters_of(&keys);
-        self.flights.begin(&keys);
-        let job = Job { work: Work::Command(envelope), follow, assumed, keys, before, misses: 0, known: Vec::new() };
-        self.jobs.push(jobs::write(Arc::clone(&self.store), job, writes));
+        self.begin(Job { follow, assumed, before, ..Job::new(Work::Command(envelope), keys) }, writes);
         for action in others {
             self.submit_action(action);
         }

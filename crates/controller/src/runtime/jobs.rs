@@ -43,6 +43,13 @@ pub(super) struct Job {
     pub(super) known: Vec<Option<ResourceVersion>>,
 }
 
+impl Job {
+    /// A work that was just begun, of which nothing else is to be known.
+    pub(super) fn new(work: Work, keys: Vec<Key>) -> Self {
+        Self { work, follow: None, assumed: None, keys, before: Vec::new(), misses: 0, known: Vec::new() }
+    }
+}
+
 /// How a call ended.
 pub(super) enum Outcome {
     /// The objects as written.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     Runtime,
-    jobs::{self, Job, Work},
+    jobs::{Job, Work},
 };
 
 /// How often ended leases are looked through, or as often as they are kept when that is shorter.
@@ -101,18 +101,8 @@ impl Runtime {
 
     pub(super) fn launch_removal(&mut self, lease: String, uid: String, keys: Vec<Key>) {
         let Some(key) = keys.first().cloned() else { return };
-        self.flights.begin(&keys);
         let condition = Precondition { uid: Some(uid.clone()).filter(|uid| !uid.is_empty()), resource_version: None };
-        let job = Job {
-            work: Work::Remove { lease, uid },
-            follow: None,
-            assumed: None,
-            keys,
-            before: Vec::new(),
-            misses: 0,
-            known: Vec::new(),
-        };
-        self.jobs.push(jobs::write(Arc::clone(&self.store), job, vec![Write::Delete(key, Some(condition))]));
+        self.begin(Job::new(Work::Remove { lease, uid }, keys), vec![Write::Delete(key, Some(condition))]);
     }
 }
 

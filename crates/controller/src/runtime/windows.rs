@@ -3,14 +3,12 @@
 //! Written is only what changes something, so once for each change of a window that is wrong, or was. A write that fails
 //! is not repeated: the window is judged again when it changes, and when another controller takes over.
 
-use std::sync::Arc;
-
 use jumpstarter_model::{MaintenanceWindow, window};
 use jumpstarter_store::{Key, Kind, Object, Write};
 
 use super::{
     Runtime,
-    jobs::{self, Job, Work},
+    jobs::{Job, Work},
 };
 
 impl Runtime {
@@ -40,17 +38,7 @@ impl Runtime {
         let status = seen.as_ref().and_then(|seen| window::verdict(seen, self.config.clock.now()));
         let Some((seen, status)) = seen.zip(status) else { return };
         let judged = MaintenanceWindow { status: Some(status), ..MaintenanceWindow::clone(&seen) };
-        self.flights.begin(&keys);
-        let job = Job {
-            work: Work::Judge { window },
-            follow: None,
-            assumed: None,
-            keys,
-            before: Vec::new(),
-            misses: 0,
-            known: Vec::new(),
-        };
         let writes = vec![Write::UpdateStatus(Object::from_resource(&judged))];
-        self.jobs.push(jobs::write(Arc::clone(&self.store), job, writes));
+        self.begin(Job::new(Work::Judge { window }, keys), writes);
     }
 }
