@@ -182,7 +182,7 @@ impl Want {
     /// Those of them that can serve it, now or later.
     pub(crate) fn takers(&self, scope: Scope) -> impl Iterator<Item = &Name> {
         let places = self.tally.range((scope, Slot::Mismatch)..=(scope, Slot::Free));
-        let places = places.filter(|((_, slot), _)| !matches!(slot, Slot::Mismatch | Slot::Disabled));
+        let places = places.filter(|((_, slot), _)| slot.can_serve());
         places.flat_map(|(_, seats)| seats).map(|(_, name)| name)
     }
 

@@ -6,14 +6,22 @@ use jumpstarter_protocol::v1::{
     controller_service_client::ControllerServiceClient,
 };
 use tokio::time::timeout;
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Code, Status, Streaming, transport::Channel};
 
-use super::{Identity, LIMIT, Lab, soon};
+use super::{Identity, LIMIT, Lab, eventually, soon};
 
 #[derive(Clone)]
 pub(crate) struct FakeExporter {
     pub(crate) identity: Identity,
     pub(crate) stub: ControllerServiceClient<Channel>,
+}
+
+/// The answer, unless it is to be asked for again.
+fn taken_in<T>(answer: Result<T, Status>) -> Option<T> {
+    match answer {
+        Err(status) if status.code() == Code::Unavailable => None,
+        answer => Some(answer.unwrap()),
+    }
 }
 
 impl FakeExporter {
@@ -25,9 +33,9 @@ impl FakeExporter {
         &self.identity.name
     }
 
-    /// Registers one driver and no labels.
+    /// Registers one driver and no labels; again, as exporters do, where the store is in trouble.
     pub(crate) async fn register(&self) -> RegisterResponse {
-        self.try_register(&[]).await.unwrap()
+        eventually("the exporter is registered", async || taken_in(self.try_register(&[]).await)).await
     }
 
     pub(crate) async fn try_register(&self, labels: &[(&str, &str)]) -> Result<RegisterResponse, Status> {
@@ -38,8 +46,9 @@ impl FakeExporter {
         answer.map(tonic::Response::into_inner)
     }
 
+    /// Reports; again, as exporters do, where the store is in trouble.
     pub(crate) async fn report(&self, status: ExporterStatus) {
-        self.try_report(status, None, None).await.unwrap();
+        eventually("the report is taken in", async || taken_in(self.try_report(status, None, None).await)).await;
     }
 
     pub(crate) async fn try_report(
