@@ -59,6 +59,8 @@ pub enum Flaw {
     LooseGroups,
     /// The service sees quotas that allow twice as many devices.
     LooseCaps,
+    /// The service quarantines as many exporters as fail.
+    WideQuarantine,
     /// The service sees maintenance windows that are open for half of their time.
     ShortWindows,
 }
@@ -142,6 +144,10 @@ pub struct Faults {
     pub turnaround: u64,
     /// In an hour: somebody makes, changes or deletes a maintenance window.
     pub windows: u64,
+    /// Most of the exporters that may be quarantined, in percent; 0: none is.
+    pub quarantine: u32,
+    /// Whether they are checked before they are given out again.
+    pub checks: bool,
 }
 
 impl Faults {
@@ -197,6 +203,8 @@ impl Faults {
             groups: 0.0,
             turnaround: 0,
             windows: 0,
+            quarantine: 0,
+            checks: false,
         }
         .featured(seed)
     }
@@ -207,13 +215,15 @@ impl Faults {
         let groups = if dice.chance(0.5) { 0.25 } else { 0.0 };
         let turnaround = if dice.chance(0.5) { dice.number(1..=60) } else { 0 };
         let windows = if dice.chance(0.3) { dice.number(5..=60) } else { 0 };
-        Self { groups, turnaround, windows, ..self }
+        let quarantine = if dice.chance(0.5) { *dice.pick(&[20, 50]) } else { 0 };
+        let checks = dice.chance(0.7);
+        Self { groups, turnaround, windows, quarantine, checks, ..self }
     }
 
     /// Without what came later than most faults.
     #[must_use]
     pub fn plain(self) -> Self {
-        Self { spot: false, groups: 0.0, turnaround: 0, windows: 0, ..self }
+        Self { spot: false, groups: 0.0, turnaround: 0, windows: 0, quarantine: 0, ..self }
     }
 }
 

@@ -54,11 +54,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { commits, created, granted, ended, preempted, tunnels, sessions, messages, faults, .. } =
             self.counts;
-        let Counts { reserved, groups, .. } = self.counts;
+        let Counts { reserved, groups, quarantined, .. } = self.counts;
         write!(
             f,
             "seed {}: {} exporters, {} clients: {created} leases, {granted} granted, {ended} ended, {preempted} \
-             preempted, {reserved} as reserved, {groups} groups, {sessions} sessions, {tunnels} tunnels, {faults} faults; {messages} messages and {commits} \
+             preempted, {reserved} as reserved, {groups} groups, {quarantined} quarantines, {sessions} sessions, {tunnels} tunnels, {faults} faults; {messages} messages and {commits} \
              commits in {:.1} h; {:.2} s, {:.0} events/s; {} lines, log {:016x}",
             self.seed,
             self.exporters,

@@ -205,3 +205,9 @@ fn maintenance_that_is_cut_short_is_seen() {
     let windows = Faults { windows: 60, ..Faults::none() };
     found(Flaw::ShortWindows, &["maintained"], (4, 12), &windows);
 }
+
+#[test]
+fn too_many_devices_in_quarantine_are_seen() {
+    let failing = Faults { failed_setups: 0.5, quarantine: 20, ..Faults::none() };
+    found(Flaw::WideQuarantine, &["quarantined"], (5, 12), &failing);
+}

@@ -45,7 +45,7 @@ impl Checker {
                 });
                 let leaves = new.exporter.as_ref().and_then(|exporter| self.exporters.get(exporter)?.left);
                 let left = leaves.is_some_and(|since| self.at() <= since + GOODBYE);
-                if !someone && !left && !self.may_end_with_its_group(name, &new) {
+                if !someone && !left && !new.own && !self.may_end_with_its_group(name, &new) {
                     let text = format!("{name} was ended, and nobody who may has asked for it");
                     self.violation("ended-by-right", text, &[name]);
                 }

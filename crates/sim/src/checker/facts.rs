@@ -10,8 +10,10 @@ use jumpstarter_model::{
     condition::{is_true, lease::noticed_at},
     lease_time,
 };
-use jumpstarter_scheduler::transition::{REQUEUE, REQUEUED_FROM, reserved};
+use jumpstarter_scheduler::transition::{MAINTENANCE_CLIENT, REQUEUE, REQUEUED_FROM, reserved};
 use jumpstarter_store::Object;
+
+use super::health::Kept;
 
 /// Place among equals: creation, then uid.
 pub(super) type Age = (Timestamp, String);
@@ -29,6 +31,8 @@ pub(super) struct Plan {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, which objects keep apart, too")]
 pub(super) struct LeaseFacts {
     pub(super) client: String,
+    /// Whether it is one of the service's own, which checks an exporter.
+    pub(super) own: bool,
     pub(super) spec: LeaseSpec,
     pub(super) selector: Selector,
     pub(super) created: Age,
@@ -82,6 +86,7 @@ impl LeaseFacts {
         let refused = ["Unsatisfiable", "Invalid"].iter().any(|kind| is_true(&status.conditions, kind));
         Self {
             client: lease.spec.client_ref.name.clone(),
+            own: lease.spec.client_ref.name == MAINTENANCE_CLIENT,
             selector: Selector::from_label_selector(&lease.spec.selector).unwrap_or_default(),
             created: (
                 lease.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
@@ -151,6 +156,7 @@ impl LeaseFacts {
     pub(super) fn waits(&self, (earliest, latest): (Timestamp, Timestamp)) -> bool {
         !self.ended
             && !self.release
+            && !self.own
             && self.exporter.is_none()
             && self.spec.begin_time.as_ref().is_none_or(|begin| begin.0 <= earliest)
             && self.spec.end_time.as_ref().is_none_or(|end| end.0 > latest)
@@ -191,7 +197,8 @@ impl LeaseFacts {
     /// Whether an exporter of this name, labels and state is what it asks for.
     pub(super) fn wants(&self, name: &str, exporter: &ExporterFacts) -> bool {
         let pinned = self.pinned();
-        let allowed = exporter.enabled || pinned.is_some() && self.spec.allow_disabled == Some(true);
+        let in_service = exporter.enabled && !exporter.kept.maybe();
+        let allowed = in_service || pinned.is_some() && self.spec.allow_disabled == Some(true);
         allowed && self.asks_for(name, exporter)
     }
 
@@ -235,6 +242,16 @@ pub(super) struct ExporterFacts {
     pub(super) old: bool,
     /// When something has changed that decides who may have it.
     pub(super) altered: Duration,
+    /// Whether it is kept back, and calm seconds for which nothing was done about one that need not be any more.
+    pub(super) kept: Kept,
+    pub(super) unlifted: u32,
+}
+
+impl ExporterFacts {
+    /// Whether it says that it does nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, ExporterPhase::Available | ExporterPhase::Unspecified)
+    }
 }
 
 /// A session that is open.

@@ -32,6 +32,8 @@ struct Group {
     /// One of its leases got a device at some time, and one was ready.
     begun: bool,
     open: bool,
+    /// Somebody was told that all of it is created: until then it may be taken back.
+    acknowledged: bool,
     /// When the last of its leases came.
     newest: Duration,
     /// Calm seconds for which it waits for its own leases, for devices that are there, or for all to have what some have.
@@ -91,6 +93,7 @@ impl Checker {
             odd: false,
             begun: false,
             open: false,
+            acknowledged: false,
             newest: at,
             ungathered: 0,
             unserved: 0,
@@ -194,13 +197,22 @@ impl Checker {
         }
     }
 
+    /// Somebody was told that a lease is created, and with it all of its group, if it is in one.
+    pub(super) fn is_acknowledged(&mut self, lease: &str) {
+        let group = self.leases.get(lease).and_then(|lease| lease.group.as_ref());
+        if let Some(group) = group.and_then(|says| self.groups.by_name.get_mut(&says.name)) {
+            group.acknowledged = true;
+        }
+    }
+
     /// Whether a lease may end since its group has never had all of its devices.
     pub(super) fn may_end_with_its_group(&self, name: &str, lease: &LeaseFacts) -> bool {
         let (Some(group), dates) = (self.group_of(lease), self.dates()) else { return false };
         let leaves =
             |facts: &LeaseFacts| facts.exporter.as_ref().and_then(|exporter| self.exporters.get(exporter)?.left);
         !group.open
-            && (group.members.len() < group.size
+            && (!group.acknowledged
+                || group.members.len() < group.size
                 || self.members(group).filter(|(other, _)| *other != name).any(|(other, facts)| {
                     facts.ended
                         || facts.release

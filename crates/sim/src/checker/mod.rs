@@ -7,6 +7,7 @@ mod calendar;
 mod end;
 mod facts;
 mod group;
+mod health;
 mod order;
 mod promises;
 mod quiet;
@@ -21,7 +22,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use jumpstarter_model::{Exporter, ExporterPhase, Lease, Timestamp, condition::is_true};
+use jumpstarter_model::{Exporter, Lease, Timestamp, condition::is_true};
 use jumpstarter_store::{Event, Key, Kind, Object};
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,7 @@ use self::{
     calendar::Calendar,
     facts::{ExporterFacts, LeaseFacts, OrderDoubt},
     group::Groups,
+    health::Kept,
     promises::Asked,
     quota::Accounts,
     spot::Contest,
@@ -104,6 +106,8 @@ pub struct Counts {
     pub reserved: u64,
     /// Groups all leases of which were ready.
     pub groups: u64,
+    /// Exporters that the service has quarantined.
+    pub quarantined: u64,
     /// Tunnels that were opened.
     pub tunnels: u64,
     /// Sessions that exporters opened.
@@ -289,7 +293,9 @@ impl Checker {
         }
         self.counts.granted += 1;
         self.on_terms(&name);
-        self.within_caps(&name);
+        if !self.leases.get(&name).is_some_and(|lease| lease.own) {
+            self.within_caps(&name);
+        }
         self.free_no_more(&exporter);
         let claimed = self.claims.get(&name).and_then(|claims| claims.get(&exporter)).copied().unwrap_or(at);
         self.ends_before_the_next(&name, claimed);
@@ -364,6 +370,9 @@ impl Checker {
         let Some(old) = self.leases.remove(name) else { return };
         self.reserved(name, Some(&old));
         self.left_group(name, &old);
+        if !old.ended {
+            self.forget_reasons();
+        }
         if let Some(exporter) = old.holds()
             && let Some(facts) = self.exporters.get_mut(exporter)
         {
@@ -379,6 +388,7 @@ impl Checker {
         let claim = status.lease_ref.map(|claim| claim.name).filter(|claim| !claim.is_empty());
         let online = is_true(&status.conditions, "Online") && is_true(&status.conditions, "Registered");
         let phase = status.exporter_status.unwrap_or_default();
+        let score = status.health.as_ref().map_or(0, |health| health.score);
         let version = object.resource_version();
         let calm = self.at().max(self.trouble_until);
         let (labels, next) = (object.labels(), self.kinds.len());
@@ -394,9 +404,11 @@ impl Checker {
                 format_args!("commit {version}: exporter {name} {link} {phase:?} claimed for {claim:?}").to_string();
             self.log.note(at, format_args!("{line}"));
         }
-        if facts.labels != labels || facts.enabled != exporter.is_enabled() {
+        let kept = Kept::of(exporter);
+        if facts.labels != labels || facts.enabled != exporter.is_enabled() || facts.kept != kept {
             facts.altered = at;
         }
+        let kept_before = std::mem::replace(&mut facts.kept, kept);
         (facts.kind, facts.labels) = (kind, labels);
         facts.enabled = exporter.is_enabled();
         facts.claim.clone_from(&claim);
@@ -409,14 +421,14 @@ impl Checker {
         if facts.phases.len() > 64 {
             facts.phases.pop_front();
         }
-        let idle = matches!(phase, ExporterPhase::Available | ExporterPhase::Unspecified);
-        let free = online && facts.enabled && claim.is_none() && idle;
+        let free = online && facts.enabled && !facts.kept.maybe() && claim.is_none() && facts.is_idle();
         facts.free_since = if free { facts.free_since.or(Some(calm)) } else { None };
         if free {
             self.free.insert(name.clone());
         } else {
             self.free.remove(&name);
         }
+        self.health_written(&name, &kept_before, score);
         if claim == was {
             return;
         }
@@ -452,6 +464,7 @@ impl Checker {
         self.keeps_caps();
         self.keeps_promises();
         self.goes_together();
+        self.comes_back();
         self.waits_no_longer();
         self.resolve_doubts();
         self.tears_down_in_time();

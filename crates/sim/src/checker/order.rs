@@ -23,7 +23,8 @@ impl Checker {
     /// A lease holds its device by the terms that policies give.
     pub(super) fn on_terms(&mut self, name: &str) {
         let Some(lease) = self.leases.get(name) else { return };
-        let Some(exporter) = lease.exporter.as_deref() else { return };
+        // Policies are not about the service's own.
+        let Some(exporter) = lease.exporter.as_deref().filter(|_| !lease.own) else { return };
         let grant = self.grant(lease, exporter);
         if grant != Some(Grant { spot: lease.spot, priority: Reverse(lease.priority) }) {
             let (spot, priority) = (lease.spot, lease.priority);
@@ -44,8 +45,12 @@ impl Checker {
             return;
         } else if found.ended {
             "which has ended"
-        } else if !found.wants(exporter, facts) {
+        } else if !found.asks_for(exporter, facts) || !facts.enabled && found.spec.allow_disabled != Some(true) {
             "which does not ask for it"
+        } else if self.is_kept_back(facts, found) {
+            "although it is quarantined"
+        } else if found.own {
+            return;
         } else if self.grant(found, exporter).is_none() {
             "whose client may not have it"
         } else {
@@ -67,7 +72,7 @@ impl Checker {
         let (dates, now) = (self.dates(), self.time.now());
         let (Some(facts), Some(lease)) = (self.exporters.get(exporter), self.leases.get(served)) else { return };
         // Who has reserved it has it, whoever waits.
-        if lease.plan.as_ref().is_some_and(|plan| plan.exporter == exporter) {
+        if lease.own || lease.plan.as_ref().is_some_and(|plan| plan.exporter == exporter) {
             return;
         }
         let Some(mut rank) = self.rank(lease, exporter) else { return };

@@ -35,6 +35,7 @@ impl Checker {
 
     pub(crate) fn create_acknowledged(&mut self, wish: &Wish) {
         let id = &wish.id;
+        self.is_acknowledged(id);
         match self.leases.get(id) {
             Some(facts) if facts.lengths.contains(&go_duration(wish.duration).to_string()) => {}
             Some(facts) => {

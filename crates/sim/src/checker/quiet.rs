@@ -1,20 +1,23 @@
 //! The lab after closing time: nothing is left behind.
 
-use jumpstarter_model::ExporterPhase;
-
 use super::Checker;
 
 impl Checker {
     /// Looks through a lab in which nobody has wanted anything for a long time, and nothing was wrong.
     pub(crate) fn after_hours(&mut self) {
         let mut left = Vec::new();
+        // The service goes on to check devices that fail.
         for (name, lease) in &self.leases {
-            if !lease.ended {
+            if !lease.ended && !lease.own {
                 left.push((name.clone(), format!("lease {name} {} on {:?}", lease.word(), lease.exporter)));
             }
         }
         for (name, facts) in &self.exporters {
-            let idle = matches!(facts.phase, ExporterPhase::Available | ExporterPhase::Unspecified);
+            let checked = facts.claim.as_ref().and_then(|lease| self.leases.get(lease)).is_some_and(|lease| lease.own);
+            if checked {
+                continue;
+            }
+            let idle = facts.is_idle();
             if facts.claim.is_some() || !facts.holders.is_empty() {
                 left.push((name.clone(), format!("exporter {name} claimed for {:?}", facts.claim)));
             }

@@ -133,6 +133,11 @@ impl Checker {
         }
     }
 
+    /// Somebody who may have needed a device was taken away by hand: why others had to make way is not seen any more.
+    pub(super) fn forget_reasons(&mut self) {
+        self.spot.reasons.clear();
+    }
+
     fn resolve_reasons(&mut self) {
         let at = self.at();
         let old = |(since, ..): &(Duration, String, String)| at > *since + STORED;
@@ -173,7 +178,9 @@ impl Checker {
     /// Whether a lease holds an exporter as spot, for longer than a grace still, and was not told.
     fn could_make_way(&self, lease: &LeaseFacts) -> bool {
         let horizon = self.dates().1 + self.grace() + SignedDuration::from_secs(30);
-        let online = |name: &str| self.exporters.get(name).is_some_and(|facts| facts.online && facts.enabled);
+        let online = |name: &str| {
+            self.exporters.get(name).is_some_and(|facts| facts.online && facts.enabled && !facts.kept.maybe())
+        };
         lease.spot
             && lease.notice.is_none()
             && !lease.release
