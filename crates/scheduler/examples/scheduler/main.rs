@@ -10,6 +10,7 @@
     reason = "figures of a report, far below what a float holds"
 )]
 
+mod ahead;
 mod day;
 mod events;
 mod fairness;
@@ -27,6 +28,8 @@ fn main() {
     events::report();
     println!("\nOne freed device, given to the first of a queue that everybody stands in.\n");
     queue::report();
+    println!("\nA lab in which each exporter is leased, has 5 reservations and 2 of 20 recurring windows ahead.\n");
+    ahead::report();
     println!("\nA day of 200 boards in 10 kinds and 40 people, at three loads.\n");
     day::report();
     println!("\nThe same day with faulty boards; whoever meets one asks again.\n");

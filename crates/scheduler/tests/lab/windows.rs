@@ -133,6 +133,27 @@ fn a_window_opens_again_and_again() {
 }
 
 #[test]
+fn a_window_opens_as_well_in_a_year() {
+    let hour = 3600;
+    let mut hourly = window("w", 0, 600);
+    hourly.spec.start = None;
+    hourly.spec.schedule = Some("5 * * * *".to_owned());
+    // Soon, beyond what is worked out beforehand, and after some have come and gone.
+    for (now, hours) in [(0, 2), (0, 31), (0, 32), (0, 8760), (100 * hour, 131), (100 * hour, 9000)] {
+        let mut world = lab(&["a"]);
+        world.put(hourly.clone());
+        world.settle();
+        world.settle_at(now);
+        world.put(lease("inside").created(now).pinned("a").begins(hours * hour + 800).lasting(200));
+        world.put(lease("between").created(now).pinned("a").begins(hours * hour + 900).lasting(2700));
+        world.settle();
+        world.expect(&[("inside", "Unsatisfiable/ReservationConflict, ended"), ("between", "Pending/Scheduled")]);
+        let reserved = world.leases["between"].metadata.annotations.clone().unwrap_or_default();
+        assert_eq!(reserved.get("jumpstarter.dev/reserved-exporter").map(String::as_str), Some("a"), "{hours}");
+    }
+}
+
+#[test]
 fn a_window_that_makes_no_sense_blocks_nothing() {
     let mut world = lab(&["a"]);
     let mut endless = window("w", 0, 600);

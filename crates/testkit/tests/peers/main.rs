@@ -22,6 +22,7 @@ mod mixed;
 mod oldest;
 mod qemu;
 mod quarantine;
+mod reservations;
 mod router_list;
 mod routers;
 mod sessions_rust;

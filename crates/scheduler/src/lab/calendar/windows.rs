@@ -1,25 +1,30 @@
 //! Maintenance windows: which exporters they are about, when they open next, and whom they let in all the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jumpstarter_model::{
-    MaintenanceWindow, Selector, Timestamp,
+    MaintenanceWindow, MaintenanceWindowSpec, Selector, Timestamp,
     window::{Opening, Schedule},
 };
 
 use super::{Lab, Name, Request, Stay};
 
+/// Openings that are worked out beforehand: a month of every day, most of a year of every week. Cron is slow to read.
+const AHEAD: usize = 32;
+
 /// One window that makes sense.
 #[derive(Debug)]
 pub(crate) struct Window {
+    /// What it was made from.
+    spec: MaintenanceWindowSpec,
     schedule: Schedule,
     selector: Option<Selector>,
     names: BTreeSet<Name>,
     /// Clients that may have the exporters all the same.
     admits: Option<Selector>,
     pub(super) reason: String,
-    /// The opening that is not over yet.
-    next: Option<Opening>,
+    /// The openings that are not over yet, the next one first.
+    ahead: VecDeque<Opening>,
     /// Exporters that have it in their agenda.
     about: BTreeSet<Name>,
 }
@@ -29,12 +34,13 @@ impl Window {
         let spec = &window.spec;
         let selector = |selector| Selector::from_label_selector(selector).ok();
         Some(Self {
+            spec: spec.clone(),
             schedule: Schedule::of(spec).ok()?,
             selector: spec.exporter_selector.as_ref().and_then(selector),
             names: spec.exporters.iter().flatten().map(|name| Name::from(name.as_str())).collect(),
             admits: spec.client_selector.as_ref().and_then(selector),
             reason: spec.reason.clone().unwrap_or_default(),
-            next: None,
+            ahead: VecDeque::new(),
             about: BTreeSet::new(),
         })
     }
@@ -48,20 +54,40 @@ impl Window {
         self.admits.as_ref().zip(labels).is_some_and(|(selector, labels)| selector.matches(labels))
     }
 
+    /// The opening that is not over yet.
+    fn next(&self) -> Option<Opening> {
+        self.ahead.front().copied()
+    }
+
+    /// Works out what is ahead at `now`.
+    fn look_ahead(&mut self, now: Timestamp) {
+        self.ahead.retain(|opening| opening.end > now);
+        let mut from = self.ahead.back().map_or(now, |last| last.end);
+        while self.ahead.len() < AHEAD {
+            let Some(opening) = self.schedule.open_after(from) else { return };
+            from = opening.end;
+            self.ahead.push_back(opening);
+        }
+    }
+
     /// The first opening that has an instant in common with a stay.
     pub(super) fn overlap(&self, stay: Stay) -> Option<Opening> {
-        let next = self.next?;
-        // Mostly somebody asks about what is next.
-        if stay.end <= next.begin || stay.begin < next.end {
-            return (next.begin < stay.end && stay.begin < next.end).then_some(next);
+        let first = self.ahead.partition_point(|opening| opening.end <= stay.begin);
+        match self.ahead.get(first) {
+            // What was before the first that is known is over.
+            Some(opening) => Some(*opening).filter(|opening| opening.begin < stay.end),
+            None if self.ahead.len() < AHEAD => None,
+            None => self.schedule.overlap(stay.begin, stay.end),
         }
-        self.schedule.overlap(stay.begin, stay.end)
     }
 }
 
 impl Lab {
     pub(in crate::lab) fn observe_window(&mut self, window: &MaintenanceWindow) {
         let Some(name) = window.metadata.name.as_deref().map(Name::from) else { return };
+        if self.calendar.windows.get(&name).is_some_and(|known| known.spec == window.spec) {
+            return;
+        }
         self.remove_window(&name);
         // One that makes no sense blocks nothing.
         let Some(window) = Window::of(window) else { return };
@@ -81,9 +107,10 @@ impl Lab {
 
     /// Takes a window out of the agendas.
     fn close_window(&mut self, name: &Name, window: &mut Window) {
-        if let Some(next) = window.next.take() {
+        if let Some(next) = window.next() {
             self.calendar.alarms.remove(&(next.end, name.clone()));
         }
+        window.ahead.clear();
         for exporter in std::mem::take(&mut window.about) {
             if let Some(agenda) = self.calendar.agendas.get_mut(&exporter) {
                 agenda.windows.remove(name);
@@ -105,17 +132,18 @@ impl Lab {
 
     fn turn_window(&mut self, name: &Name, now: Timestamp) {
         let Some(mut window) = self.calendar.windows.remove(name) else { return };
-        let next = window.schedule.open_after(now);
+        let before = window.next();
+        window.look_ahead(now);
+        let next = window.next();
+        if let Some(old) = before {
+            self.calendar.alarms.remove(&(old.end, name.clone()));
+        }
         if next.is_none() {
             // It is over for good.
             self.close_window(name, &mut window);
             self.calendar.windows.insert(name.clone(), window);
             return;
         }
-        if let Some(old) = window.next {
-            self.calendar.alarms.remove(&(old.end, name.clone()));
-        }
-        window.next = next;
         self.calendar.alarms.extend(next.map(|next| (next.end, name.clone())));
         let known = std::mem::take(&mut window.about);
         for exporter in self.exporters_in(&window) {
@@ -154,7 +182,8 @@ impl Lab {
         let mut changed = false;
         for (name, window) in &mut self.calendar.windows {
             // One that is new is placed when it is turned.
-            let is = bench.is_some_and(|bench| window.is_about(exporter, &bench.seen.labels)) && window.next.is_some();
+            let is =
+                bench.is_some_and(|bench| window.is_about(exporter, &bench.seen.labels)) && window.next().is_some();
             if is == window.about.contains(exporter) {
                 continue;
             }

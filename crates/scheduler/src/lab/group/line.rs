@@ -26,14 +26,25 @@ pub(super) struct Line {
     /// Members in the order of their age, and what each wants.
     pub(super) seekers: Vec<(Name, WantId)>,
     pub(super) same: Keys,
-    /// What there is, by the worst rank that is made do with and the values of labels that must be equal.
-    outlooks: BTreeMap<Rank, BTreeMap<Values, Option<Outlook>>>,
-    /// Values of which nothing is known yet.
-    dirty: BTreeSet<Values>,
+    /// What there is, by the worst rank that is made do with.
+    outlooks: BTreeMap<Rank, Outlooks>,
     /// Devices kept back for it.
     pub(super) kept: BTreeSet<Name>,
     /// When time alone changes what it can have.
     pub(super) alarm: Option<Timestamp>,
+}
+
+/// What there is for a group, by the values of labels that must be equal: what follows from its devices, looked at again
+/// when one of them moves.
+#[derive(Debug, Default)]
+struct Outlooks {
+    by_values: BTreeMap<Values, Outlook>,
+    /// The same, the soonest first.
+    order: BTreeSet<(Turn, Values)>,
+    /// Values to be looked at.
+    stale: BTreeSet<Values>,
+    /// Values of devices that something is ahead of. That comes nearer: they are looked at every time.
+    booked: BTreeSet<Values>,
 }
 
 /// How a whole group may be served.
@@ -101,37 +112,41 @@ impl Offers {
 
 impl Line {
     pub(super) fn new(group: Name, client: Name, age: Age, seekers: Vec<(Name, WantId)>, same: Keys) -> Self {
-        Self {
-            group,
-            client,
-            age,
-            seekers,
-            same,
-            outlooks: BTreeMap::new(),
-            dirty: BTreeSet::new(),
-            kept: BTreeSet::new(),
-            alarm: None,
-        }
+        Self { group, client, age, seekers, same, outlooks: BTreeMap::new(), kept: BTreeSet::new(), alarm: None }
     }
 
     /// Has these values looked at again.
-    pub(super) fn touch(&mut self, values: impl IntoIterator<Item = Values>) {
-        self.dirty.extend(values);
+    pub(super) fn touch(&mut self, values: &BTreeSet<Values>) {
+        for known in self.outlooks.values_mut() {
+            known.stale.extend(values.iter().cloned());
+        }
     }
 
     /// Has everything looked at again.
     pub(super) fn touch_all(&mut self) {
         self.outlooks.clear();
-        self.dirty.clear();
+    }
+}
+
+impl Outlooks {
+    fn put(&mut self, values: Values, outlook: Option<Outlook>, is_booked: bool) {
+        if is_booked {
+            self.booked.insert(values.clone());
+        } else {
+            self.booked.remove(&values);
+        }
+        if let Some(before) = self.by_values.remove(&values) {
+            self.order.remove(&(before.last, values.clone()));
+        }
+        if let Some(outlook) = outlook {
+            self.order.insert((outlook.last, values.clone()));
+            self.by_values.insert(values, outlook);
+        }
     }
 
-    fn forget_touched(&mut self) {
-        let dirty = std::mem::take(&mut self.dirty);
-        for known in self.outlooks.values_mut() {
-            for values in &dirty {
-                known.remove(values);
-            }
-        }
+    fn best(&self) -> Option<(&Values, &Outlook)> {
+        let (_, values) = self.order.iter().find(|(_, values)| !self.stale.contains(values))?;
+        self.by_values.get_key_value(values)
     }
 }
 
@@ -168,7 +183,6 @@ impl Lab {
     /// must be equal, and who gets what. What comes soonest is best, and what was used longest ago among what is free.
     pub(super) fn best_outlook(&mut self, group: &str, rank: Rank, now: Timestamp) -> Option<(Values, Outlook)> {
         let mut line = self.groups.by_name.get_mut(group)?.line.take()?;
-        line.forget_touched();
         let found = self.choose(&mut line, rank, now);
         if let Some(group) = self.groups.by_name.get_mut(group) {
             group.line = Some(line);
@@ -177,40 +191,36 @@ impl Lab {
     }
 
     fn choose(&self, line: &mut Line, rank: Rank, now: Timestamp) -> Option<(Values, Outlook)> {
-        let mut known = line.outlooks.remove(&rank).unwrap_or_default();
-        for values in self.values_in_line(line) {
-            // What is ahead of devices comes nearer: that is looked at anew.
-            if !known.contains_key(values) || self.is_booked_in(line, values) {
-                let outlook = self.offers(line, values, Some(rank), now).outlook(line.seekers.len());
-                known.insert(values.clone(), outlook);
-            }
+        let known = line.outlooks.remove(&rank);
+        let mut known = known.unwrap_or_else(|| {
+            let stale = self.values_in_line(line).into_iter().cloned().collect();
+            Outlooks { stale, ..Outlooks::default() }
+        });
+        let mut values = std::mem::take(&mut known.stale);
+        values.extend(known.booked.iter().cloned());
+        for values in values {
+            let outlook = self.offers(line, &values, Some(rank), now).outlook(line.seekers.len());
+            let is_booked = self.is_booked_in(line, &values);
+            known.put(values, outlook, is_booked);
         }
-        let found = known.iter().filter_map(|(values, outlook)| Some((values, outlook.as_ref()?)));
-        let best = found.min_by_key(|(_, outlook)| outlook.last);
-        let best = best.map(|(values, outlook)| (values.clone(), outlook.clone()));
+        let best = known.best().map(|(values, outlook)| (values.clone(), outlook.clone()));
         line.outlooks.insert(rank, known);
         best
     }
 
     /// The best that there is when the group makes do with anything, as of its last turn.
-    pub(super) fn last_outlook<'a>(
-        &'a self,
-        line: &'a Line,
-        worst: Rank,
-        now: Timestamp,
-    ) -> Option<(&'a Values, Outlook)> {
+    pub(super) fn last_outlook(&self, line: &Line, worst: Rank, now: Timestamp) -> Option<(Values, Outlook)> {
         let known = line.outlooks.get(&worst);
-        let outlooks = self.values_in_line(line).into_iter().filter_map(|values| {
-            let outlook = match known.and_then(|known| known.get(values)) {
-                Some(known) => std::borrow::Cow::Borrowed(known.as_ref()?),
-                None => {
-                    std::borrow::Cow::Owned(self.offers(line, values, Some(worst), now).outlook(line.seekers.len())?)
-                }
-            };
-            Some((values, outlook))
+        let looked_at: Vec<&Values> = match known {
+            Some(known) => known.stale.iter().collect(),
+            None => self.values_in_line(line),
+        };
+        let looks = looked_at.into_iter().filter_map(|values| {
+            let outlook = self.offers(line, values, Some(worst), now).outlook(line.seekers.len())?;
+            Some((values.clone(), outlook))
         });
-        let best = outlooks.min_by(|(one, first), (other, second)| (first.last, one).cmp(&(second.last, other)));
-        best.map(|(values, outlook)| (values, outlook.into_owned()))
+        let best = known.and_then(Outlooks::best).map(|(values, outlook)| (values.clone(), outlook.clone()));
+        looks.chain(best).min_by(|(one, first), (other, second)| (first.last, one).cmp(&(second.last, other)))
     }
 
     /// Whether anything is ahead of a free device of these values.

@@ -73,7 +73,7 @@ impl Lab {
         Some(match worst.and_then(|worst| self.last_outlook(line, worst, now)) {
             Some((values, outlook)) => self
                 .verdict_on_quotas(line, &outlook, now)
-                .unwrap_or_else(|| self.verdict_on_outlook(line, values, &outlook)),
+                .unwrap_or_else(|| self.verdict_on_outlook(line, &values, &outlook)),
             None => self.verdict_on_shortage(line, now),
         })
     }

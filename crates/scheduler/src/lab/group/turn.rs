@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jumpstarter_model::{GoDuration, Timestamp};
+use jumpstarter_model::{GoDuration, Timestamp, condition::lease as condition};
 
 use super::{
     super::{
@@ -122,14 +122,13 @@ impl Lab {
             let Some(want) = self.wants.get_mut(&id) else { continue };
             for (group, touched) in want.shelves.take_touched() {
                 if let Some(line) = self.groups.line_mut(&group) {
-                    line.touch(touched);
+                    line.touch(&touched);
                     self.groups.turns.insert(group);
                 }
             }
         }
         for group in std::mem::take(&mut self.groups.turns) {
             let Some(line) = self.groups.line(&group) else { continue };
-            self.marked.reasons.extend(line.seekers.iter().map(|(name, _)| name.clone()));
             match self.ranks_in_line(line, now).first() {
                 Some(rank) => {
                     let standing = self.standing(line, *rank, now);
@@ -138,6 +137,7 @@ impl Lab {
                 }
                 None => {
                     self.groups.set_alarm(&group, None);
+                    self.mark_reasons_of(&group);
                     self.keep_nothing(&group);
                 }
             }
@@ -162,7 +162,11 @@ impl Lab {
         }
         let next = self.ranks_in_line(line, now).into_iter().find(|next| *next > rank);
         let next = next.and_then(|next| Some((next, self.standing(line, next, now)?)));
-        match self.best_outlook(&group, rank, now) {
+        let outlook = self.best_outlook(&group, rank, now);
+        if outlook.is_none() || !self.book.quotas.is_empty() || !self.is_told_to_wait(&group) {
+            self.mark_reasons_of(&group);
+        }
+        match outlook {
             // Nothing is kept for those who may not have so much at once.
             Some((_, outlook)) if !self.can_afford(&group, &outlook, now) => {
                 let at = self.affords_from(&group, &outlook, now);
@@ -182,6 +186,22 @@ impl Lab {
             None if !keeps => self.keep_nothing(&group),
             None => {}
         }
+    }
+
+    /// Has the members of a group told why they wait.
+    fn mark_reasons_of(&mut self, group: &Name) {
+        let line = self.groups.line(group).into_iter();
+        self.marked.reasons.extend(line.flat_map(|line| &line.seekers).map(|(name, _)| name.clone()));
+    }
+
+    /// Whether all members know that there are devices for the group, which it has to wait for: while that is so, there is
+    /// nothing else to tell them.
+    fn is_told_to_wait(&self, group: &Name) -> bool {
+        let told = |(name, _): &(Name, WantId)| {
+            let entry = self.leases.get(name);
+            entry.is_some_and(|entry| entry.pending.as_deref() == Some(condition::GROUP_NOT_AVAILABLE))
+        };
+        self.groups.line(group).is_some_and(|line| line.seekers.iter().all(told))
     }
 
     /// Whether quotas let the members have all of these devices at once.
