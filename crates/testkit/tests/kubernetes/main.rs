@@ -7,3 +7,4 @@ mod cycle;
 mod failover;
 mod faults;
 mod moving;
+mod windows;
