@@ -1,6 +1,7 @@
 //! The state machine.
 
 mod access;
+mod benches;
 mod calendar;
 mod claims;
 mod contest;
