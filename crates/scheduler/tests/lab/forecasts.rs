@@ -218,3 +218,77 @@ proptest! {
         }
     }
 }
+
+/// A group of a board and a power supply of one rack.
+fn duo(created: i64, secs: i64) -> [jumpstarter_model::Lease; 2] {
+    [("g-x", "board=x"), ("g-psu", "board=psu")]
+        .map(|(name, wants)| lease(name).wants(wants).lasting(secs).created(created).in_group("g", 2, &["rack"]))
+}
+
+#[test]
+fn a_group_at_the_head_of_the_line_begins_when_all_of_its_devices_have_come_free() {
+    let device = |name: &str, board: &str, rack: &str| exporter(name).label("board", board).label("rack", rack);
+    let devices = [("x1", "x", "1"), ("p1", "psu", "1"), ("x2", "x", "2"), ("p2", "psu", "2")];
+    let mut world = World::with(&devices.map(|(name, board, rack)| device(name, board, rack)), &[]);
+    for (name, secs) in [("x1", 100), ("p1", 900), ("x2", 500)] {
+        world.put(lease(&format!("on-{name}")).pinned(name).lasting(secs));
+    }
+    world.settle();
+    duo(1, 60).into_iter().for_each(|lease| world.put(lease));
+    world.put(lease("behind").created(2));
+    world.settle_at(2);
+    // Rack 2 is there first.
+    assert_eq!(start(&world, "g-x"), by(2, 500));
+    assert_eq!(start(&world, "g-psu"), by(2, 500));
+    assert_eq!(start(&world, "behind"), None, "nobody knows what a group leaves");
+    // Of a rack in which a device is away nothing is known.
+    world.edit_exporter("p2", |exporter| exporter.online(false));
+    world.settle();
+    assert_eq!(start(&world, "g-x"), by(2, 900));
+    world.put(lease("before").created(-1));
+    world.settle();
+    assert_eq!(start(&world, "g-psu"), None, "one is before the other member");
+    world.edit_lease("before", |lease| *lease = lease.clone().released());
+    world.put(quota("q").devices(9));
+    world.settle();
+    assert_eq!(start(&world, "g-psu"), None, "a quota may have a say");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 5_000, ..ProptestConfig::default() })]
+
+    /// Against the lab itself, played on with the times that leases declare, and with leases that come later.
+    #[test]
+    fn a_group_at_the_head_of_the_line_begins_within_its_forecast(
+        held in proptest::collection::vec((select(&["x", "psu"][..]), select(&["1", "2", "3"][..]), 0..900i64), 2..8),
+        behind in proptest::collection::vec((select(&["board=x", "board=psu", "rack=1"][..]), 20..600i64), 0..6),
+        after in 3..300i64,
+    ) {
+        let mut world = World::with(&[], &[]);
+        for (index, (board, rack, secs)) in held.iter().enumerate() {
+            let name = format!("d{index}");
+            world.put(exporter(&name).label("board", board).label("rack", rack));
+            if *secs > 100 {
+                world.put(lease(&format!("h{index}")).pinned(&name).lasting(*secs));
+            }
+        }
+        world.settle();
+        duo(1, 60).into_iter().for_each(|lease| world.put(lease.pending("NotAvailable")));
+        world.settle_at(2);
+        let told = begin(&world, "g-x").is_none().then(|| start(&world, "g-x")).flatten();
+        for (index, (wants, secs)) in behind.iter().enumerate() {
+            world.put(lease(&format!("b{index}")).wants(wants).lasting(*secs).created(3));
+        }
+        world.now = at(after);
+        for _ in 0..200 {
+            world.settle();
+            let Some(wake) = world.wake_at else { break };
+            world.now = wake;
+        }
+        if let Some(told) = told {
+            let begin = begin(&world, "g-x");
+            prop_assert!(begin.is_some_and(|begin| told.earliest <= begin), "{:?} {:?}", begin, told);
+            prop_assert!(begin <= told.latest, "{:?} {:?}", begin, told);
+        }
+    }
+}

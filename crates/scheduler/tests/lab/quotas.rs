@@ -204,6 +204,28 @@ fn an_extension_beyond_device_time_is_refused() {
 }
 
 #[test]
+fn an_extension_by_hand_is_counted_and_not_refused() {
+    let mut world = world(&[quota("q").time(7200, 86_400)], &[lease("l1")]);
+    world.edit_lease("l1", |lease| *lease = lease.clone().lasting(9000));
+    world.put(lease("l2").lasting(60).created(5));
+    assert!(matches!(&world.settle()[..], [Action::Wait { lease, .. }] if lease == "l2"));
+    world.expect(&[("l1", "Ready/Ready on a"), ("l2", OVER)]);
+    let time = |world: &World| world.lab.usage("alice", world.now)[0].device_time.unwrap();
+    assert_eq!((time(&world).used, time(&world).most), (GoDuration::from_secs(9000), GoDuration::from_secs(7200)));
+    // More is refused to those who ask the service, and less takes it back.
+    assert!(world.lab.extension_limit("l1", GoDuration::from_secs(9001)).unwrap().contains("leaves 0s"));
+    assert_eq!(world.lab.extension_limit("l1", GoDuration::from_secs(8000)), None);
+    // It runs to that end, and counts for as long as the period has any of it.
+    world.settle_at(9001);
+    world.expect(&[("l1", "not Ready/Expired on a, ended"), ("l2", OVER)]);
+    let start = world.lab.why("l2", &WhatIf::default(), world.now).unwrap().start.unwrap();
+    assert_eq!(start.latest, Some(at(1 + 86_400 + 9000 - 7200 + 60)));
+    world.now = start.latest.unwrap();
+    world.settle();
+    world.expect(&[("l2", "Ready/Ready on b")]);
+}
+
+#[test]
 fn what_was_given_out_before_is_not_taken_back() {
     let mut world = world(&[], &[lease("l1"), lease("l2")]);
     world.put(quota("q").devices(1));

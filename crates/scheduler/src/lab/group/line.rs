@@ -102,6 +102,16 @@ impl Offers {
         (Matching::of(members, &devices), devices)
     }
 
+    /// When the last device comes that the group would use, by when each does; those of which nothing is known are left
+    /// out.
+    pub(super) fn soonest(&self, members: usize, comes: impl Fn(&Name) -> Option<i64>) -> Option<i64> {
+        let devices = self.by_turn.iter().filter_map(|((_, name), who)| Some((comes(name)?, *who)));
+        let mut devices = devices.collect::<Vec<_>>();
+        devices.sort_unstable();
+        let (times, who): (Vec<_>, Vec<_>) = devices.into_iter().unzip();
+        Matching::of(members, &who).complete()?.into_iter().map(|device| times[device]).max()
+    }
+
     pub(super) fn outlook(&self, members: usize) -> Option<Outlook> {
         let (matching, _) = self.matching(members);
         let devices = self.by_turn.keys().collect::<Vec<_>>();

@@ -8,7 +8,7 @@ use super::{
         lease::Entry,
         names::{Age, Name},
         turn::Turn,
-        want::Want,
+        want::{Want, WantId},
         why::Ask,
     },
     line::Line,
@@ -59,5 +59,36 @@ impl Lab {
             let best = best.and_then(|best| self.standing(line, best, now));
             best.is_some_and(|best| (best.turn, &best.age) < (turn, &age))
         })
+    }
+
+    /// Seconds until all devices are free that a group in line would use, in the place where that is soonest, by when each
+    /// comes free. `None` where that is not known, or where quotas or what is ahead of devices have a say as well.
+    pub(in super::super) fn group_begins(
+        &self,
+        group: &Name,
+        comes_free: impl Fn(&Name) -> Option<i64>,
+        now: Timestamp,
+    ) -> Option<i64> {
+        let line = self.groups.line(group).filter(|_| !self.groups.over_quota.contains(group))?;
+        let capped = |(name, want): &(Name, WantId)| {
+            let scopes = self.wants.get(want).into_iter().flat_map(|want| want.tally.keys()).map(|(scope, _)| *scope);
+            let client = self.leases.get(name).map(|entry| &*entry.client);
+            scopes.zip(std::iter::repeat(client)).any(|(scope, client)| {
+                client.is_some_and(|client| !self.book.capped_accounts(scope, client).is_empty())
+            })
+        };
+        if line.seekers.iter().any(capped) {
+            return None;
+        }
+        let worst = self.ranks_in_line(line, now).last().copied();
+        let places = self.values_in_line(line).into_iter();
+        places
+            .filter_map(|values| {
+                self.offers(line, values, worst, now).soonest(line.seekers.len(), |name| {
+                    let bench = self.exporters.get(name).filter(|bench| !bench.booked)?;
+                    comes_free(name).filter(|_| bench.seen.enabled)
+                })
+            })
+            .min()
     }
 }

@@ -7,12 +7,18 @@ use super::{
     Ask,
     field::Field,
     game::{AT_ONCE, Game},
-    history::{Pace, Usage},
+    history::{Pace, Usage, seconds},
     stock::Ledger,
 };
 use crate::{
     Forecast,
-    lab::{Lab, times::later},
+    lab::{
+        Lab,
+        exporter::{Bench, Usable},
+        lease::Entry,
+        names::Name,
+        times::later,
+    },
 };
 
 /// What forecasts start from, looked up once for all of an answer.
@@ -49,5 +55,60 @@ impl Lab {
         let latest = if ask.shares || !field.is_whole { None } else { play(Pace::Declared) };
         let latest = latest.filter(|(at, game)| !game.is_joined_by(*at)).map(|(at, _)| at.max(likely));
         Some(Forecast { earliest, likely, latest, learned_from })
+    }
+
+    /// Seconds until a device comes free; `None` for one that does not, as far as is known.
+    pub(super) fn comes_free(
+        &self,
+        name: &Name,
+        bench: &Bench,
+        takes_quarantined: bool,
+        (usage, pace): (&Usage, Pace),
+        now: Timestamp,
+    ) -> Option<i64> {
+        let kept = bench.kept().filter(|_| !takes_quarantined && bench.usable != Usable::Offline);
+        let at = match bench.usable {
+            Usable::Free => Some(AT_ONCE),
+            Usable::Offline => None,
+            // It may be back any moment, or never.
+            Usable::Returning | Usable::NotReady => (pace != Pace::Declared).then_some(AT_ONCE),
+            Usable::Leased | Usable::Spot => {
+                let holder = bench.claim.as_ref().or_else(|| self.holders.get(name)?.first())?;
+                Some(self.lets_go(self.leases.get(holder)?, (usage, pace), now))
+            }
+        };
+        match kept {
+            None => at,
+            // A check may keep it back for longer, and nobody knows what an operator will do.
+            Some(_) if pace == Pace::Declared => None,
+            Some(kept) => kept.until().map(|until| seconds(now, until).max(at.unwrap_or(AT_ONCE)).max(AT_ONCE)),
+        }
+    }
+
+    /// Seconds until a lease that holds a device lets it go.
+    pub(super) fn lets_go(&self, entry: &Entry, (usage, pace): (&Usage, Pace), now: Timestamp) -> i64 {
+        let begin = entry.begin.unwrap_or(now);
+        if entry.notice.is_some() {
+            return seconds(now, entry.until(self.config.preemption_grace)).max(AT_ONCE);
+        }
+        let planned = seconds(begin, entry.times.end(begin));
+        let lasts = usage.lasts(pace, planned, seconds(begin, now));
+        (lasts - seconds(begin, now)).max(AT_ONCE)
+    }
+
+    /// When a whole group may begin, where nobody is ahead of any of its members.
+    pub(super) fn forecast_of_group(&self, group: &Name, past: &Past, now: Timestamp) -> Option<Forecast> {
+        let play = |pace| {
+            let free = |name: &Name| {
+                let bench = self.exporters.get(name)?;
+                self.comes_free(name, bench, false, (&past.usage, pace), now)
+            };
+            let at = self.group_begins(group, free, now)?;
+            Some(later(now, SignedDuration::from_secs(at)))
+        };
+        let earliest = play(Pace::Early)?;
+        let likely = play(Pace::Likely)?.max(earliest);
+        let latest = play(Pace::Declared).map(|at| at.max(likely));
+        Some(Forecast { earliest, likely, latest, learned_from: past.usage.learned_from() })
     }
 }

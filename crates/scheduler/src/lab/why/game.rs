@@ -102,7 +102,7 @@ impl<'a> Game<'a> {
             looks: 0,
         };
         for (name, bench) in field.held.iter().copied() {
-            let at = game.comes_free(name, bench);
+            let at = lab.comes_free(name, bench, ask.takes_quarantined, (usage, pace), now);
             game.events.extend(at.map(|at| Reverse((at, Event::Free(name)))));
         }
         game
@@ -136,38 +136,6 @@ impl<'a> Game<'a> {
                 && entry.times.begin().is_some_and(|begin| begin > self.now)
         });
         soon.any(|entry| stock.knows(&entry.client))
-    }
-
-    /// Seconds until a device comes free; `None` for one that does not.
-    fn comes_free(&self, name: &Name, bench: &Bench) -> Option<i64> {
-        let kept = bench.kept().filter(|_| !self.ask.takes_quarantined && bench.usable != Usable::Offline);
-        let at = match bench.usable {
-            Usable::Free => Some(AT_ONCE),
-            Usable::Offline => None,
-            // It may be back any moment, or never.
-            Usable::Returning | Usable::NotReady => (self.pace != Pace::Declared).then_some(AT_ONCE),
-            Usable::Leased | Usable::Spot => {
-                let holder = bench.claim.as_ref().or_else(|| self.lab.holders.get(name)?.first())?;
-                Some(self.lets_go(self.lab.leases.get(holder)?))
-            }
-        };
-        match kept {
-            None => at,
-            // A check may keep it back for longer, and nobody knows what an operator will do.
-            Some(_) if self.pace == Pace::Declared => None,
-            Some(kept) => kept.until().map(|until| seconds(self.now, until).max(at.unwrap_or(AT_ONCE)).max(AT_ONCE)),
-        }
-    }
-
-    /// Seconds until a lease that holds a device lets it go.
-    fn lets_go(&self, entry: &Entry) -> i64 {
-        let begin = entry.begin.unwrap_or(self.now);
-        if entry.notice.is_some() {
-            return seconds(self.now, entry.until(self.lab.config.preemption_grace)).max(AT_ONCE);
-        }
-        let planned = seconds(begin, entry.times.end(begin));
-        let lasts = self.usage.lasts(self.pace, planned, seconds(begin, self.now));
-        (lasts - seconds(begin, self.now)).max(AT_ONCE)
     }
 
     fn instant(&self, at: i64) -> Timestamp {
@@ -308,7 +276,7 @@ impl<'a> Game<'a> {
         }
         self.looks += over.len() / LOOKS_OF_A_TURN;
         for (account, entry) in over {
-            let end = self.lets_go(entry);
+            let end = self.lab.lets_go(entry, (self.usage, self.pace), self.now);
             let planned = entry.times.end(entry.begin.unwrap_or(self.now));
             if end > at {
                 self.events.push(Reverse((end, Event::Ends(account, planned))));

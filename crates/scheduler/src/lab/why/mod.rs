@@ -72,13 +72,15 @@ impl Lab {
             return Some(why);
         }
         let Some((entry, want)) = self.waiting(lease) else { return Some(why) };
-        if entry.group.is_some() {
-            // When the others of its group can begin too is not foreseen here, and what it asks for alone helps nobody.
+        let past = Past { usage: self.history.usage(), ledger: Ledger::default() };
+        if let Some(member) = &entry.group {
+            // What it asks for alone helps nobody.
             let ask = self.ask(entry, &want.request, entry.times.requested(now), now);
             why.ahead = self.who_is_ahead(&ask, now);
+            let first = why.ahead.is_empty() && !self.is_anybody_ahead(&member.group, now);
+            why.start = if first { self.forecast_of_group(&member.group, &past, now) } else { None };
             return Some(why);
         }
-        let past = Past { usage: self.history.usage(), ledger: Ledger::default() };
         let duration = entry.times.requested(now);
         let ask = self.ask(entry, &want.request, duration, now);
         why.ahead = self.who_is_ahead(&ask, now);
@@ -189,6 +191,14 @@ impl Lab {
         }
         ahead.remove(&ask.entry.age.name);
         ahead
+    }
+
+    /// Whether anybody comes before a group at any exporter that one of its members may have.
+    fn is_anybody_ahead(&self, group: &Name, now: Timestamp) -> bool {
+        self.members(group).iter().filter_map(|name| self.waiting(name)).any(|(entry, want)| {
+            let ask = self.ask(entry, &want.request, entry.times.requested(now), now);
+            !self.ahead(&ask, now).is_empty()
+        })
     }
 
     fn who_is_ahead(&self, ask: &Ask<'_>, now: Timestamp) -> Vec<Ahead> {
