@@ -252,6 +252,12 @@ fn a_group_at_the_head_of_the_line_begins_when_all_of_its_devices_have_come_free
     world.put(quota("q").devices(9));
     world.settle();
     assert_eq!(start(&world, "g-psu"), None, "a quota may have a say");
+    world.delete_quota("q");
+    world.settle();
+    assert_eq!(start(&world, "g-psu"), by(2, 900));
+    world.put(lease("reserved").pinned("x1").begins(90_000).created(3));
+    world.settle();
+    assert_eq!(start(&world, "g-psu"), None, "one is reserved");
 }
 
 proptest! {
@@ -262,7 +268,6 @@ proptest! {
     fn a_group_at_the_head_of_the_line_begins_within_its_forecast(
         held in proptest::collection::vec((select(&["x", "psu"][..]), select(&["1", "2", "3"][..]), 0..900i64), 2..8),
         behind in proptest::collection::vec((select(&["board=x", "board=psu", "rack=1"][..]), 20..600i64), 0..6),
-        after in 3..300i64,
     ) {
         let mut world = World::with(&[], &[]);
         for (index, (board, rack, secs)) in held.iter().enumerate() {
@@ -279,7 +284,7 @@ proptest! {
         for (index, (wants, secs)) in behind.iter().enumerate() {
             world.put(lease(&format!("b{index}")).wants(wants).lasting(*secs).created(3));
         }
-        world.now = at(after);
+        world.now = at(3);
         for _ in 0..200 {
             world.settle();
             let Some(wake) = world.wake_at else { break };

@@ -102,6 +102,11 @@ impl Offers {
         (Matching::of(members, &devices), devices)
     }
 
+    /// All of them.
+    pub(super) fn devices(&self) -> impl Iterator<Item = &Name> {
+        self.by_turn.keys().map(|(_, name)| name)
+    }
+
     /// When the last device comes that the group would use, by when each does; those of which nothing is known are left
     /// out.
     pub(super) fn soonest(&self, members: usize, comes: impl Fn(&Name) -> Option<i64>) -> Option<i64> {

@@ -215,7 +215,7 @@ impl Lab {
     }
 
     /// Live members of a group, the first of which says what it is.
-    fn members(&self, group: &str) -> Vec<Name> {
+    pub(super) fn members(&self, group: &str) -> Vec<Name> {
         let members = self.groups.by_name.get(group).map(|group| &group.members);
         members.into_iter().flatten().map(|age| age.name.clone()).collect()
     }

@@ -11,7 +11,7 @@ use super::{
         want::{Want, WantId},
         why::Ask,
     },
-    line::Line,
+    line::{Line, Offers},
 };
 
 impl Lab {
@@ -69,7 +69,7 @@ impl Lab {
         comes_free: impl Fn(&Name) -> Option<i64>,
         now: Timestamp,
     ) -> Option<i64> {
-        let line = self.groups.line(group).filter(|_| !self.groups.over_quota.contains(group))?;
+        let line = self.groups.line(group)?;
         let capped = |(name, want): &(Name, WantId)| {
             let scopes = self.wants.get(want).into_iter().flat_map(|want| want.tally.keys()).map(|(scope, _)| *scope);
             let client = self.leases.get(name).map(|entry| &*entry.client);
@@ -81,14 +81,12 @@ impl Lab {
             return None;
         }
         let worst = self.ranks_in_line(line, now).last().copied();
-        let places = self.values_in_line(line).into_iter();
-        places
-            .filter_map(|values| {
-                self.offers(line, values, worst, now).soonest(line.seekers.len(), |name| {
-                    let bench = self.exporters.get(name).filter(|bench| !bench.booked)?;
-                    comes_free(name).filter(|_| bench.seen.enabled)
-                })
-            })
-            .min()
+        let offers = self.values_in_line(line).into_iter().map(|values| self.offers(line, values, worst, now));
+        let offers = offers.collect::<Vec<_>>();
+        let is_booked = |name: &Name| self.exporters.get(name).is_none_or(|bench| bench.booked);
+        if offers.iter().flat_map(Offers::devices).any(is_booked) {
+            return None;
+        }
+        offers.iter().filter_map(|offers| offers.soonest(line.seekers.len(), &comes_free)).min()
     }
 }
