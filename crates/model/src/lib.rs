@@ -25,9 +25,8 @@ pub use lease_group::LeaseGroup;
 pub use resource::{
     AccountBy, Client, ClientSpec, ClientStatus, Device, Exporter, ExporterAccessPolicy, ExporterAccessPolicySpec,
     ExporterAccessPolicyStatus, ExporterHealth, ExporterPhase, ExporterSpec, ExporterStatus, From, HealthCheck, Lease,
-    LeaseFailure, LeaseQuota, LeaseQuotaSpec, LeaseQuotaStatus, LeaseSpec, LeaseStatus, LocalObjectReference,
-    MaintenanceWindow, MaintenanceWindowSpec, MaintenanceWindowStatus, PastQuarantine, Policy, Quarantine,
-    SessionHealth,
+    LeaseFailure, LeaseQuota, LeaseQuotaSpec, LeaseSpec, LeaseStatus, LocalObjectReference, MaintenanceWindow,
+    MaintenanceWindowSpec, MaintenanceWindowStatus, PastQuarantine, Policy, Quarantine, SessionHealth,
 };
 pub use selector::Selector;
 

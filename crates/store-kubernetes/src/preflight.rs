@@ -83,7 +83,7 @@ impl KubernetesStore {
             let name = format!("{}.{}", kind.plural(), kind.group());
             let lacks = if !is_served(kind.plural()) {
                 format!("{name} (version {version})")
-            } else if !is_served(&format!("{}/status", kind.plural())) {
+            } else if kind.has_status() && !is_served(&format!("{}/status", kind.plural())) {
                 format!("the status subresource of {name}")
             } else {
                 continue;

@@ -99,6 +99,11 @@ impl Kind {
         matches!(self, Self::LeaseQuota | Self::MaintenanceWindow)
     }
 
+    /// Whether the service says anything in the status of such objects.
+    pub const fn has_status(self) -> bool {
+        !self.is_core() && !matches!(self, Self::LeaseQuota)
+    }
+
     /// The kind of a manifest's `apiVersion` and `kind`.
     pub fn from_type(api_version: &str, name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.api_version() == api_version && kind.name() == name)

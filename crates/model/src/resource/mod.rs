@@ -22,7 +22,7 @@ pub use exporter::{Device, Exporter, ExporterPhase, ExporterSpec, ExporterStatus
 pub use health::{ExporterHealth, HealthCheck, LeaseFailure, PastQuarantine, Quarantine, SessionHealth};
 pub use lease::{Lease, LeaseSpec, LeaseStatus};
 pub use policy::{ExporterAccessPolicy, ExporterAccessPolicySpec, ExporterAccessPolicyStatus, From, Policy};
-pub use quota::{AccountBy, LeaseQuota, LeaseQuotaSpec, LeaseQuotaStatus};
+pub use quota::{AccountBy, LeaseQuota, LeaseQuotaSpec};
 pub use window::{MaintenanceWindow, MaintenanceWindowSpec, MaintenanceWindowStatus};
 
 use schemars::JsonSchema;

@@ -6,7 +6,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,6 @@ use crate::GoDuration;
     plural = "leasequotas",
     singular = "leasequota",
     namespaced,
-    status = "LeaseQuotaStatus",
     derive = "Default",
     derive = "PartialEq",
     doc = "How much of the lab clients may have"
@@ -85,13 +84,4 @@ pub enum AccountBy {
     All,
     /// Clients with the same value of a label have one together.
     Label,
-}
-
-/// What became of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LeaseQuotaStatus {
-    /// Reserved; nothing is written at present.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
 }
