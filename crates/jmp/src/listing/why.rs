@@ -21,6 +21,9 @@ pub(crate) fn text(why: &LeaseWhy, present: &Present, colours: bool) -> String {
         Some(start) => {
             let _ = writeln!(text, "\n{}", when(start, present));
         }
+        None if why.standing == "Waiting" && !why.ahead.is_empty() => {
+            text.push_str("\nWhen it begins cannot be said: that depends on more than the leases ahead of it.\n");
+        }
         None if why.standing == "Waiting" => {
             text.push_str("\nNothing that is known brings it a device: when it begins cannot be said.\n");
         }

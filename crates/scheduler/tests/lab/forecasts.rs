@@ -164,7 +164,7 @@ fn begin(world: &World, lease: &str) -> Option<Timestamp> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 5_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 5_000, ..ProptestConfig::default() })]
 
     /// Against the lab itself, played on with the times that leases declare.
     #[test]
@@ -245,6 +245,14 @@ fn a_group_at_the_head_of_the_line_begins_when_all_of_its_devices_have_come_free
     world.edit_exporter("p2", |exporter| exporter.online(false));
     world.settle();
     assert_eq!(start(&world, "g-x"), by(2, 900));
+    world.put(quota("others").of("team=b").devices(0));
+    world.put(lease("held-back").by("bob").created(-1).pending("NotAvailable"));
+    world.settle();
+    assert_eq!(start(&world, "g-psu"), None, "one comes before it when a quota lets it");
+    world.delete_quota("others");
+    world.edit_lease("held-back", |lease| *lease = lease.clone().released());
+    world.settle();
+    assert_eq!(start(&world, "g-psu"), by(2, 900));
     world.put(lease("before").created(-1));
     world.settle();
     assert_eq!(start(&world, "g-psu"), None, "one is before the other member");

@@ -39,8 +39,17 @@ pub(super) struct Kind<'a> {
     pub(super) booked: Option<&'a Name>,
 }
 
+/// How far those who take part are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Those who compete with the asker for devices and for room in accounts, and what they could have instead.
+    Near,
+    /// Those who compete with these in turn, and so on: whoever takes what any of them would have had.
+    All,
+}
+
 impl<'a> Field<'a> {
-    pub(super) fn new(lab: &'a Lab, ask: &'a Ask<'a>) -> Self {
+    pub(super) fn new(lab: &'a Lab, ask: &'a Ask<'a>, reach: Reach) -> Self {
         let mut field = Self { free: BTreeMap::new(), held: Vec::new(), is_whole: true };
         let capped = lab.book.quotas.any_caps();
         let mut seen = HashSet::new();
@@ -52,26 +61,34 @@ impl<'a> Field<'a> {
                 wants.extend(bench.wants.iter().copied());
             }
         }
+        let mut fresh = wants.clone();
         if capped {
             let own = ask.devices.keys().filter_map(|name| lab.exporters.get(name));
-            let own = lab.mates(own.map(|bench| (bench.scope, &ask.entry.client)));
-            let others = lab.account_mates(&wants);
-            wants.extend(own.into_iter().chain(others));
-            // When groups take what accounts have room for is not foreseen.
-            field.is_whole = !wants.iter().filter_map(|id| lab.wants.get(id)).any(|want| !want.members.is_empty());
+            fresh.extend(lab.mates(own.map(|bench| (bench.scope, &ask.entry.client))));
         }
-        // What those who compete could have instead.
-        let others = wants.iter().filter_map(|id| lab.wants.get(id)).filter(|want| !want.waiting.is_empty());
-        for (_, name) in others.flat_map(|want| want.tally.values().flatten()) {
-            if seen.len() >= MAX_DEVICES {
-                // Whoever cannot be served takes nothing of an account either.
-                field.is_whole &= !capped;
-                break;
+        while !fresh.is_empty() {
+            fresh.extend(lab.account_mates(&fresh));
+            fresh.retain(|id| lab.wants.get(id).is_some_and(|want| !want.is_idle()));
+            wants.extend(&fresh);
+            let found = fresh.iter().filter_map(|id| lab.wants.get(id)).flat_map(|want| want.tally.values().flatten());
+            let mut next = BTreeSet::new();
+            for (_, name) in found {
+                if seen.len() >= MAX_DEVICES {
+                    // Whoever cannot be served takes nothing of an account either.
+                    field.is_whole &= !capped;
+                    break;
+                }
+                if seen.insert(name.clone()) {
+                    field.add(lab, ask, name, capped);
+                    next.extend(lab.exporters.get(name).into_iter().flat_map(|bench| &bench.wants));
+                }
             }
-            if seen.insert(name.clone()) {
-                field.add(lab, ask, name, capped);
-            }
+            let goes_on = capped && reach == Reach::All && field.is_whole;
+            fresh = if goes_on { next.difference(&wants).copied().collect() } else { BTreeSet::new() };
         }
+        // When groups take what accounts have room for is not foreseen.
+        let grouped = |id: &WantId| lab.wants.get(id).is_some_and(|want| !want.members.is_empty());
+        field.is_whole &= !capped || !wants.iter().any(grouped);
         field
     }
 

@@ -5,7 +5,7 @@ use jumpstarter_model::Timestamp;
 
 use super::{
     Ask,
-    field::Field,
+    field::{Field, Reach},
     game::{AT_ONCE, Game},
     history::{Pace, Usage, seconds},
     stock::Ledger,
@@ -41,19 +41,22 @@ impl Lab {
         if self.any_group_ahead(ask, now) {
             return None;
         }
-        let field = Field::new(self, ask);
-        let play = |pace| {
-            let mut game = Game::new(self, ask, &field, past, pace, now);
+        let play = |field: &Field<'_>, pace| {
+            let mut game = Game::new(self, ask, field, past, pace, now);
             let at = later(now, SignedDuration::from_secs(game.play()?));
-            Some((at, game))
+            Some((at, game.is_joined_by(at)))
         };
-        let (earliest, _) = play(Pace::Early)?;
+        let reach = if self.book.quotas.any_caps() { Reach::All } else { Reach::Near };
+        let all = Field::new(self, ask, reach);
+        let declared = if all.is_whole { play(&all, Pace::Declared) } else { None };
+        // Where it takes too long to go through with all of them, those who are near say enough for the rest.
+        let field = if declared.is_some() || reach == Reach::Near { all } else { Field::new(self, ask, Reach::Near) };
+        let (earliest, _) = play(&field, Pace::Early)?;
         // Another pace can deal the devices out otherwise; an interval must not be inside out all the same.
-        let likely = play(Pace::Likely)?.0.max(earliest);
+        let likely = play(&field, Pace::Likely)?.0.max(earliest);
         // Shares move as time passes; so those who are behind now may come first later. So may those who are scheduled,
         // and take what an account has room for.
-        let latest = if ask.shares || !field.is_whole { None } else { play(Pace::Declared) };
-        let latest = latest.filter(|(at, game)| !game.is_joined_by(*at)).map(|(at, _)| at.max(likely));
+        let latest = declared.filter(|(_, joined)| !joined && !ask.shares).map(|(at, _)| at.max(likely));
         Some(Forecast { earliest, likely, latest, learned_from })
     }
 

@@ -193,10 +193,13 @@ impl Lab {
         ahead
     }
 
-    /// Whether anybody comes before a group at any exporter that one of its members may have.
+    /// Whether anybody comes before a group at any exporter that one of its members may have, now or when a quota lets
+    /// them.
     fn is_anybody_ahead(&self, group: &Name, now: Timestamp) -> bool {
         self.members(group).iter().filter_map(|name| self.waiting(name)).any(|(entry, want)| {
-            let ask = self.ask(entry, &want.request, entry.times.requested(now), now);
+            let mut ask = self.ask(entry, &want.request, entry.times.requested(now), now);
+            // Those whom a quota keeps stand before who is kept, too.
+            ask.devices.values_mut().for_each(|(_, kept)| *kept = true);
             !self.ahead(&ask, now).is_empty()
         })
     }
