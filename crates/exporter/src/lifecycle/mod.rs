@@ -128,7 +128,7 @@ impl Plan {
     }
 
     /// The hook to run before clients get in, `after` which one, if any, has run.
-    fn preparation(&self, holder: &Assignment, after: Option<HookKind>) -> Option<HookKind> {
+    fn preparation(self, holder: &Assignment, after: Option<HookKind>) -> Option<HookKind> {
         let before = self.before.filter(|_| after.is_none()).map(|_| HookKind::BeforeLease);
         let check = self.check.filter(|_| holder.check && after != Some(HookKind::Check)).map(|_| HookKind::Check);
         before.or(check)

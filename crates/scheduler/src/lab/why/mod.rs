@@ -34,7 +34,6 @@ const MAX_FOUND: usize = 5;
 const MAX_TRIED: usize = 8;
 
 /// A request as it stands in the queue, or would.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the devices")]
 pub(super) struct Ask<'a> {
     pub(super) entry: &'a Entry,
     age: &'a Age,
