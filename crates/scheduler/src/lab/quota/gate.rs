@@ -54,8 +54,7 @@ impl Lab {
         if !self.groups.any_in_line() {
             return;
         }
-        let accounts = self.accounts_of(record);
-        let Some(scope) = self.exporters.get(&record.exporter).map(|bench| bench.scope) else { return };
+        let (scope, accounts) = (self.scope_of(record), self.accounts_of(record));
         if !accounts.is_empty() {
             let book = &self.book;
             self.groups
@@ -68,11 +67,15 @@ impl Lab {
         if self.book.quotas.is_empty() {
             return Vec::new();
         }
-        let scope = match self.exporters.get(&record.exporter) {
+        let scope = self.scope_of(record);
+        self.book.accounts(scope, &record.client)
+    }
+
+    fn scope_of(&mut self, record: &Record) -> Scope {
+        match self.exporters.get(&record.exporter) {
             Some(bench) => bench.scope,
             None => self.book.scope(&BTreeMap::new()),
-        };
-        self.book.accounts(scope, &record.client)
+        }
     }
 
     /// Counts the leases of an exporter anew, after its labels changed.
