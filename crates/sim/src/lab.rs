@@ -160,6 +160,9 @@ async fn simulate(plan: Plan) -> Report {
     config.lease_retention = Duration::from_mins(20);
     config.turnaround = Duration::from_secs(lab.plan.faults.turnaround);
     config.preemption_grace = Duration::from_secs(lab.plan.faults.grace);
+    if lab.plan.faults.longest_wait > 0 && lab.plan.flaw != Flaw::EndlessWait {
+        config.queue.longest_wait = Duration::from_secs(lab.plan.faults.longest_wait);
+    }
     match lab.plan.flaw {
         Flaw::ShortGrace => config.preemption_grace /= 4,
         Flaw::WideQuarantine => config.quarantine.share = 100,

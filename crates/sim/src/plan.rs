@@ -59,6 +59,8 @@ pub enum Flaw {
     LooseGroups,
     /// The service sees quotas that allow twice as many devices.
     LooseCaps,
+    /// The service lets others overtake for ever.
+    EndlessWait,
     /// The service quarantines as many exporters as fail.
     WideQuarantine,
     /// The service sees maintenance windows that are open for half of their time.
@@ -148,6 +150,10 @@ pub struct Faults {
     pub quarantine: u32,
     /// Whether they are checked before they are given out again.
     pub checks: bool,
+    /// Whether teams share the lab.
+    pub shares: bool,
+    /// Seconds after which nobody is overtaken any more; 0: never.
+    pub longest_wait: u64,
 }
 
 impl Faults {
@@ -205,6 +211,8 @@ impl Faults {
             windows: 0,
             quarantine: 0,
             checks: false,
+            shares: false,
+            longest_wait: 0,
         }
         .featured(seed)
     }
@@ -217,13 +225,24 @@ impl Faults {
         let windows = if dice.chance(0.3) { dice.number(5..=60) } else { 0 };
         let quarantine = if dice.chance(0.5) { *dice.pick(&[20, 50]) } else { 0 };
         let checks = dice.chance(0.7);
-        Self { groups, turnaround, windows, quarantine, checks, ..self }
+        let shares = dice.chance(0.3);
+        let longest_wait = if dice.chance(0.3) { dice.number(30..=240) } else { 0 };
+        Self { groups, turnaround, windows, quarantine, checks, shares, longest_wait, ..self }
     }
 
     /// Without what came later than most faults.
     #[must_use]
     pub fn plain(self) -> Self {
-        Self { spot: false, groups: 0.0, turnaround: 0, windows: 0, quarantine: 0, ..self }
+        Self {
+            spot: false,
+            groups: 0.0,
+            turnaround: 0,
+            windows: 0,
+            quarantine: 0,
+            shares: false,
+            longest_wait: 0,
+            ..self
+        }
     }
 }
 

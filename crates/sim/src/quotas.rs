@@ -19,16 +19,18 @@ pub(crate) fn devices(plan: &Plan) -> Option<usize> {
 
 /// The quotas that are in force.
 pub(crate) fn objects(plan: &Plan) -> Vec<LeaseQuota> {
-    let Some(most) = devices(plan) else { return Vec::new() };
+    let quota = |(name, spec)| {
+        let spec: LeaseQuotaSpec = serde_json::from_value(spec).expect("the quota is one");
+        LeaseQuota::new(name, spec)
+    };
+    let shares = json!({ "accountBy": "Label", "accountLabel": "team", "weight": 1 });
+    let shares = plan.faults.shares.then(|| quota(("shares", shares)));
+    let Some(most) = devices(plan) else { return shares.into_iter().collect() };
     let teams = json!({ "accountBy": "Label", "accountLabel": "team", "maxDevices": most });
     let clients = json!({
         "exporterSelector": { "matchLabels": { "pool": TIMED_POOL } },
         "maxDeviceTime": format!("{TIME}s"),
         "period": format!("{PERIOD}s"),
     });
-    let quota = |(name, spec)| {
-        let spec: LeaseQuotaSpec = serde_json::from_value(spec).expect("the quota is one");
-        LeaseQuota::new(name, spec)
-    };
-    [("teams", teams), ("clients", clients)].map(quota).into()
+    [("teams", teams), ("clients", clients)].map(quota).into_iter().chain(shares).collect()
 }

@@ -211,3 +211,9 @@ fn too_many_devices_in_quarantine_are_seen() {
     let failing = Faults { failed_setups: 0.5, quarantine: 20, ..Faults::none() };
     found(Flaw::WideQuarantine, &["quarantined"], (5, 12), &failing);
 }
+
+#[test]
+fn a_lease_that_is_overtaken_for_too_long_is_seen() {
+    let bounded = Faults { policies: true, longest_wait: 30, ..Faults::none() };
+    found(Flaw::EndlessWait, &["in-order"], (2, 12), &bounded);
+}

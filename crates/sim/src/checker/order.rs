@@ -2,11 +2,16 @@
 
 use std::{cmp::Reverse, time::Duration};
 
+use jiff::SignedDuration;
+use jumpstarter_model::Timestamp;
+
 use super::{Checker, LeaseFacts, OrderDoubt, REPLACED, facts::Age};
 use crate::policies::{self, Grant};
 
 /// What was stored so recently may not have been seen yet.
 const FRESH: Duration = Duration::from_secs(5);
+/// Time between a decision and the moment at which it is seen.
+const WRITTEN: SignedDuration = SignedDuration::from_secs(10);
 /// Time for the device that the first one gets instead to be written down.
 const RESOLVED: Duration = Duration::from_secs(20);
 /// Calm before a doubt counts.
@@ -63,6 +68,33 @@ impl Checker {
         Some((self.grant(lease, exporter)?, lease.created.clone()))
     }
 
+    /// Whether a lease that waits should surely have a device before another of this rank.
+    fn comes_before(&self, other: &LeaseFacts, served: &LeaseFacts, rank: &(Grant, Age), exporter: &str) -> bool {
+        let Some((grant, age)) = self.rank(other, exporter) else { return false };
+        if grant.spot != rank.0.spot {
+            return !grant.spot;
+        }
+        if self.plan.faults.longest_wait > 0 {
+            if self.is_overdue(other, self.dates().0 - WRITTEN) {
+                return age < rank.1;
+            }
+            // As a member of a group it is as old as the first.
+            if served.group.is_some() || self.is_overdue(served, self.dates().1 + WRITTEN) {
+                return false;
+            }
+        }
+        // Whose team has used less cannot be told from outside.
+        let unlike = self.plan.faults.shares && self.teams.get(&other.client) != self.teams.get(&served.client);
+        grant < rank.0 || grant == rank.0 && !unlike && age < rank.1
+    }
+
+    /// Whether a lease has waited for so long at this date that nobody overtakes it.
+    fn is_overdue(&self, lease: &LeaseFacts, date: Timestamp) -> bool {
+        let begin = lease.spec.begin_time.as_ref().map_or(lease.created.0, |begin| begin.0);
+        let bound = i64::try_from(self.plan.faults.longest_wait).unwrap_or(i64::MAX);
+        date.duration_since(begin.max(lease.created.0)).as_secs() >= bound
+    }
+
     /// Looks for somebody who should have got the device instead.
     pub(super) fn in_order(&mut self, exporter: &str, served: &str) {
         let at = self.at();
@@ -91,7 +123,7 @@ impl Checker {
                 && at > begun + FRESH
                 && other.wants(exporter, facts)
                 && other.group.is_none()
-                && self.rank(other, exporter).is_some_and(|other| other < rank)
+                && self.comes_before(other, lease, &rank, exporter)
                 && !self.may_be_kept(other)
                 && !self.may_be_in_the_way(name, other, exporter)
                 && !self.may_be_kept_for_a_group(exporter)
