@@ -72,7 +72,9 @@ fn table(kind: Kind, objects: &[Value], options: Options) -> View {
     if matches!(kind, Kind::Exporter) && objects.iter().any(exporter::is_quarantined) {
         headings.extend(exporter::QUARANTINE_HEADINGS);
         for (object, rows) in &mut rows {
-            rows.iter_mut().for_each(|row| row.extend(exporter::quarantine_cells(object)));
+            for row in &mut rows {
+                row.extend(exporter::quarantine_cells(object));
+            }
         }
     }
     View {

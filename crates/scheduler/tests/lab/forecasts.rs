@@ -234,7 +234,9 @@ fn a_group_at_the_head_of_the_line_begins_when_all_of_its_devices_have_come_free
         world.put(lease(&format!("on-{name}")).pinned(name).lasting(secs));
     }
     world.settle();
-    duo(1, 60).into_iter().for_each(|lease| world.put(lease));
+    for lease in duo(1, 60) {
+        world.put(lease);
+    }
     world.put(lease("behind").created(2));
     world.settle_at(2);
     // Rack 2 is there first.
@@ -286,7 +288,9 @@ proptest! {
             }
         }
         world.settle();
-        duo(1, 60).into_iter().for_each(|lease| world.put(lease.pending("NotAvailable")));
+        for lease in duo(1, 60) {
+            world.put(lease.pending("NotAvailable"));
+        }
         world.settle_at(2);
         let told = begin(&world, "g-x").is_none().then(|| start(&world, "g-x")).flatten();
         for (index, (wants, secs)) in behind.iter().enumerate() {

@@ -94,8 +94,8 @@ fn a_share_is_what_fades_of_the_use_of_all() {
     let (alices, bobs) = (share(&world, "alice"), share(&world, "bob"));
     assert_eq!((alices.weight, alices.permille, bobs.permille), (2, 669, 330));
     // Two hours a day ago count for nearly one: less for what was used first.
-    let near = |share: Share, minutes: i64| (share.counted.as_secs_f64() / 60.0 - minutes as f64).abs() < 2.0;
-    assert!(near(alices, 58) && near(bobs, 29), "{alices:?} {bobs:?}");
+    let near = |share: Share, minutes: f64| (share.counted.as_secs_f64() / 60.0 - minutes).abs() < 2.0;
+    assert!(near(alices, 58.0) && near(bobs, 29.0), "{alices:?} {bobs:?}");
     assert_eq!(world.lab.usage("alice", at(0)).len(), 1);
     world.restart();
     world.settle();

@@ -22,6 +22,7 @@ const UNGATHERED: u32 = 60 + 20;
 
 /// One group, as its leases are stored.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Group {
     size: usize,
     same: Vec<String>,

@@ -21,8 +21,8 @@ const UNLIFTED: u32 = 60;
 pub(super) struct Kept {
     /// Until when the service itself keeps it back.
     automatic: Option<Timestamp>,
-    /// Until when an operator does; forever where there is no time.
-    by_hand: Option<Option<Timestamp>>,
+    /// Until when an operator does; the end of time where none is given.
+    by_hand: Option<Timestamp>,
 }
 
 impl Kept {
@@ -32,7 +32,7 @@ impl Kept {
         let note = exporter.metadata.annotations.as_ref().and_then(|notes| notes.get(QUARANTINE));
         Self {
             automatic: automatic.map(|it| it.until.as_ref().map_or(Timestamp::MIN, |until| until.0)),
-            by_hand: note.filter(|note| !note.is_empty()).map(|note| note.parse().ok()),
+            by_hand: note.filter(|note| !note.is_empty()).map(|note| note.parse().unwrap_or(Timestamp::MAX)),
         }
     }
 
@@ -43,7 +43,7 @@ impl Kept {
 
     /// Whether it is kept back, whatever clock that shows no later date is right.
     fn surely(&self, latest: Timestamp) -> bool {
-        self.automatic.is_some() || self.by_hand.is_some_and(|until| until.is_none_or(|until| until > latest))
+        self.automatic.is_some() || self.by_hand.is_some_and(|until| until > latest)
     }
 }
 

@@ -265,7 +265,6 @@ impl Inner {
     /// What the service gets to see of an object.
     fn shown(&self, object: Object) -> Object {
         match (self.flaw, object.kind()) {
-            (Flaw::None, _) => object,
             (Flaw::YoungestFirst, Kind::Lease) => self.mirrored(object),
             (Flaw::SpotForAll, Kind::Lease) => as_spot(object),
             (Flaw::LooseGroups, Kind::Lease) => seen_as(object, |value| {

@@ -71,7 +71,7 @@ fn decode<T: DeserializeOwned>(kind: Kind, objects: Vec<Value>) -> Vec<T> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         serde_json::from_value(object)
             .inspect_err(|error| {
-                output::warn(&format!("{} {name} cannot be read, and is left out: {error}", kind.singular()))
+                output::warn(&format!("{} {name} cannot be read, and is left out: {error}", kind.singular()));
             })
             .ok()
     };

@@ -64,7 +64,9 @@ fn nobody_is_ready_before_what_all_hold_is_stored() {
     world.settled(second);
     let actions = world.decide();
     assert!(matches!(actions.as_slice(), [Action::CompleteClaim { .. }]), "{actions:?}");
-    actions.iter().for_each(|action| world.carry_out(action));
+    for action in &actions {
+        world.carry_out(action);
+    }
     world.settle();
     world.expect(&[("g-x", "Ready/Ready on a"), ("g-psu", "Ready/Ready on b")]);
 }

@@ -126,7 +126,9 @@ impl Story {
         }
         self.settle();
         self.world.delete_quota("q");
-        ["v", "w"].into_iter().for_each(|name| self.world.delete_window(name));
+        for name in ["v", "w"] {
+            self.world.delete_window(name);
+        }
         self.drain();
     }
 
