@@ -72,7 +72,7 @@ fn table(kind: Kind, objects: &[Value], options: Options) -> View {
     if matches!(kind, Kind::Exporter) && objects.iter().any(exporter::is_quarantined) {
         headings.extend(exporter::QUARANTINE_HEADINGS);
         for (object, rows) in &mut rows {
-            for row in &mut rows {
+            for row in rows {
                 row.extend(exporter::quarantine_cells(object));
             }
         }
