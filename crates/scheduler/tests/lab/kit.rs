@@ -41,8 +41,6 @@ pub(crate) struct World {
     pub(crate) ending: BTreeSet<String>,
     /// Whether exporters tear down at once.
     pub(crate) tears_down_at_once: bool,
-    /// Whether a new core wakes at the same instant. For groups behind reservations it may wake earlier, for nothing.
-    pub(crate) wakes_alike: bool,
 }
 
 impl World {
@@ -61,7 +59,6 @@ impl World {
             owes: BTreeSet::new(),
             ending: BTreeSet::new(),
             tears_down_at_once: true,
-            wakes_alike: true,
         }
     }
 

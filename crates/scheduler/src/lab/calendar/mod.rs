@@ -161,6 +161,8 @@ impl Lab {
         let agenda = self.calendar.agendas.entry(plan.exporter.clone()).or_default();
         agenda.reservations.insert((plan.stay, lease.clone()));
         self.refresh(&plan.exporter);
+        // It may be nearer than what was ahead already.
+        self.touch_shelves(&plan.exporter);
         self.calendar.booked.insert(lease.clone(), plan);
     }
 

@@ -158,6 +158,8 @@ impl Lab {
             } else {
                 self.calendar.agendas.entry(exporter.clone()).or_default().windows.insert(name.clone());
                 self.refresh(&exporter);
+                // It may be nearer than what was ahead already.
+                self.touch_shelves(&exporter);
                 self.marked.contest = true;
                 self.plan_again(&exporter);
             }

@@ -92,6 +92,26 @@ fn what_is_kept_back_is_let_go_when_something_else_is_ahead() {
     assert_eq!(held(&world), [("gap", "a"), ("on-b", "b")]);
 }
 
+/// A reservation that comes nearer than what was ahead already.
+#[test]
+fn what_is_kept_back_follows_the_nearest_of_what_is_ahead() {
+    let mut world = World::with(
+        &[device("a", "x", "1"), device("b", "psu", "1")],
+        &[lease("on-b").wants("board=psu").lasting(800), lease("ahead").pinned("a").begins(3000).lasting(600)],
+    );
+    world.settle();
+    put_all(&mut world, duo("g", 1).map(|lease| lease.lasting(1000)));
+    world.put(lease("gap").created(100).lasting(900));
+    world.settle_at(100);
+    world.expect(&[("g-x", "Pending/GroupNotAvailable")]);
+    assert_eq!(held(&world), [("on-b", "b")], "a is kept back");
+    world.put(lease("nearer").pinned("a").created(200).begins(1600).lasting(100));
+    world.settle_at(200);
+    assert_eq!(world.wake_at, Some(at(601)));
+    world.settle_at(601);
+    assert_eq!(held(&world), [("gap", "a"), ("on-b", "b")]);
+}
+
 #[test]
 fn nothing_is_kept_back_for_a_group_that_a_quota_keeps_waiting() {
     let devices = [device("a", "x", "1"), device("b", "psu", "1"), device("c", "y", "1")];

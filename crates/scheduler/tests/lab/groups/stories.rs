@@ -116,7 +116,6 @@ impl Story {
         let mut world = World::with(&EXPORTERS.map(place), &[]);
         world.put(client("bob", &[("team", "b")]));
         world.tears_down_at_once = false;
-        world.wakes_alike = foretold;
         Self { world, created: 0, opened: BTreeSet::new(), foretold }
     }
 
