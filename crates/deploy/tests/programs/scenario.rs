@@ -102,6 +102,18 @@ fn what_is_granted_is_what_is_asked() {
     }
     let _ = kubectl(&["delete", "leases.jumpstarter.dev", "poisoned"]);
 
+    // A window that makes no sense in a way that its definition cannot know says so.
+    let window = json!({
+        "apiVersion": "jumpstarter.dev/v1alpha1", "kind": "MaintenanceWindow", "metadata": { "name": "never" },
+        "spec": { "exporters": ["dut"], "schedule": "* * 99 * *", "duration": "1h" },
+    });
+    api.kubectl_with(&["-n", &namespace, "create", "-f", "-"], &window.to_string()).expect("a window of no day");
+    eventually("a condition of the window", MINUTE, || {
+        kubectl(&["get", "maintenancewindows", "never", "-o", "jsonpath={.status.conditions}"])
+            .contains("Invalid")
+            .then_some(())
+    });
+
     // Ended leases go when their time has come.
     lab.service.stop();
     let mut command = lab.service.command();

@@ -124,9 +124,20 @@ impl Routing {
         }
     }
 
+    /// What it has when it has come to rest: its last tasks may begin after it has said where it listens.
+    #[track_caller]
+    pub(crate) fn settled_usage(&mut self) -> Usage {
+        let mut last = (self.usage(), 0);
+        self.await_usage("at rest", |usage| {
+            let same = (usage.tasks, usage.files, usage.connections) == (last.0.tasks, last.0.files, 0);
+            last = (*usage, if same { last.1 + 1 } else { 0 });
+            last.1 == 25
+        })
+    }
+
     /// Waits until what it has fulfils `condition`.
     #[track_caller]
-    pub(crate) fn await_usage(&mut self, what: &str, condition: impl Fn(&Usage) -> bool) -> Usage {
+    pub(crate) fn await_usage(&mut self, what: &str, mut condition: impl FnMut(&Usage) -> bool) -> Usage {
         let started = std::time::Instant::now();
         loop {
             let usage = self.usage();

@@ -70,7 +70,7 @@ async fn ten_thousand_short_streams_leave_nothing_behind() {
     const STREAMS: u32 = 10_000;
     const FIRST: u32 = 2_000;
     let mut router = Routing::start(&Setup::default());
-    let idle = router.usage();
+    let idle = router.settled_usage();
     let as_at_its_start = |usage: &Usage| {
         (usage.open, usage.waiting, usage.connections) == (0, 0, 0)
             && usage.tasks == idle.tasks
@@ -105,7 +105,7 @@ fn knock(address: SocketAddr, round: usize) {
 async fn connections_that_come_and_go_leave_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let mut router = Routing::start(&Setup { tls: Some(directory.path()), ..Setup::default() });
-    let idle = router.usage();
+    let idle = router.settled_usage();
     jumpstarter_transport::install_crypto_provider();
     let tls = ChannelTls {
         ca_pem: Some(std::fs::read_to_string(directory.path().join("ca.crt")).unwrap()),
