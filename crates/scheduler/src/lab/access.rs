@@ -1,27 +1,27 @@
 //! Access policies (kubernetes.md §4.3), prepared so that one question costs a few look-ups.
 //!
-//! Exporters that the same policies are about, and that the same quotas count, share a [`Scope`]; each client knows the rules that admit it. What a
-//! client may do with an exporter then depends on the scope alone, however many exporters there are.
+//! Exporters that the same policies are about, and that the same quotas count, share a [`Scope`]; each client knows the
+//! rules that admit it. What a client may do with an exporter then depends on the scope alone, however many exporters
+//! there are.
+
+mod rule;
+mod scopes;
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
-use jumpstarter_model::{Client, ExporterAccessPolicy, GoDuration, LeaseQuota, Selector};
+use jumpstarter_model::{Client, ExporterAccessPolicy, GoDuration, LeaseQuota};
 
 use super::{
     names::Name,
-    quota::{AccountId, Keeps, Quotas, Rule as QuotaRule},
+    quota::{AccountId, Keeps, Quotas},
 };
 use crate::transition::MAINTENANCE_CLIENT;
-
-/// Combinations of labels whose scope is remembered.
-const REMEMBERED: usize = 1 << 16;
-
-/// Scopes that may be handed out beside twice as many as there were when all were handed out anew: those that policies
-/// have left behind are not counted.
-const LEFT_BEHIND: usize = 1024;
+use rule::{PolicyRules, Terms, admitted};
+pub(crate) use scopes::Changed;
+use scopes::{LEFT_BEHIND, ScopeData};
 
 /// Priority of the service's own leases: they come before everybody's.
 const MAINTENANCE_PRIORITY: i64 = i32::MAX as i64;
@@ -79,37 +79,6 @@ impl Access {
     }
 }
 
-#[derive(Debug, PartialEq)]
-struct Rule {
-    description: Option<String>,
-    from: Vec<Selector>,
-    terms: Terms,
-}
-
-/// What a rule gives.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Terms {
-    priority: i64,
-    maximum: Option<GoDuration>,
-    spot: bool,
-}
-
-#[derive(Debug, PartialEq)]
-struct PolicyRules {
-    /// `None` when the selector makes no sense: it then matches nothing.
-    exporters: Option<Selector>,
-    rules: Vec<Rule>,
-}
-
-/// Exporters of which policies say something else than when they were judged.
-#[derive(Debug)]
-pub(crate) enum Changed {
-    /// Those that one of these selects.
-    Selected(Vec<Selector>),
-    /// Perhaps all.
-    Everything,
-}
-
 #[derive(Debug, Default)]
 struct Person {
     labels: Labels,
@@ -117,17 +86,6 @@ struct Person {
     admitted: HashMap<Name, Vec<Terms>>,
     /// Its accounts, by quota.
     accounts: HashMap<Name, Name>,
-}
-
-#[derive(Debug)]
-struct ScopeData {
-    policies: Vec<Name>,
-    /// Quotas that count these exporters, those of them that can keep a lease from one, and those that give a weight:
-    /// the last of these is for everybody else.
-    quotas: Vec<Name>,
-    caps: Vec<Name>,
-    weights: Vec<Name>,
-    best: Rank,
 }
 
 /// Policies, quotas and clients.
@@ -229,102 +187,6 @@ impl AccessBook {
         self.clients.remove(name).is_some()
     }
 
-    /// After one policy has changed from what was `known` of it.
-    fn note_change(&mut self, name: &str, known: Option<PolicyRules>) {
-        let policy = self.policies.get_key_value(name);
-        for person in self.clients.values_mut() {
-            person.admitted.remove(name);
-            if let Some((name, policy)) = policy
-                && let terms = terms_for(policy, &person.labels)
-                && !terms.is_empty()
-            {
-                person.admitted.insert(name.clone(), terms);
-            }
-        }
-        self.by_labels.clear();
-        for at in 0..self.scopes.len() {
-            if self.scopes[at].policies.iter().any(|policy| **policy == *name) {
-                self.scopes[at].best = self.best_of(&self.scopes[at].policies);
-            }
-        }
-        // Without any policy everybody may have everything.
-        if self.policies.keys().all(|other| **other == *name) {
-            self.changed = Changed::Everything;
-        } else if let Changed::Selected(selectors) = &mut self.changed {
-            let before = known.and_then(|policy| policy.exporters);
-            selectors.extend(before.into_iter().chain(policy.and_then(|(_, policy)| policy.exporters.clone())));
-        }
-    }
-
-    /// Exporters to be judged anew because policies have changed since the last call.
-    pub(crate) fn take_changed(&mut self) -> Changed {
-        let changed = std::mem::replace(&mut self.changed, Changed::Selected(Vec::new()));
-        if self.scopes.len() > self.most_scopes { Changed::Everything } else { changed }
-    }
-
-    /// Takes back all scopes: ask for all of them again, then say so with [`Self::scopes_are_known`].
-    pub(crate) fn void_scopes(&mut self) {
-        self.changed = Changed::Selected(Vec::new());
-        self.scopes.clear();
-        self.scope_ids.clear();
-        self.by_labels.clear();
-    }
-
-    /// All exporters have their scopes.
-    pub(crate) fn scopes_are_known(&mut self) {
-        self.most_scopes = 2 * self.scopes.len() + LEFT_BEHIND;
-    }
-
-    /// Label keys that policies and quotas look at.
-    fn find_keys(&self) -> BTreeSet<String> {
-        let selectors = self.policies.values().filter_map(|policy| policy.exporters.as_ref());
-        let selectors = selectors.chain(self.quotas.rules().filter_map(|(_, rule)| rule.exporters()));
-        let requirements = selectors.flat_map(Selector::requirements);
-        requirements.map(|requirement| requirement.key().to_owned()).collect()
-    }
-
-    /// The best that rules of these policies give.
-    fn best_of(&self, policies: &[Name]) -> Rank {
-        let rules = policies.iter().filter_map(|name| self.policies.get(name)).flat_map(|policy| &policy.rules);
-        let ranks = rules.map(|rule| Rank { spot: rule.terms.spot, priority: Reverse(rule.terms.priority) });
-        ranks.min().unwrap_or(Rank::full(0))
-    }
-
-    /// The scope of an exporter with these labels.
-    pub(crate) fn scope(&mut self, labels: &Labels) -> Scope {
-        if self.by_labels.is_empty() {
-            self.keys = self.find_keys();
-        }
-        let seen = self.keys.iter().map(|key| labels.get(key).cloned()).collect::<Vec<_>>();
-        if let Some(scope) = self.by_labels.get(&seen) {
-            return *scope;
-        }
-        let scope = self.find_scope(labels);
-        if self.by_labels.len() >= REMEMBERED {
-            self.by_labels.clear();
-        }
-        self.by_labels.insert(seen, scope);
-        scope
-    }
-
-    fn find_scope(&mut self, labels: &Labels) -> Scope {
-        let policies = self.policies_for(labels);
-        let counts = |rule: &QuotaRule| rule.exporters().is_some_and(|selector| selector.matches(labels));
-        let quotas = self.quotas.rules().filter(|(_, rule)| counts(rule));
-        let quotas = quotas.map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        let key = (policies, quotas);
-        if let Some(scope) = self.scope_ids.get(&key) {
-            return *scope;
-        }
-        let (policies, quotas) = key.clone();
-        let best = self.best_of(&policies);
-        let scope = Scope(u32::try_from(self.scopes.len()).unwrap_or(u32::MAX));
-        let (caps, weights) = self.quotas.split(&quotas);
-        self.scopes.push(ScopeData { policies, quotas, caps, weights, best });
-        self.scope_ids.insert(key, scope);
-        scope
-    }
-
     fn policies_for(&self, labels: &Labels) -> Vec<Name> {
         let about = |policy: &PolicyRules| policy.exporters.as_ref().is_some_and(|selector| selector.matches(labels));
         self.policies.iter().filter(|(_, policy)| about(policy)).map(|(name, _)| name.clone()).collect()
@@ -423,79 +285,5 @@ impl AccessBook {
             }
         }
         found
-    }
-}
-
-fn admitted(policies: &BTreeMap<Name, PolicyRules>, labels: &Labels) -> HashMap<Name, Vec<Terms>> {
-    let found = policies.iter().map(|(name, policy)| (name.clone(), terms_for(policy, labels)));
-    found.filter(|(_, terms)| !terms.is_empty()).collect()
-}
-
-fn terms_for(policy: &PolicyRules, labels: &Labels) -> Vec<Terms> {
-    policy.rules.iter().filter(|rule| rule.admits(labels)).map(|rule| rule.terms).collect()
-}
-
-impl PolicyRules {
-    fn of(policy: &ExporterAccessPolicy) -> Self {
-        let exporters = match &policy.spec.exporter_selector {
-            Some(selector) => Selector::from_label_selector(selector).ok(),
-            None => Some(Selector::default()),
-        };
-        Self { exporters, rules: policy.spec.policies.iter().flatten().map(Rule::of).collect() }
-    }
-}
-
-impl Rule {
-    fn of(policy: &jumpstarter_model::Policy) -> Self {
-        let from = policy.from.iter().flatten();
-        Self {
-            description: policy.description.clone(),
-            // A selector that makes no sense admits nobody.
-            from: from.filter_map(|from| Selector::from_label_selector(&from.client_selector).ok()).collect(),
-            terms: Terms {
-                priority: policy.priority.unwrap_or(0),
-                maximum: policy.maximum_duration,
-                spot: policy.spot_access.unwrap_or(false),
-            },
-        }
-    }
-
-    fn admits(&self, labels: &Labels) -> bool {
-        self.from.iter().any(|selector| selector.matches(labels))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::SignedDuration;
-    use jumpstarter_model::{ExporterAccessPolicy, ExporterAccessPolicySpec};
-
-    use super::*;
-
-    fn policy(board: usize) -> ExporterAccessPolicy {
-        let selector = Selector::parse(&format!("board=b{board}")).unwrap().to_label_selector();
-        let spec = ExporterAccessPolicySpec { exporter_selector: Some(selector), policies: None };
-        ExporterAccessPolicy::new("moves", spec)
-    }
-
-    /// A policy may go from board to board for years.
-    #[test]
-    fn scopes_that_policies_have_left_behind_are_forgotten() {
-        let mut book = AccessBook::new(Quotas::new(SignedDuration::from_hours(24)));
-        book.put_policy(&"stays".into(), &policy(0));
-        let mut anew = 0;
-        for round in 0..3 * LEFT_BEHIND {
-            let name = format!("p{round}");
-            book.put_policy(&name.as_str().into(), &policy(1));
-            if matches!(book.take_changed(), Changed::Everything) {
-                book.void_scopes();
-                book.scopes_are_known();
-                anew += 1;
-            }
-            book.scope(&[("board".to_owned(), "b1".to_owned())].into());
-            book.remove_policy(&name);
-        }
-        assert!((2..5).contains(&anew), "{anew}");
-        assert!(book.scopes.len() <= book.most_scopes + 1, "{}", book.scopes.len());
     }
 }
