@@ -237,9 +237,10 @@ impl AccessBook {
         Some((quota.clone(), account?))
     }
 
-    /// Whether `client` may have exporters of `scope` for so long, and not as spot only.
+    /// Whether `client` may have exporters of `scope` for so long, and not as spot only, so that holders of spot make way
+    /// for it. Checks of the service's own wait until a device is idle.
     pub(crate) fn has_full_access(&self, scope: Scope, client: &str, requested: GoDuration) -> bool {
-        matches!(self.access(scope, client, requested), Access::Granted(_))
+        client != MAINTENANCE_CLIENT && matches!(self.access(scope, client, requested), Access::Granted(_))
     }
 
     /// What `client` may do with an exporter of these labels.

@@ -152,10 +152,12 @@ impl Lab {
     /// The exporter that a waiting lease has reserved for this time, if it is free.
     fn reserved_for(&self, entry: &Entry, now: Timestamp) -> Option<Proposal> {
         let name = &self.calendar.booking(&entry.age.name)?.exporter;
-        let bench = self.exporters.get(name).filter(|bench| bench.usable == Usable::Free)?;
+        let want = self.wants.get(&entry.want?)?;
+        let is_there = |bench: &&Bench| matches!(want.request.slot(bench), Slot::Free | Slot::Booked);
+        let bench = self.exporters.get(name).filter(is_there)?;
         let turn = self.turn_at(&entry.age, name, now)?;
         let (lease, exporter) = (entry.age.clone(), (bench.at, name.clone()));
-        let own = self.fits(name, entry, now) && entry.want.is_some();
+        let own = self.fits(name, entry, now);
         let priority = turn.rank.priority;
         own.then_some(Proposal { claim: Claim::Reserved, turn, lease, priority, exporter, by: By::Lease })
     }

@@ -11,7 +11,7 @@ use jumpstarter_model::{ExporterPhase, LeaseFailure, condition};
 use jumpstarter_scheduler::{Action, CandidateReason, LiftCause, QuarantineCause, health, transition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::kit::{ExporterExt as _, LeaseExt as _, World, at, exporter, lease};
+use crate::kit::{ExporterExt as _, LeaseExt as _, RuleExt as _, World, at, exporter, lease, policy, rule};
 
 const HOUR: i64 = 3600;
 

@@ -384,3 +384,24 @@ fn what_a_manifest_says_of_a_reservation_is_a_wish() {
     world.settle();
     assert_eq!(["s", "t", "u"].map(|name| reserved(&world, name).unwrap()), ["b", "a", "a"]);
 }
+
+/// Nor does it hold what cannot be given out: its begin has come, and the exporter is kept back or disabled meanwhile.
+#[test]
+fn a_reservation_that_has_begun_is_of_no_use_on_an_exporter_that_will_not_do() {
+    let kept_back = |mut exporter: Exporter| {
+        exporter.metadata.annotations.get_or_insert_default().insert(transition::QUARANTINE.into(), "true".into());
+        exporter
+    };
+    let disabled = |exporter: Exporter| exporter.enabled(false);
+    for withdraw in [&kept_back as &dyn Fn(Exporter) -> Exporter, &disabled] {
+        let mut world = lab(&["a"], &[ahead("s", 100, 200)]);
+        world.edit_exporter("a", |exporter| exporter.online(false));
+        world.settle_at(100);
+        assert_eq!(reserved(&world, "s").as_deref(), Some("a"));
+        world.edit_exporter("a", withdraw);
+        world.settle_at(101);
+        world.edit_exporter("a", |exporter| exporter.online(true));
+        world.settle_at(102);
+        assert_eq!(world.leases["s"].assigned_exporter(), None, "{}", world.message("s"));
+    }
+}

@@ -97,3 +97,15 @@ fn a_check_that_is_asked_for_while_somebody_has_the_device_comes_after_that() {
     world.settle();
     assert_eq!(world.leases.len(), 2);
 }
+
+/// One that came just too late waits until the device is idle again.
+#[test]
+fn nobody_makes_way_for_a_check() {
+    let mut world = World::with(&[exporter("a")], &[lease("user")]).with_grace(60);
+    world.put(policy("p", "", &[rule("", 0).spot()]));
+    world.settle();
+    world.put(lease("check-a-1").by(transition::MAINTENANCE_CLIENT).pinned("a").created(1));
+    world.settle_at(1);
+    world.expect(&[("user", "Ready/Ready on a"), ("check-a-1", "Pending/NotAvailable")]);
+    assert!(world.leases["user"].status.as_ref().unwrap().conditions.iter().all(|it| it.type_ != "Preempting"));
+}
