@@ -49,8 +49,10 @@ pub(crate) fn online(exporter: &Exporter, online: bool, known: Known, now: Times
     if online {
         if offline_phase {
             // Nothing said lets peers recover that never report a status.
-            status.exporter_status = known.said;
+            let was = std::mem::replace(&mut status.exporter_status, known.said);
             status.status_message = None;
+            // Its report itself says nothing new then.
+            health::reported(status, was, now);
         }
         status.last_seen = Some(whole_seconds(now));
         set_condition(&mut status.conditions, ONLINE, true, "Seen", "exporter is connected", generation, now);
@@ -184,7 +186,7 @@ pub(crate) fn unregister(exporter: &Exporter, reason: &str, now: Timestamp) -> O
 
 #[cfg(test)]
 mod tests {
-    use jumpstarter_model::condition::is_true;
+    use jumpstarter_model::{HealthCheck, SessionHealth, condition::is_true};
 
     use super::*;
 
@@ -210,6 +212,21 @@ mod tests {
         assert!(is_online(&back));
         assert_eq!(back.status.as_ref().unwrap().exporter_status, None);
         assert!(online(&back, true, Known::default(), now()).is_none());
+    }
+
+    /// An exporter that serves one lease leaves after each, and may be seen to be back before its report is written.
+    #[test]
+    fn coming_online_as_available_is_the_good_end_of_the_session_before() {
+        let mut gone = apply(report(&Exporter::default(), ExporterPhase::Offline, "", None, now()));
+        let session =
+            SessionHealth { lease: "check".to_owned(), ready: true, ending: true, ..SessionHealth::default() };
+        let check = HealthCheck { lease: "check".to_owned(), ..HealthCheck::default() };
+        let health = gone.status.as_mut().unwrap().health.get_or_insert_default();
+        (health.session, health.check, health.score) = (Some(session), Some(check), 60);
+        let known = Known { said: Some(ExporterPhase::Available), ..Known::default() };
+        let back = apply(online(&gone, true, known, now()));
+        let health = back.status.unwrap().health.unwrap();
+        assert_eq!((health.check.unwrap().passed, health.session, health.score), (Some(true), None, 0));
     }
 
     #[test]
