@@ -126,12 +126,20 @@ proptest! {
         loop {
             let actions = world.settle();
             let served = actions.iter().filter(|action| matches!(action, Action::Assign { spot_access: false, .. })).count();
-            // One that was served earlier ends within the grace.
-            let ends = actions.iter().any(|action| matches!(action, Action::End { .. }));
-            if let (true, 0, Some(next)) = (ends, served, world.wake_at) {
+            // Within the grace others may end, or accounts get room.
+            let noticed = |lease: &Lease| {
+                let conditions = lease.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
+                !lease.is_ended() && jumpstarter_model::condition::is_true(conditions, "Preempting")
+            };
+            if served == 0
+                && told(&actions).is_empty()
+                && world.leases.values().any(noticed)
+                && let Some(next) = world.wake_at
+            {
                 world.now = next;
                 continue;
             }
+            let ends = actions.iter().any(|action| matches!(action, Action::End { .. }));
             prop_assert!(rounds == 0 || served > 0 || ends, "nobody is served: {:?}", actions);
             if told(&actions).is_empty() {
                 break;
